@@ -1,0 +1,34 @@
+//! The words of Packhorse: identifiers, outcomes, problems and policies as plain values.
+//!
+//! Does not own: I/O, async, the stored format (`vault`) or the wire (`proto`). Every type parses its input once, at
+//! the edge, so that code further in cannot meet an invalid one.
+
+mod backup_id;
+mod component;
+mod digest;
+mod exit;
+mod filter;
+mod item_failure;
+mod outcome;
+mod problem;
+mod ref_name;
+mod repo_path;
+mod selector;
+mod storage_name;
+mod summary;
+
+pub use backup_id::BackupId;
+pub use component::{Component, ComponentSelection};
+pub use digest::{ObjectDigest, Sha256Hex};
+pub use exit::Exit;
+pub use filter::{RepoFilter, RepoPattern};
+pub use item_failure::ItemFailure;
+pub use outcome::{Counts, Outcome};
+pub use problem::{ErrorKind, InvalidInput, Problem, Subject};
+pub use ref_name::{decode_ref_name, encode_ref_name};
+pub use repo_path::RepoPath;
+pub use selector::BackupSelector;
+pub use storage_name::StorageName;
+pub use summary::{
+    DatabaseSummary, DirectorySummary, RestoreSummary, RestoredItem, RunState, RunSummary, StorageSummary,
+};

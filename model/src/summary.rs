@@ -1,0 +1,146 @@
+//! The result of a run and of a restore: the one type behind exit code, JSON, report and summary text.
+//!
+//! Does not own: how it is shown or stored. `state` is derived from the failures, so a summary cannot claim more than
+//! it holds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BackupId, Counts, ItemFailure, ObjectDigest, StorageName};
+
+/// Whether everything that was selected is in the backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// All of it.
+    Complete,
+    /// Committed, but the named items are missing.
+    Incomplete,
+}
+
+/// What a run did in one storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageSummary {
+    /// The storage.
+    pub storage: StorageName,
+    /// Repositories by outcome.
+    pub counts: Counts,
+    /// Bytes of objects that this run wrote.
+    pub bytes_new: u64,
+    /// Bytes of all objects that the storage's manifests name.
+    pub bytes_total: u64,
+    /// The storage's catalogue; absent in a dry run and when the storage failed as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<ObjectDigest>,
+    /// Whether a filter left repositories out; such a catalogue is not a base for later runs.
+    #[serde(default)]
+    pub filtered: bool,
+    /// Failures of this storage, all of them, also those that no longer fit the list of the summary.
+    #[serde(default)]
+    pub failures: u64,
+}
+
+/// What a run did with one database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseSummary {
+    /// Name in the configuration.
+    pub name: String,
+    /// The compressed dump.
+    pub object: ObjectDigest,
+    /// Bytes of the dump before compression.
+    pub bytes_plain: u64,
+    /// Major version of the server it came from.
+    pub server_major: u32,
+}
+
+/// What a run did with one directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectorySummary {
+    /// Name in the configuration.
+    pub name: String,
+    /// The compressed archive.
+    pub object: ObjectDigest,
+    /// Bytes of the archive before compression.
+    pub bytes_plain: u64,
+    /// Files that changed, shrank or vanished while they were read, as tar reported them; capped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_while_read: Vec<String>,
+}
+
+/// What a run of `create` did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The run and the backup that it committed.
+    pub backup_id: BackupId,
+    /// Whether anything is missing.
+    pub state: RunState,
+    /// Nothing was written when true.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The backup that increments were built on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_backup_id: Option<BackupId>,
+    /// RFC 3339, UTC.
+    pub started_at: jiff::Timestamp,
+    /// RFC 3339, UTC.
+    pub finished_at: jiff::Timestamp,
+    /// Repositories of all storages by outcome.
+    pub repositories: Counts,
+    /// Bytes that this run wrote.
+    pub bytes_new: u64,
+    /// Bytes of everything that the backup names.
+    pub bytes_total: u64,
+    /// One entry for each storage.
+    pub storages: Vec<StorageSummary>,
+    /// One entry for each database in the backup.
+    pub databases: Vec<DatabaseSummary>,
+    /// One entry for each directory in the backup.
+    pub directories: Vec<DirectorySummary>,
+    /// What is missing, by name; at most [`RunSummary::MAX_FAILURES`], the catalogues have the rest.
+    pub failures: Vec<ItemFailure>,
+    /// How many failures there were in all.
+    pub failures_total: u64,
+}
+
+impl RunSummary {
+    /// How many failures a summary names.
+    pub const MAX_FAILURES: usize = 1000;
+
+    /// The state that follows from the number of failures.
+    pub fn state_of(failures_total: u64) -> RunState {
+        if failures_total == 0 { RunState::Complete } else { RunState::Incomplete }
+    }
+}
+
+/// One repository, database or directory that a restore put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredItem {
+    /// Name of the storage, database or directory.
+    pub name: String,
+    /// Repositories put back; 1 for a database or directory.
+    pub items: u64,
+    /// Bytes read from the vault.
+    pub bytes: u64,
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreSummary {
+    /// The backup that was restored.
+    pub backup_id: BackupId,
+    /// Whether anything selected is missing.
+    pub state: RunState,
+    /// RFC 3339, UTC.
+    pub started_at: jiff::Timestamp,
+    /// RFC 3339, UTC.
+    pub finished_at: jiff::Timestamp,
+    /// One entry for each storage.
+    pub storages: Vec<RestoredItem>,
+    /// One entry for each database.
+    pub databases: Vec<RestoredItem>,
+    /// One entry for each directory.
+    pub directories: Vec<RestoredItem>,
+    /// What was not restored, or restored from an older backup, by name; capped as in [`RunSummary`].
+    pub failures: Vec<ItemFailure>,
+    /// How many failures there were in all.
+    pub failures_total: u64,
+}
