@@ -1,1 +1,25 @@
-//! stub
+//! The test kit: fixtures made by real git, real servers on loopback, and runners for our own binaries.
+//!
+//! Does not own: any test of Packhorse itself. Development only; every function panics with full context (command,
+//! output, state) instead of returning an error, so that a failing test explains itself. Depends on none of the crates
+//! under test, so any of them can use it for its own tests.
+
+mod ceph;
+mod command;
+mod deadline;
+mod differences;
+mod git;
+mod ports;
+mod postgres;
+mod processes;
+mod tree;
+mod watchdog;
+
+pub use ceph::CephGateway;
+pub use command::{hermetic_command, run_checked, run_with_input};
+pub use deadline::wait_until;
+pub use git::{GitRepo, Head, HookEntry, ReachableObjects, RefState, RepoState};
+pub use ports::free_port;
+pub use postgres::PostgresServer;
+pub use processes::{Backupctl, Binary, CliOutput, Daemon};
+pub use tree::{Kind, TreeEntry, TreeState};

@@ -1,1 +1,47 @@
-//! stub
+//! The shelf: the stored format (keys, manifests, refs files, bundles, catalogues, the commit record) and the object
+//! stores that hold it.
+//!
+//! Does not own: reading repositories (`agent`), deciding what a run does (`coordinator`). The only crate that names
+//! `object_store`; everything else sees keys, bytes, `std::io` readers and writers, and [`VaultError`].
+
+mod bundle;
+mod catalogue;
+mod counts;
+mod error;
+mod fingerprint;
+mod format_marker;
+mod handle;
+mod information;
+mod inventory;
+mod journal;
+mod key;
+mod manifest;
+mod oid;
+mod open;
+mod part_size;
+mod read;
+mod ref_list;
+mod refs_file;
+mod snapshot;
+mod upload;
+
+pub use bundle::{BundleHeader, empty_pack};
+pub use catalogue::{CatalogueEntry, CatalogueReader, CatalogueWriter};
+pub use counts::RequestCounts;
+pub use error::VaultError;
+pub use fingerprint::Fingerprint;
+pub use format_marker::{FORMAT, FormatMarker};
+pub use handle::{Vault, digest_of};
+pub use information::BackupInformation;
+pub use inventory::{CommittedBackup, StorageBase, base_for, committed, load_summary, resolve};
+pub use journal::RunJournal;
+pub use key::ObjectKey;
+pub use manifest::{Manifest, Packhorse, RefStorage, Step, Symref};
+pub use oid::{ObjectFormat, Oid};
+pub use open::{VaultOptions, open};
+pub use part_size::PartSize;
+pub use read::ObjectReader;
+pub use ref_list::RefList;
+pub use refs_file::{parse_refs_file, write_refs_file};
+pub use snapshot::{Head, RefSnapshot};
+pub use upload::ObjectWriter;

@@ -1,0 +1,15 @@
+//! The configuration file: one TOML file per process, the same keys for all of them.
+//!
+//! Does not own: flags (each binary has its own; a flag beats the environment, which beats the file). Unknown keys are
+//! errors, and everything is validated once, when the file is read, so that no run fails half way for a typing error.
+
+mod load;
+mod sections;
+mod span;
+
+pub use load::Config;
+pub use sections::{
+    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection, StorageConfig,
+    VaultSection, GitalyManifests,
+};
+pub use span::Span;

@@ -1,0 +1,177 @@
+//! The sections of the configuration file, as written by an operator.
+//!
+//! Does not own: reading the file (`load`). Every section refuses keys that it does not know.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use bytesize::ByteSize;
+use packhorse_model::StorageName;
+use serde::Deserialize;
+
+use super::Span;
+
+/// `[vault]`: where backups go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultSection {
+    /// `file:///…`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
+    pub url: String,
+    /// Base URL of an S3-compatible server.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// S3 region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Put the bucket into the path instead of the host name.
+    #[serde(default)]
+    pub path_style: Option<bool>,
+    /// PEM file with certificate authorities to trust beside the system's.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+    /// How long failed requests are retried.
+    #[serde(default = "retry_budget")]
+    pub retry_budget: Span,
+    /// Memory for upload buffers.
+    #[serde(default = "upload_memory")]
+    pub upload_memory: ByteSize,
+}
+
+fn retry_budget() -> Span {
+    Span::from_secs(180)
+}
+
+fn upload_memory() -> ByteSize {
+    ByteSize::mib(96)
+}
+
+impl VaultSection {
+    /// The section that only names a URL.
+    pub fn from_url(url: String) -> Self {
+        Self {
+            url,
+            endpoint: None,
+            region: None,
+            path_style: None,
+            ca_file: None,
+            retry_budget: retry_budget(),
+            upload_memory: upload_memory(),
+        }
+    }
+}
+
+/// `[[storage]]`: a repository storage that an agent serves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Name, as in GitLab's configuration.
+    pub name: StorageName,
+    /// Folder of bare repositories.
+    pub path: PathBuf,
+}
+
+/// `[agent]`: how an agent works.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentLimits {
+    /// Unix socket (`unix:///run/packhorse/agent.sock`) or loopback address (`http://127.0.0.1:7443`).
+    pub listen: String,
+    /// Git executable.
+    pub git: PathBuf,
+    /// Repositories worked on at once; 0 means one for each CPU.
+    pub jobs: usize,
+    /// Steps in a chain before a new full one.
+    pub max_chain: u32,
+    /// `changed`, or `every-run` to write Gitaly's manifest for unchanged repositories too.
+    pub gitaly_manifests: GitalyManifests,
+}
+
+/// When a manifest is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GitalyManifests {
+    /// When a step was.
+    #[default]
+    Changed,
+    /// In every run, so that Gitaly can restore any ID by name.
+    EveryRun,
+}
+
+impl Default for AgentLimits {
+    fn default() -> Self {
+        Self {
+            listen: "unix:///run/packhorse/agent.sock".into(),
+            git: "git".into(),
+            jobs: 0,
+            max_chain: 64,
+            gitaly_manifests: GitalyManifests::Changed,
+        }
+    }
+}
+
+/// `[coordinator]`: how the coordinator works.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoordinatorSection {
+    /// Unix socket or loopback address to listen on.
+    pub listen: String,
+}
+
+impl Default for CoordinatorSection {
+    fn default() -> Self {
+        Self { listen: "unix:///run/packhorse/coordinator.sock".into() }
+    }
+}
+
+/// `[[agent_at]]`-style entry: where the coordinator finds an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentAddress {
+    /// `unix:///…` or `http://127.0.0.1:…`.
+    pub address: String,
+}
+
+/// `[run]`: what every run records.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSection {
+    /// Version of the GitLab (or other) instance, for backup IDs and the commit record.
+    pub instance_version: String,
+}
+
+impl Default for RunSection {
+    fn default() -> Self {
+        Self { instance_version: "0.0.0".into() }
+    }
+}
+
+/// `[[database]]`: a PostgreSQL database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `main` gives `db/database.sql.gz`, any other name `db/<name>_database.sql.gz`.
+    pub name: String,
+    /// `postgresql://user@host:port/dbname?host=/socket/folder&sslmode=…`, as libpq reads it.
+    pub url: String,
+    /// File that holds the password, instead of the URL.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Folder of `pg_dump` and `psql`, when not found by name.
+    #[serde(default)]
+    pub bin_dir: Option<PathBuf>,
+    /// Further environment for `pg_dump` and `psql`, such as `PGOPTIONS`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// `[[directory]]`: a directory component.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryConfig {
+    /// File name without `.tar.gz`: `uploads`, `artifacts`, `lfs`, …
+    pub name: String,
+    /// The folder.
+    pub path: PathBuf,
+    /// Patterns left out, relative to the folder, as `tar --exclude` reads them.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+}

@@ -1,0 +1,148 @@
+//! The catalogue: one storage's list of repositories in one backup, as zstd-compressed JSON lines sorted by path.
+//!
+//! Does not own: which line a repository gets. Written and read as a stream; the reader refuses lines out of order, so
+//! that it can be walked beside a storage.
+
+use std::io::{self, BufRead, BufReader, Cursor, Write};
+
+use bytes::Bytes;
+use packhorse_model::{ObjectDigest, Outcome, Problem, RepoPath, Sha256Hex, StorageName};
+use serde::{Deserialize, Serialize};
+
+use crate::{Fingerprint, ObjectKey, ObjectWriter, Vault, VaultError};
+
+/// One repository in one backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogueEntry {
+    /// Path relative to the storage.
+    pub path: RepoPath,
+    /// What became of it in this run.
+    pub outcome: Outcome,
+    /// Key of its newest good manifest; none when there has never been one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Digest of that manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<Sha256Hex>,
+    /// Fingerprint of the state that the manifest restores to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Steps of the manifest.
+    #[serde(default)]
+    pub steps: u32,
+    /// Refs in the last step, HEAD not counted.
+    #[serde(default)]
+    pub refs: u64,
+    /// Bytes that this run wrote for it.
+    #[serde(default)]
+    pub bytes_new: u64,
+    /// Bytes of everything that the manifest names.
+    #[serde(default)]
+    pub bytes_total: u64,
+    /// HEAD, as a ref name with unusual bytes as `%XX`, or an object id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
+/// Writes a catalogue as a stream of lines.
+pub struct CatalogueWriter {
+    lines: zstd::Encoder<'static, ObjectWriter>,
+    key: ObjectKey,
+    last: Option<RepoPath>,
+}
+
+impl CatalogueWriter {
+    /// Starts the catalogue of one storage. Blocking, as all of this type.
+    pub fn create(vault: &Vault, key: ObjectKey) -> Result<Self, VaultError> {
+        let writer = vault.writer(key.clone(), crate::PartSize::SMALLEST);
+        let lines = zstd::Encoder::new(writer, 3)
+            .map_err(|e| VaultError::new(packhorse_model::ErrorKind::Internal, "write catalogue", &key, e))?;
+        Ok(Self { lines, key, last: None })
+    }
+
+    /// Appends a line; paths must ascend.
+    pub fn push(&mut self, entry: &CatalogueEntry) -> Result<(), VaultError> {
+        if self.last.as_ref().is_some_and(|last| *last >= entry.path) {
+            let finding = format!("{} comes after {:?}", entry.path, self.last);
+            return Err(VaultError::new(
+                packhorse_model::ErrorKind::Internal,
+                "write catalogue",
+                &self.key,
+                finding,
+            ));
+        }
+        let written = serde_json::to_writer(&mut self.lines, entry).map_err(io::Error::from);
+        written.and_then(|()| self.lines.write_all(b"\n")).map_err(|e| self.error(&e))?;
+        self.last = Some(entry.path.clone());
+        Ok(())
+    }
+
+    /// Completes the catalogue and says where it lies.
+    pub fn finish(self) -> Result<ObjectDigest, VaultError> {
+        let key = self.key;
+        let writer = self.lines.finish().map_err(|e| error_of(&key, &e))?;
+        writer.finish()
+    }
+
+    fn error(&self, error: &io::Error) -> VaultError {
+        error_of(&self.key, error)
+    }
+}
+
+fn error_of(key: &ObjectKey, error: &io::Error) -> VaultError {
+    VaultError::of_io(error).cloned().unwrap_or_else(|| {
+        VaultError::new(packhorse_model::ErrorKind::Internal, "write catalogue", key, error)
+    })
+}
+
+/// Reads a catalogue, line by line, from its compressed bytes.
+pub struct CatalogueReader {
+    lines: BufReader<zstd::Decoder<'static, BufReader<Cursor<Bytes>>>>,
+    key: String,
+    last: Option<RepoPath>,
+}
+
+impl CatalogueReader {
+    /// Fetches the catalogue of `storage` and checks it against its digest.
+    pub async fn open(
+        vault: &Vault,
+        digest: &ObjectDigest,
+        storage: &StorageName,
+    ) -> Result<Self, VaultError> {
+        let bytes = vault.get_checked(digest).await?;
+        Self::from_bytes(bytes, &digest.path).map_err(|e| {
+            VaultError::corrupt("read catalogue", format!("{} of storage {storage}", digest.path), e)
+        })
+    }
+
+    /// A reader of compressed bytes; `key` names them in errors.
+    pub fn from_bytes(bytes: Bytes, key: &str) -> io::Result<Self> {
+        let lines = BufReader::new(zstd::Decoder::new(Cursor::new(bytes))?);
+        Ok(Self { lines, key: key.to_owned(), last: None })
+    }
+
+    fn next_entry(&mut self) -> Result<Option<CatalogueEntry>, VaultError> {
+        let corrupt = |finding: String| VaultError::corrupt("read catalogue", &self.key, finding);
+        let mut line = String::new();
+        if self.lines.read_line(&mut line).map_err(|e| corrupt(e.to_string()))? == 0 {
+            return Ok(None);
+        }
+        let entry: CatalogueEntry = serde_json::from_str(&line).map_err(|e| corrupt(e.to_string()))?;
+        if self.last.as_ref().is_some_and(|last| *last >= entry.path) {
+            return Err(corrupt(format!("{} is out of order", entry.path)));
+        }
+        self.last = Some(entry.path.clone());
+        Ok(Some(entry))
+    }
+}
+
+impl Iterator for CatalogueReader {
+    type Item = Result<CatalogueEntry, VaultError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_entry().transpose()
+    }
+}

@@ -1,0 +1,112 @@
+//! Errors of the vault, with the operation, the key and what the store answered.
+//!
+//! Does not own: retries (the HTTP client inside `object_store` has the only ones). The kind follows from what the
+//! store answered, so that a rejected key and an unreachable server lead to different exit codes.
+
+use std::{error::Error as _, io};
+
+use packhorse_model::{ErrorKind, InvalidInput, Problem, Subject};
+
+/// A failed operation on the vault.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{operation}: {object}: {answer}")]
+pub struct VaultError {
+    kind: ErrorKind,
+    operation: String,
+    object: String,
+    answer: String,
+    next: Option<&'static str>,
+}
+
+impl VaultError {
+    /// An error of `operation` on `object`, with what was answered or found.
+    pub fn new(kind: ErrorKind, operation: &str, object: impl ToString, answer: impl ToString) -> Self {
+        let (operation, object, answer) = (operation.to_owned(), object.to_string(), answer.to_string());
+        Self { kind, operation, object, answer, next: None }
+    }
+
+    /// Stored data that is not what it must be.
+    pub fn corrupt(operation: &str, object: impl ToString, finding: impl ToString) -> Self {
+        Self::new(ErrorKind::Corrupt, operation, object, finding)
+    }
+
+    /// What has to be done about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn from_store(operation: &str, object: &str, error: object_store::Error) -> Self {
+        let mut answer = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !answer.contains(&text) {
+                answer = format!("{answer}: {text}");
+            }
+            source = cause.source();
+        }
+        let (kind, next) = classify(&error, &answer);
+        Self { next, ..Self::new(kind, operation, object, answer) }
+    }
+
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match self.kind {
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::Corrupt => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
+
+    /// The vault error that an `io::Error` of an [`crate::ObjectWriter`] or [`crate::ObjectReader`] carries.
+    pub fn of_io(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'static str>) {
+    use object_store::Error as E;
+    const CREDENTIALS: [&str; 6] = [
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "AccessDenied",
+        "RequestTimeTooSkewed",
+        "InvalidToken",
+    ];
+    if answer.contains("NoSuchBucket") {
+        return (ErrorKind::Unavailable, Some("create the bucket, or correct the vault's URL"));
+    }
+    if matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. })
+        || CREDENTIALS.iter().any(|code| answer.contains(code))
+    {
+        let next = if answer.contains("RequestTimeTooSkewed") {
+            "set this host's clock"
+        } else {
+            "check the vault's credentials and their permissions"
+        };
+        return (ErrorKind::Denied, Some(next));
+    }
+    match error {
+        E::NotFound { .. } => (ErrorKind::NotFound, None),
+        E::AlreadyExists { .. } | E::Precondition { .. } => (ErrorKind::AlreadyExists, None),
+        E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => (ErrorKind::Invalid, None),
+        _ if answer.contains("No space left") => (ErrorKind::Unavailable, Some("free space in the vault")),
+        _ => (ErrorKind::Unavailable, Some("check that the store is reachable, then run again")),
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        let mut problem =
+            Self::new(error.kind, Subject::Vault, error.operation).on(error.object).answered(error.answer);
+        problem.next = error.next.map(str::to_owned);
+        problem
+    }
+}
+
+impl From<InvalidInput> for VaultError {
+    fn from(error: InvalidInput) -> Self {
+        Self::new(ErrorKind::Invalid, "form key", "vault", error)
+    }
+}

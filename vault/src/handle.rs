@@ -1,0 +1,176 @@
+//! A vault: the object store that holds backups, behind the few operations that Packhorse needs.
+//!
+//! Does not own: what is stored (the format's modules) or retries (the HTTP client's). Objects are written once:
+//! [`Vault::create`] refuses to overwrite and recognises its own earlier success after an ambiguous answer, so no
+//! caller has to think about either.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::{
+    GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, path::Path,
+};
+use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use crate::{ObjectKey, ObjectReader, ObjectWriter, PartSize, RequestCounts, VaultError, counts::Counter};
+
+/// An open vault; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    label: String,
+    counter: Counter,
+    /// One permit for each MiB of upload buffers, shared by all writers of this vault.
+    budget: Arc<Semaphore>,
+    budget_mib: u32,
+}
+
+/// The digest of bytes that lie, or are to lie, at `key`.
+pub fn digest_of(key: &ObjectKey, bytes: &[u8]) -> ObjectDigest {
+    ObjectDigest {
+        path: key.to_string(),
+        size: bytes.len() as u64,
+        sha256: Sha256Hex::from_bytes(Sha256::digest(bytes).into()),
+    }
+}
+
+impl Vault {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Path, label: String, budget_mib: u32) -> Self {
+        let budget = Arc::new(Semaphore::new(budget_mib as usize));
+        let counter = Counter::default();
+        Self { inner: Arc::new(Inner { store, prefix, label, counter, budget, budget_mib }) }
+    }
+
+    /// A vault on a store of the caller's, for tests.
+    pub fn with_store(store: Arc<dyn ObjectStore>, label: &str) -> Self {
+        Self::new(store, Path::ROOT, label.to_owned(), 64)
+    }
+
+    /// The vault's URL, without credentials.
+    pub fn label(&self) -> &str {
+        &self.inner.label
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> RequestCounts {
+        self.inner.counter.snapshot()
+    }
+
+    /// The whole object.
+    pub async fn get(&self, key: &ObjectKey) -> Result<Bytes, VaultError> {
+        let result = self.open_get(key).await?;
+        result.bytes().await.map_err(|e| VaultError::from_store("read object", key.as_str(), e))
+    }
+
+    /// The whole object, checked against its digest.
+    pub async fn get_checked(&self, digest: &ObjectDigest) -> Result<Bytes, VaultError> {
+        let key = ObjectKey::from_stored(&digest.path)?;
+        let bytes = self.get(&key).await?;
+        let found = digest_of(&key, &bytes);
+        if found == *digest {
+            return Ok(bytes);
+        }
+        let finding = format!(
+            "has {} bytes with SHA-256 {}, must have {} bytes with {}",
+            found.size, found.sha256, digest.size, digest.sha256
+        );
+        Err(VaultError::corrupt("read object", key, finding))
+    }
+
+    /// A blocking reader of the object that fails at its end unless size and digest are right.
+    pub async fn reader(
+        &self,
+        key: &ObjectKey,
+        digest: Option<&ObjectDigest>,
+    ) -> Result<ObjectReader, VaultError> {
+        let result = self.open_get(key).await?;
+        Ok(ObjectReader::new(key.clone(), result, digest.cloned()))
+    }
+
+    async fn open_get(&self, key: &ObjectKey) -> Result<GetResult, VaultError> {
+        self.inner.counter.get();
+        let result = self.inner.store.get_opts(&self.path(key), GetOptions::default()).await;
+        result.map_err(|e| VaultError::from_store("read object", key.as_str(), e))
+    }
+
+    /// The size of the object; none when it does not exist.
+    pub async fn head(&self, key: &ObjectKey) -> Result<Option<u64>, VaultError> {
+        self.inner.counter.head();
+        match self.inner.store.head(&self.path(key)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(VaultError::from_store("look up object", key.as_str(), error)),
+        }
+    }
+
+    /// Creates an object that must not exist yet. Durable when it returns.
+    ///
+    /// A store may answer "exists", or not at all, although it stored our bytes at an earlier try: then the object is
+    /// read back, and counts as created when it holds exactly what we meant to write.
+    pub async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
+        let digest = digest_of(key, &bytes);
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.inner.counter.put();
+        let put = self.inner.store.put_opts(&self.path(key), bytes.into(), options).await;
+        let Err(error) = put else { return Ok(digest) };
+        let error = VaultError::from_store("create object", key.as_str(), error);
+        match error.kind() {
+            ErrorKind::AlreadyExists | ErrorKind::Unavailable => match self.get_checked(&digest).await {
+                Ok(_) => Ok(digest),
+                Err(_) => Err(error),
+            },
+            _ => Err(error),
+        }
+    }
+
+    /// Writes an object that may exist: only `+latest.toml`, which other tools read, and which nothing of ours trusts.
+    pub async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
+        self.inner.counter.put();
+        let put = self.inner.store.put(&self.path(key), bytes.into()).await;
+        put.map(drop).map_err(|e| VaultError::from_store("write object", key.as_str(), e))
+    }
+
+    /// A blocking writer of a new object of unknown size.
+    pub fn writer(&self, key: ObjectKey, part_size: PartSize) -> ObjectWriter {
+        ObjectWriter::new(self.clone(), key, part_size)
+    }
+
+    pub(crate) async fn list_folder(&self, folder: &ObjectKey) -> Result<Vec<String>, VaultError> {
+        self.inner.counter.list();
+        let prefix = self.path(folder);
+        let listing = self.inner.store.list_with_delimiter(Some(&prefix)).await;
+        let listing = listing.map_err(|e| VaultError::from_store("list", folder.as_str(), e))?;
+        let objects = listing.objects.into_iter().map(|meta| meta.location);
+        let names = listing.common_prefixes.into_iter().chain(objects);
+        Ok(names.filter_map(|path| path.filename().map(str::to_owned)).collect())
+    }
+
+    pub(crate) fn path(&self, key: &ObjectKey) -> Path {
+        let joined = match self.inner.prefix.as_ref() {
+            "" => key.as_str().to_owned(),
+            prefix => format!("{prefix}/{key}"),
+        };
+        // Keys are relative and made of plain components, which is what `parse` asks for.
+        Path::parse(&joined).unwrap_or_else(|_| Path::from(joined))
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner.store
+    }
+
+    pub(crate) fn counter(&self) -> &Counter {
+        &self.inner.counter
+    }
+
+    pub(crate) fn budget(&self) -> (Arc<Semaphore>, u32) {
+        (Arc::clone(&self.inner.budget), self.inner.budget_mib)
+    }
+}

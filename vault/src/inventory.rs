@@ -1,0 +1,146 @@
+//! Which backups a vault holds, which one an operator means, and which one a run builds on.
+//!
+//! Does not own: the age rules of `prune`. One LIST and one GET per backup; only committed backups are ever seen, and
+//! order comes from the commit records, never from the store's modification times.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use packhorse_model::{
+    BackupId, BackupSelector, ErrorKind, ObjectDigest, Problem, RunSummary, StorageName, StorageSummary,
+    Subject,
+};
+
+use crate::{BackupInformation, ObjectKey, Vault, VaultError};
+
+/// A committed backup.
+pub type CommittedBackup = BackupInformation;
+
+/// Commit records fetched at once.
+const PARALLEL: usize = 32;
+
+/// All committed backups, newest first; records that cannot be read come second, as problems.
+pub async fn committed(vault: &Vault) -> Result<(Vec<CommittedBackup>, Vec<Problem>), VaultError> {
+    let names = vault.list_names(&ObjectKey::backups()).await?;
+    let ids = names.iter().filter_map(|name| name.parse::<BackupId>().ok());
+    let records: Vec<Result<Option<CommittedBackup>, VaultError>> =
+        stream::iter(ids.map(|id| record(vault, id))).buffer_unordered(PARALLEL).collect().await;
+    let (mut backups, mut unreadable) = (Vec::new(), Vec::new());
+    for record in records {
+        match record {
+            Ok(Some(backup)) => backups.push(backup),
+            Ok(None) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
+                unreadable.push(error.into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    backups.sort_by(|a, b| (b.started_at, &b.backup_id).cmp(&(a.started_at, &a.backup_id)));
+    Ok((backups, unreadable))
+}
+
+async fn record(vault: &Vault, id: BackupId) -> Result<Option<CommittedBackup>, VaultError> {
+    let key = ObjectKey::information(&id);
+    match vault.get(&key).await {
+        Ok(bytes) => BackupInformation::parse(&bytes, &key).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The backup that the operator means.
+pub async fn resolve(vault: &Vault, selector: &BackupSelector) -> Result<CommittedBackup, Problem> {
+    let not_found = || {
+        Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
+            .on(selector)
+            .answered("the vault has no such committed backup")
+            .next("run `backupctl list`")
+    };
+    match selector {
+        BackupSelector::Id(id) => record(vault, id.clone()).await?.ok_or_else(not_found),
+        BackupSelector::Latest(back) => {
+            let (backups, _) = committed(vault).await?;
+            backups.into_iter().nth(*back).ok_or_else(not_found)
+        }
+    }
+}
+
+/// What the run that wrote a backup did, from its report, checked against the commit record.
+pub async fn load_summary(vault: &Vault, backup: &CommittedBackup) -> Result<RunSummary, VaultError> {
+    let digest = ObjectDigest {
+        path: ObjectKey::report(&backup.backup_id).to_string(),
+        size: backup.report_size,
+        sha256: backup.report_sha256.clone(),
+    };
+    let bytes = vault.get_checked(&digest).await?;
+    serde_json::from_slice(&bytes).map_err(|e| VaultError::corrupt("read report", &digest.path, e))
+}
+
+/// The newest catalogue that a storage's next increments can be built on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageBase {
+    /// The backup that has it.
+    pub backup_id: BackupId,
+    /// The catalogue.
+    pub catalogue: ObjectDigest,
+}
+
+/// The base of each storage, in the order given; reads reports newest first until every storage has one.
+pub async fn base_for(
+    vault: &Vault,
+    storages: &[StorageName],
+) -> Result<Vec<Option<StorageBase>>, VaultError> {
+    let (backups, _) = committed(vault).await?;
+    let mut bases: Vec<Option<StorageBase>> = vec![None; storages.len()];
+    let mut reports = stream::iter(backups.iter().map(|b| async move { (b, load_summary(vault, b).await) }))
+        .buffered(2);
+    while bases.iter().any(Option::is_none) {
+        let Some((backup, summary)) = reports.next().await else { break };
+        let summary = match summary {
+            Ok(summary) => summary,
+            // A damaged report disqualifies its backup as a base, not the run.
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                tracing::warn!(backup = %backup.backup_id, %error, "report unusable, trying an older base");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for (storage, base) in storages.iter().zip(&mut bases) {
+            if base.is_none() {
+                *base = usable(&summary, storage);
+            }
+        }
+    }
+    Ok(bases)
+}
+
+fn usable(summary: &RunSummary, storage: &StorageName) -> Option<StorageBase> {
+    let found: &StorageSummary = summary.storages.iter().find(|s| s.storage == *storage && !s.filtered)?;
+    let catalogue = found.catalogue.clone()?;
+    Some(StorageBase { backup_id: summary.backup_id.clone(), catalogue })
+}
+
+impl Vault {
+    /// Names directly below a folder, without the folder; objects and folders alike.
+    pub async fn list_names(&self, folder: &ObjectKey) -> Result<Vec<String>, VaultError> {
+        let listing = self.list_folder(folder).await?;
+        Ok(listing)
+    }
+
+    /// Fails unless every object exists with its size.
+    pub async fn check_present(&self, objects: &[ObjectDigest]) -> Result<(), VaultError> {
+        stream::iter(objects)
+            .map(Ok)
+            .try_for_each_concurrent(16, |object| async move {
+                let key = ObjectKey::from_stored(&object.path)?;
+                match self.head(&key).await? {
+                    Some(size) if size == object.size => Ok(()),
+                    Some(size) => {
+                        let finding = format!("has {size} bytes, must have {}", object.size);
+                        Err(VaultError::corrupt("check object", &key, finding))
+                    }
+                    None => Err(VaultError::new(ErrorKind::NotFound, "check object", &key, "is missing")),
+                }
+            })
+            .await
+    }
+}

@@ -1,0 +1,126 @@
+//! Reading an object as a blocking stream that proves its digest at the end.
+//!
+//! Does not own: what the bytes mean. A reader that has a digest never reports a clean end of a damaged object; local
+//! files are read directly, others as the chunks that the server sends.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, Read},
+};
+
+use bytes::{Buf, Bytes};
+use futures_util::{StreamExt, stream::BoxStream};
+use object_store::{GetResult, GetResultPayload};
+use packhorse_model::{ObjectDigest, Sha256Hex};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use crate::{ObjectKey, VaultError};
+
+/// A blocking reader of one object. Must be read outside async code.
+pub struct ObjectReader {
+    key: ObjectKey,
+    source: Source,
+    chunk: Bytes,
+    hash: Option<(ObjectDigest, Sha256)>,
+    read: u64,
+    ended: bool,
+}
+
+enum Source {
+    File(File),
+    Stream(BoxStream<'static, object_store::Result<Bytes>>, Handle),
+}
+
+/// Bytes read from a local file at once.
+const FILE_CHUNK: usize = 256 * 1024;
+
+impl ObjectReader {
+    pub(crate) fn new(key: ObjectKey, result: GetResult, digest: Option<ObjectDigest>) -> Self {
+        let source = match result.payload {
+            GetResultPayload::File(file, _) => Source::File(file),
+            GetResultPayload::Stream(stream) => Source::Stream(stream, Handle::current()),
+        };
+        let hash = digest.map(|digest| (digest, Sha256::new()));
+        Self { key, source, chunk: Bytes::new(), hash, read: 0, ended: false }
+    }
+
+    /// Bytes read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    /// Reads to the end, so that the digest of the whole object is proven.
+    pub fn drain(&mut self) -> io::Result<()> {
+        loop {
+            let len = self.fill_buf()?.len();
+            if len == 0 {
+                return Ok(());
+            }
+            self.consume(len);
+        }
+    }
+
+    fn next_chunk(&mut self) -> io::Result<Bytes> {
+        match &mut self.source {
+            Source::File(file) => {
+                let mut chunk = Vec::with_capacity(FILE_CHUNK);
+                file.take(FILE_CHUNK as u64).read_to_end(&mut chunk)?;
+                Ok(chunk.into())
+            }
+            Source::Stream(stream, runtime) => match runtime.block_on(stream.next()) {
+                None => Ok(Bytes::new()),
+                Some(Ok(chunk)) => Ok(chunk),
+                Some(Err(error)) => {
+                    Err(VaultError::from_store("read object", self.key.as_str(), error).into_io())
+                }
+            },
+        }
+    }
+
+    fn prove(&mut self) -> io::Result<()> {
+        let Some((digest, hash)) = self.hash.take() else { return Ok(()) };
+        let found = Sha256Hex::from_bytes(hash.finalize().into());
+        if found == digest.sha256 && self.read == digest.size {
+            return Ok(());
+        }
+        let finding = format!(
+            "has {} bytes with SHA-256 {found}, must have {} bytes with {}",
+            self.read, digest.size, digest.sha256
+        );
+        Err(VaultError::corrupt("read object", &self.key, finding).into_io())
+    }
+}
+
+impl BufRead for ObjectReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.chunk.is_empty() && !self.ended {
+            self.chunk = self.next_chunk()?;
+            if self.chunk.is_empty() {
+                // Chunks of a stream may be empty only at its end, as object_store documents it for its bodies.
+                self.ended = true;
+                self.prove()?;
+            } else {
+                self.read += self.chunk.len() as u64;
+                if let Some((_, hash)) = &mut self.hash {
+                    hash.update(&self.chunk);
+                }
+            }
+        }
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.chunk.advance(amount);
+    }
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let amount = available.len().min(buffer.len());
+        buffer[..amount].copy_from_slice(&available[..amount]);
+        self.consume(amount);
+        Ok(amount)
+    }
+}

@@ -1,0 +1,244 @@
+//! Writing a new object in one streamed pass: hash, count, split into parts, send.
+//!
+//! Does not own: where the bytes come from. Nothing is staged on disk. An object gets its name only in
+//! [`ObjectWriter::finish`]; a writer that is dropped instead aborts its multipart upload, so nothing partial is ever
+//! visible and nothing is left to pay for. Memory is bounded: a part's buffer is taken from the vault's shared budget
+//! before it is filled and given back when the store has it, and a writer takes a whole part at once, so writers
+//! cannot block each other half way.
+
+use std::{
+    io::{self, Write},
+    mem,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use object_store::{MultipartUpload, ObjectStoreExt as _};
+use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
+use sha2::{Digest, Sha256};
+use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, sync::mpsc, task::JoinHandle};
+
+use crate::{ObjectKey, PartSize, Vault, VaultError};
+
+/// A blocking writer of one new object. Must be used outside async code, within a tokio runtime.
+pub struct ObjectWriter {
+    vault: Vault,
+    key: ObjectKey,
+    part_size: usize,
+    buffer: Vec<u8>,
+    permit: Option<OwnedSemaphorePermit>,
+    hash: Sha256,
+    size: u64,
+    parts: u64,
+    runtime: Handle,
+    upload: Option<Upload>,
+}
+
+struct Upload {
+    parts: Option<mpsc::Sender<Part>>,
+    task: JoinHandle<Result<(), VaultError>>,
+}
+
+enum Part {
+    Data(Bytes, OwnedSemaphorePermit),
+    Finish,
+}
+
+/// Parts of one object on their way at once.
+const PARTS_IN_FLIGHT: usize = 4;
+/// A writer's buffer before it takes a part from the budget: small objects never wait for one.
+const UNBUDGETED: usize = 512 * 1024;
+
+impl ObjectWriter {
+    pub(crate) fn new(vault: Vault, key: ObjectKey, part_size: PartSize) -> Self {
+        let part_size = usize::try_from(part_size.bytes()).unwrap_or(usize::MAX);
+        let (buffer, permit, hash) = (Vec::new(), None, Sha256::new());
+        let runtime = Handle::current();
+        Self { vault, key, part_size, buffer, permit, hash, size: 0, parts: 0, runtime, upload: None }
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.size
+    }
+
+    /// Completes the object and says where it lies and what it holds. Durable when it returns.
+    pub fn finish(mut self) -> Result<ObjectDigest, VaultError> {
+        let hash = mem::take(&mut self.hash);
+        let sha256 = Sha256Hex::from_bytes(hash.finalize().into());
+        let digest = ObjectDigest { path: self.key.to_string(), size: self.size, sha256 };
+        if self.upload.is_none() {
+            let bytes = Bytes::from(mem::take(&mut self.buffer));
+            let created = self.runtime.block_on(self.vault.create(&self.key, bytes))?;
+            debug_assert_eq!(created, digest, "the hash of the stream is the hash of the buffer");
+            return Ok(digest);
+        }
+        if !self.buffer.is_empty() {
+            self.send_part()?;
+        }
+        self.send(Part::Finish)?;
+        self.join().map(|()| digest)
+    }
+
+    fn send_part(&mut self) -> Result<(), VaultError> {
+        self.parts += 1;
+        if self.parts > PartSize::MAX_PARTS {
+            let answer = format!(
+                "has more than {} parts of {} bytes: it is larger than was expected when it was started",
+                PartSize::MAX_PARTS,
+                self.part_size
+            );
+            return Err(VaultError::new(ErrorKind::Internal, "upload object", &self.key, answer));
+        }
+        let data = Bytes::from(mem::take(&mut self.buffer));
+        let permit = self.permit.take().ok_or_else(|| {
+            VaultError::new(ErrorKind::Internal, "upload object", &self.key, "a part has no budget")
+        })?;
+        if self.upload.is_none() {
+            let (sender, receiver) = mpsc::channel(1);
+            let task = self.runtime.spawn(send_parts(self.vault.clone(), self.key.clone(), receiver));
+            self.upload = Some(Upload { parts: Some(sender), task });
+        }
+        self.send(Part::Data(data, permit))
+    }
+
+    fn send(&mut self, part: Part) -> Result<(), VaultError> {
+        let sender = self.upload.as_ref().and_then(|upload| upload.parts.clone());
+        let sent = sender.map(|sender| sender.blocking_send(part));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            // The task ended early, so it has an error to tell.
+            _ => match self.join() {
+                Err(error) => Err(error),
+                Ok(()) => Err(VaultError::new(
+                    ErrorKind::Internal,
+                    "upload object",
+                    &self.key,
+                    "the upload ended before its last part",
+                )),
+            },
+        }
+    }
+
+    fn join(&mut self) -> Result<(), VaultError> {
+        let Some(upload) = self.upload.take() else {
+            return Err(VaultError::new(
+                ErrorKind::Internal,
+                "upload object",
+                &self.key,
+                "an earlier write failed",
+            ));
+        };
+        drop(upload.parts);
+        match self.runtime.block_on(upload.task) {
+            Ok(result) => result,
+            Err(panic) => Err(VaultError::new(ErrorKind::Internal, "upload object", &self.key, panic)),
+        }
+    }
+
+    /// Takes a whole part from the budget, then makes room for it.
+    fn reserve(&mut self) -> io::Result<()> {
+        let (budget, budget_mib) = self.vault.budget();
+        let mib = u32::try_from(self.part_size.div_ceil(1 << 20)).unwrap_or(u32::MAX).min(budget_mib);
+        let permit = self.runtime.block_on(budget.acquire_many_owned(mib));
+        self.permit = Some(permit.map_err(io::Error::other)?);
+        self.buffer.reserve_exact(self.part_size - self.buffer.len());
+        Ok(())
+    }
+}
+
+impl Write for ObjectWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.permit.is_none() && self.buffer.len() + bytes.len() > UNBUDGETED {
+            self.reserve()?;
+        }
+        let room = self.part_size - self.buffer.len();
+        let taken = &bytes[..bytes.len().min(room)];
+        self.buffer.extend_from_slice(taken);
+        self.hash.update(taken);
+        self.size += taken.len() as u64;
+        if self.buffer.len() == self.part_size {
+            self.send_part().map_err(VaultError::into_io)?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sends parts until told to finish; a channel that closes before that means that the writer gave up.
+async fn send_parts(
+    vault: Vault,
+    key: ObjectKey,
+    mut parts: mpsc::Receiver<Part>,
+) -> Result<(), VaultError> {
+    let failed = |e| VaultError::from_store("upload object", key.as_str(), e);
+    vault.counter().put();
+    let mut upload = vault.store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
+    let result = feed(&vault, &mut upload, &mut parts).await;
+    let result = match result {
+        Ok(true) => {
+            vault.counter().put();
+            upload.complete().await.map(drop)
+        }
+        Ok(false) => abort(&vault, &key, &mut upload).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let _ = abort(&vault, &key, &mut upload).await;
+            Err(failed(error))
+        }
+    }
+}
+
+async fn feed(
+    vault: &Vault,
+    upload: &mut Box<dyn MultipartUpload>,
+    parts: &mut mpsc::Receiver<Part>,
+) -> object_store::Result<bool> {
+    let mut in_flight = FuturesUnordered::new();
+    let finished = loop {
+        let part = tokio::select! {
+            part = parts.recv(), if in_flight.len() < PARTS_IN_FLIGHT => part,
+            Some(done) = in_flight.next() => {
+                let done: object_store::Result<()> = done;
+                done?;
+                continue;
+            }
+        };
+        match part {
+            Some(Part::Data(data, permit)) => {
+                vault.counter().put();
+                let sending = upload.put_part(data.into());
+                in_flight.push(async move {
+                    let sent = sending.await;
+                    drop(permit);
+                    sent
+                });
+            }
+            Some(Part::Finish) => break true,
+            None => break false,
+        }
+    };
+    while let Some(done) = in_flight.next().await {
+        done?;
+    }
+    Ok(finished)
+}
+
+async fn abort(
+    vault: &Vault,
+    key: &ObjectKey,
+    upload: &mut Box<dyn MultipartUpload>,
+) -> object_store::Result<()> {
+    vault.counter().put();
+    let aborted = upload.abort().await;
+    if let Err(error) = &aborted {
+        tracing::warn!(%key, %error, "multipart upload not aborted; the store's lifecycle rule must remove it");
+    }
+    aborted
+}
