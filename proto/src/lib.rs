@@ -1,1 +1,20 @@
-//! stub
+//! The wire: the gRPC services `packhorse.v1.AgentService` and `packhorse.v1.CoordinatorService`, their messages, and
+//! conversions between messages and the words of `model`.
+//!
+//! Does not own: serving or calling. Messages carry backup IDs and relative paths, never bytes of repositories;
+//! everything that arrives is parsed into `model` types before it is used.
+
+mod convert;
+mod status;
+
+pub use convert::{filter_from_wire, filter_to_wire};
+pub use status::{problem_of_status, status_of_problem};
+
+/// Generated messages, clients and servers of package `packhorse.v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("packhorse.v1");
+}
+
+/// The compiled `.proto` files, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
