@@ -1,5 +1,12 @@
-//! Does: backs up and restores the repositories of a storage node.
+//! Does: backs up and restores the repositories of a storage node, asked by a coordinator over gRPC.
+//!
+//! Does not own: what a run consists of, or when it is a backup (`coordinator`); the stored format (`vault`). The only
+//! crate that names gix.
 
 pub mod backup;
 pub mod git;
 pub mod restore;
+mod server;
+
+pub use server::{Agent, AgentOptions};
+pub use packhorse_vault::{Vault, open as open_vault};

@@ -1,4 +1,16 @@
 //! Decides: what a run consists of, who does it, and when it is a backup.
+//!
+//! Does not own: repositories (`agent`) or the stored format (`vault`). Its work and memory grow with the number of
+//! storages, not of repositories.
 
+mod board;
 pub mod database;
 pub mod directory;
+mod fleet;
+mod options;
+mod restore;
+mod run;
+mod server;
+
+pub use options::CoordinatorOptions;
+pub use server::Coordinator;

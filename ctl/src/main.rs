@@ -1,1 +1,66 @@
-fn main(){}
+//! `backupctl`: what an operator types.
+//!
+//! Does not own: any work; it asks a coordinator, its own in embedded mode, and shows the answer. Results go to
+//! stdout, progress and errors to stderr; the exit code follows from the result or the problem in one place.
+
+mod args;
+mod commands;
+mod embedded;
+mod render;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use packhorse_model::{Exit, Problem};
+use packhorse_service::{process, telemetry};
+use tracing::level_filters::LevelFilter;
+
+use self::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    process::restrict_new_files();
+    let level = match args.common.verbose {
+        0 => LevelFilter::ERROR,
+        1 => LevelFilter::WARN,
+        2 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    telemetry::start(level, false);
+    let exit = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => {
+            let exit = runtime.block_on(run(&args));
+            // Work that was told to stop has stopped; what blocks on a dead disk must not hold the exit up.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            exit
+        }
+        Err(error) => {
+            render::note(&format!("error: start runtime: {error}"));
+            Exit::Failed
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+async fn run(args: &Args) -> Exit {
+    let common = &args.common;
+    let result = match &args.command {
+        Command::Create(create) => commands::create::run(common, create).await,
+        Command::Restore(restore) => commands::restore::run(common, restore).await,
+        Command::List(list) => commands::list::run(common, list).await,
+        Command::Show(show) => commands::show::run(common, show).await,
+        Command::Agents(agents) => commands::agents::run(common, agents).await,
+        Command::Completions { shell } => Ok(commands::completions::run(*shell)),
+    };
+    result.unwrap_or_else(|problem| failed(&problem, common.json))
+}
+
+fn failed(problem: &Problem, json: bool) -> Exit {
+    let exit = Exit::of_problem(problem);
+    if json {
+        render::json(&serde_json::json!({ "error": problem, "exit_code": exit.code() }));
+    }
+    render::note(&render::problem(problem));
+    exit
+}

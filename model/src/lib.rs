@@ -16,6 +16,7 @@ mod repo_path;
 mod selector;
 mod storage_name;
 mod summary;
+mod vault_settings;
 
 pub use backup_id::BackupId;
 pub use component::{Component, ComponentSelection};
@@ -32,3 +33,4 @@ pub use storage_name::StorageName;
 pub use summary::{
     DatabaseSummary, DirectorySummary, RestoreSummary, RestoredItem, RunState, RunSummary, StorageSummary,
 };
+pub use vault_settings::VaultSettings;

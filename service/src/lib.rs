@@ -2,4 +2,13 @@
 //!
 //! Does not own: what the process is for. Nothing here knows the wire or the stored format.
 
+mod address;
 pub mod config;
+mod connect;
+mod listen;
+pub mod process;
+pub mod telemetry;
+
+pub use address::Address;
+pub use connect::connect;
+pub use listen::Listener;

@@ -11,6 +11,7 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Calls `condition` until it gives a value, and panics with its last complaint after `limit`.
+#[expect(clippy::disallowed_methods, reason = "the one place that pauses between looks")]
 pub fn wait_until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     loop {

@@ -23,3 +23,6 @@ pub use ports::free_port;
 pub use postgres::PostgresServer;
 pub use processes::{Backupctl, Binary, CliOutput, Daemon};
 pub use tree::{Kind, TreeEntry, TreeState};
+
+/// The signals that `Daemon::signal` sends.
+pub use rustix::process::Signal;

@@ -79,8 +79,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder").keep();
         fs::create_dir(folder.join("run")).expect("create run folder");
         let watchdog = Watchdog::owned(&folder, "TERM");
-        let mut server =
-            hermetic_command("tail").args(["-f", "/dev/null"]).arg(&folder).spawn().expect("tail starts");
+        let log = folder.join("log");
+        fs::write(&log, "").expect("write a file to follow");
+        let mut server = hermetic_command("tail").arg("-f").arg(&log).spawn().expect("tail starts");
         let stranger = std::process::id();
         fs::write(folder.join("run/server.pid"), format!("{}\n", server.id())).expect("write pid file");
         fs::write(folder.join("run/stranger.pid"), format!("{stranger}\n")).expect("write pid file");

@@ -20,9 +20,12 @@ const PARALLEL: usize = 32;
 /// All committed backups, newest first; records that cannot be read come second, as problems.
 pub async fn committed(vault: &Vault) -> Result<(Vec<CommittedBackup>, Vec<Problem>), VaultError> {
     let names = vault.list_names(&ObjectKey::backups()).await?;
-    let ids = names.iter().filter_map(|name| name.parse::<BackupId>().ok());
+    let mut reads = Vec::new();
+    for id in names.iter().filter_map(|name| name.parse::<BackupId>().ok()) {
+        reads.push(record(vault, id));
+    }
     let records: Vec<Result<Option<CommittedBackup>, VaultError>> =
-        stream::iter(ids.map(|id| record(vault, id))).buffer_unordered(PARALLEL).collect().await;
+        stream::iter(reads).buffer_unordered(PARALLEL).collect().await;
     let (mut backups, mut unreadable) = (Vec::new(), Vec::new());
     for record in records {
         match record {
@@ -91,10 +94,11 @@ pub async fn base_for(
 ) -> Result<Vec<Option<StorageBase>>, VaultError> {
     let (backups, _) = committed(vault).await?;
     let mut bases: Vec<Option<StorageBase>> = vec![None; storages.len()];
-    let mut reports = stream::iter(backups.iter().map(|b| async move { (b, load_summary(vault, b).await) }))
-        .buffered(2);
-    while bases.iter().any(Option::is_none) {
-        let Some((backup, summary)) = reports.next().await else { break };
+    for backup in &backups {
+        if bases.iter().all(Option::is_some) {
+            break;
+        }
+        let summary = load_summary(vault, backup).await;
         let summary = match summary {
             Ok(summary) => summary,
             // A damaged report disqualifies its backup as a base, not the run.
@@ -128,19 +132,22 @@ impl Vault {
 
     /// Fails unless every object exists with its size.
     pub async fn check_present(&self, objects: &[ObjectDigest]) -> Result<(), VaultError> {
-        stream::iter(objects)
-            .map(Ok)
-            .try_for_each_concurrent(16, |object| async move {
-                let key = ObjectKey::from_stored(&object.path)?;
-                match self.head(&key).await? {
-                    Some(size) if size == object.size => Ok(()),
-                    Some(size) => {
-                        let finding = format!("has {size} bytes, must have {}", object.size);
-                        Err(VaultError::corrupt("check object", &key, finding))
-                    }
-                    None => Err(VaultError::new(ErrorKind::NotFound, "check object", &key, "is missing")),
-                }
-            })
-            .await
+        let mut checks = Vec::new();
+        for object in objects {
+            checks.push(self.check_one(object));
+        }
+        stream::iter(checks).buffer_unordered(16).try_collect::<()>().await
+    }
+
+    async fn check_one(&self, object: &ObjectDigest) -> Result<(), VaultError> {
+        let key = ObjectKey::from_stored(&object.path)?;
+        match self.head(&key).await? {
+            Some(size) if size == object.size => Ok(()),
+            Some(size) => {
+                let finding = format!("has {size} bytes, must have {}", object.size);
+                Err(VaultError::corrupt("check object", &key, finding))
+            }
+            None => Err(VaultError::new(ErrorKind::NotFound, "check object", &key, "is missing")),
+        }
     }
 }

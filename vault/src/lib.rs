@@ -38,7 +38,7 @@ pub use journal::RunJournal;
 pub use key::ObjectKey;
 pub use manifest::{Manifest, Packhorse, RefStorage, Step, Symref};
 pub use oid::{ObjectFormat, Oid};
-pub use open::{VaultOptions, open};
+pub use open::open;
 pub use part_size::PartSize;
 pub use read::ObjectReader;
 pub use ref_list::RefList;

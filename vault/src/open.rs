@@ -10,47 +10,13 @@ use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder,
     azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder, local::LocalFileSystem, path::Path,
 };
-use packhorse_model::ErrorKind;
+use packhorse_model::{ErrorKind, VaultSettings};
 use url::Url;
 
 use crate::{Vault, VaultError};
 
-/// Where a vault lies and how to talk to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VaultOptions {
-    /// `file:///…`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
-    pub url: String,
-    /// Base URL of an S3-compatible server.
-    pub endpoint: Option<String>,
-    /// S3 region.
-    pub region: Option<String>,
-    /// Put the bucket into the path instead of the host name.
-    pub path_style: Option<bool>,
-    /// PEM file with the certificate authorities to trust beside the system's.
-    pub ca_file: Option<String>,
-    /// How long requests are retried before they fail.
-    pub retry_budget: Duration,
-    /// MiB of upload buffers shared by all uploads of the process.
-    pub upload_memory_mib: u32,
-}
-
-impl VaultOptions {
-    /// Options with defaults for everything but the URL.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            endpoint: None,
-            region: None,
-            path_style: None,
-            ca_file: None,
-            retry_budget: Duration::from_secs(180),
-            upload_memory_mib: 96,
-        }
-    }
-}
-
 /// Opens a vault. Makes no request; a `file://` folder is created when it is missing.
-pub fn open(options: &VaultOptions) -> Result<Vault, VaultError> {
+pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
     let (options, url) = parse(options)?;
     let label = {
         let mut clean = url.clone();
@@ -68,7 +34,7 @@ pub fn open(options: &VaultOptions) -> Result<Vault, VaultError> {
             GoogleCloudStorageBuilder::from_env()
                 .with_url(bucket_url(&url))
                 .with_retry(retries(&options))
-                .with_client_options(client(&options, &label)?)
+                .with_client_options(client(&options)?)
                 .build()
                 .map_err(|e| invalid(&label, e))?,
         ),
@@ -76,7 +42,7 @@ pub fn open(options: &VaultOptions) -> Result<Vault, VaultError> {
             MicrosoftAzureBuilder::from_env()
                 .with_container_name(url.host_str().unwrap_or_default())
                 .with_retry(retries(&options))
-                .with_client_options(client(&options, &label)?)
+                .with_client_options(client(&options)?)
                 .build()
                 .map_err(|e| invalid(&label, e))?,
         ),
@@ -87,7 +53,7 @@ pub fn open(options: &VaultOptions) -> Result<Vault, VaultError> {
     Ok(Vault::new(store, prefix, label, options.upload_memory_mib.max(8)))
 }
 
-fn parse(options: &VaultOptions) -> Result<(VaultOptions, Url), VaultError> {
+fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
     let url = if options.url.starts_with('/') { format!("file://{}", options.url) } else { options.url.clone() };
     let url = Url::parse(&url).map_err(|e| invalid(&options.url, e))?;
     if url.password().is_some() || !url.username().is_empty() {
@@ -95,6 +61,10 @@ fn parse(options: &VaultOptions) -> Result<(VaultOptions, Url), VaultError> {
         return Err(invalid(url.host_str().unwrap_or("the URL"), answer));
     }
     let mut options = options.clone();
+    if url.scheme() == "s3" && options.endpoint.is_none() {
+        // The name that the AWS tools use; read here, because plain http has to be allowed with it.
+        options.endpoint = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL")).ok();
+    }
     for (key, value) in url.query_pairs() {
         match key.as_ref() {
             "endpoint" => options.endpoint = Some(value.into_owned()),
@@ -122,12 +92,12 @@ fn local(url: &Url, label: &str) -> Result<LocalFileSystem, VaultError> {
     Ok(store.with_fsync(true))
 }
 
-fn s3(url: &Url, options: &VaultOptions, label: &str) -> Result<object_store::aws::AmazonS3, VaultError> {
+fn s3(url: &Url, options: &VaultSettings, label: &str) -> Result<object_store::aws::AmazonS3, VaultError> {
     let bucket = url.host_str().ok_or_else(|| invalid(label, "names no bucket"))?;
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
         .with_retry(retries(options))
-        .with_client_options(client(options, label)?);
+        .with_client_options(client(options)?);
     if let Some(endpoint) = &options.endpoint {
         let endpoint = endpoint.trim_end_matches('/');
         builder = builder.with_endpoint(endpoint);
@@ -141,7 +111,7 @@ fn s3(url: &Url, options: &VaultOptions, label: &str) -> Result<object_store::aw
     builder.build().map_err(|e| invalid(label, e))
 }
 
-fn retries(options: &VaultOptions) -> RetryConfig {
+fn retries(options: &VaultSettings) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -153,7 +123,7 @@ fn retries(options: &VaultOptions) -> RetryConfig {
     }
 }
 
-fn client(options: &VaultOptions, label: &str) -> Result<ClientOptions, VaultError> {
+fn client(options: &VaultSettings) -> Result<ClientOptions, VaultError> {
     // A part of 100 MiB on a slow line needs longer than the default 30 s for the whole request; a stalled
     // connection is caught by the read timeout instead.
     let mut client = ClientOptions::new()
@@ -169,7 +139,6 @@ fn client(options: &VaultOptions, label: &str) -> Result<ClientOptions, VaultErr
             client = client.with_root_certificate(certificate);
         }
     }
-    let _ = label;
     Ok(client)
 }
 

@@ -1,1 +1,73 @@
-//! stub
+//! Running git, the one way: a fixed environment, no configuration but the repository's own, bounded stderr, killed when
+//! asked to stop.
+//!
+//! Does not own: what git is asked to do. The environment is emptied first, so neither the operator's configuration nor
+//! a variable such as `GIT_DIR` can change what a backup holds; replace refs and lazy fetches are off.
+
+mod child;
+mod objects;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+pub use child::{Child, Finished};
+pub use objects::{CommitFacts, Objects, hash_kind};
+use packhorse_model::{ErrorKind, Problem, Subject};
+
+/// The git executable.
+#[derive(Clone, Debug)]
+pub struct Git {
+    program: PathBuf,
+}
+
+impl Git {
+    /// Git at a path, or by name on `PATH`.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+
+    /// A command without a repository.
+    pub fn bare_command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear();
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        command
+            .env("HOME", "/nonexistent")
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_NO_REPLACE_OBJECTS", "1")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_TERMINAL_PROMPT", "0");
+        command
+    }
+
+    /// A command on a bare repository.
+    pub fn command(&self, repository: &Path) -> Command {
+        let mut command = self.bare_command();
+        command.arg("--git-dir").arg(repository);
+        command
+    }
+
+    /// The version line of the executable.
+    pub fn version(&self) -> Result<String, Problem> {
+        let output = self.bare_command().arg("version").output();
+        let problem = |answer: String| {
+            Problem::new(ErrorKind::Unavailable, Subject::Host, "run git")
+                .on(self.program.display())
+                .answered(answer)
+                .next("install git, or name it in the configuration")
+        };
+        let output = output.map_err(|e| problem(e.to_string()))?;
+        if !output.status.success() {
+            return Err(problem(output.status.to_string()));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(text.trim().trim_start_matches("git version ").to_owned())
+    }
+}

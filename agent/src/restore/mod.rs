@@ -1,1 +1,40 @@
-//! stub
+//! Restores the repositories of one storage from the vault.
+//!
+//! Order: `select` the catalogue's entries; then for each repository, several at once: `fetch` what it must become,
+//! `build` an empty repository in the `workshop`, bring its `objects`, write its `refs`, unpack its `hooks`, and `place`
+//! it. At the end the storage's file system is synced, and only then does the restore report success.
+//!
+//! Retries: none here; the vault's client has its own. A repository that fails is named and the others go on.
+//!
+//! Cancellation: no repository is started any more, threads and git children stop, the temporary folder is removed.
+//! Repositories that are in place by then stay: each of them is whole.
+//!
+//! Crash: a repository is in place whole or not at all. The temporary folder stays, with nobody holding its lock, and
+//! the next restore into the storage removes it. After a power loss, repositories of the running restore that were not
+//! yet synced may be damaged or gone; a forced restore syncs each new repository before it replaces an old one.
+
+mod build;
+mod fetch;
+mod git_child;
+mod hooks;
+mod io_problem;
+mod job;
+mod objects;
+mod owner;
+mod place;
+mod progress;
+mod ref_check;
+mod refs;
+mod repository;
+mod run;
+mod select;
+mod workshop;
+
+pub use job::{RestoreEvent, RestoreJob, RestoreProgress, RestoreResult};
+pub use run::restore_storage;
+
+use progress::Progress;
+use run::Restore;
+
+#[cfg(test)]
+mod tests;

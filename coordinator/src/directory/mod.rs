@@ -1,1 +1,125 @@
-//! stub
+//! Directories of blobs: archived into the vault with `tar`, and restored from it.
+//!
+//! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
+//! `end_mark`; of a restore, in order: `swap`, `site`, `staging`, `unpack`, `members`, `tree`.
+//!
+//! A backup reads a folder that is in use. What changes meanwhile is recorded by name, what cannot be read is a failure
+//! by name, and the rest is stored. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched
+//! against the whole path from the folder on (`tmp` is the folder's own `tmp`, `*.tmp` matches at every depth, because
+//! `*` also matches slashes).
+//!
+//! A restore unpacks beside the target, proves the archive's digest and end, makes everything durable, and only then
+//! swaps it in. So a damaged or malicious archive, a full disk, a cancellation or a crash leaves the target as it was;
+//! what a crash leaves beside it, the next restore of the same target removes. Nothing is retried here.
+//! Cancellation kills tar, or ends the unpacking at its next read; a swap that has begun is finished.
+
+mod archive;
+mod end_mark;
+mod members;
+mod pax;
+mod report;
+mod site;
+mod staging;
+mod swap;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unpack;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf, absolute},
+};
+
+use packhorse_model::{
+    BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, Problem, RestoredItem, Subject,
+};
+use packhorse_service::config::DirectoryConfig;
+use packhorse_vault::{ObjectKey, Vault};
+use tokio_util::sync::CancellationToken;
+
+use crate::database::decompress::PlainReader;
+
+/// A configured directory, ready to be archived.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    name: String,
+    path: PathBuf,
+    exclude: Vec<String>,
+    tar: OsString,
+    search_path: String,
+}
+
+impl Directory {
+    /// Reads a section of the configuration; `env` is the process's environment.
+    pub fn from_config(config: &DirectoryConfig, env: &BTreeMap<String, String>) -> Result<Self, Problem> {
+        let invalid = |answer: String| {
+            Problem::new(ErrorKind::Invalid, Subject::Configuration, "read directory")
+                .on(format!("directory {:?}", config.name))
+                .answered(answer)
+        };
+        match config.name.parse() {
+            Ok(Component::Directory(_)) => {}
+            Ok(_) => return Err(invalid("the name is that of another component".to_owned())),
+            Err(error) => return Err(invalid(error.to_string())),
+        }
+        if config.exclude.iter().any(|pattern| pattern.is_empty() || pattern.contains('\0')) {
+            return Err(invalid("an exclusion pattern is empty or has a zero byte".to_owned()));
+        }
+        Ok(Self {
+            name: config.name.clone(),
+            path: absolute(&config.path).map_err(|error| invalid(error.to_string()))?,
+            exclude: config.exclude.clone(),
+            tar: "tar".into(),
+            search_path: env.get("PATH").cloned().unwrap_or_else(|| "/usr/bin:/bin".to_owned()),
+        })
+    }
+
+    /// The name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Archives one directory; files that could not be read are failures beside the archive.
+pub async fn back_up(
+    vault: &Vault,
+    id: &BackupId,
+    directory: &Directory,
+    cancel: &CancellationToken,
+    progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
+) -> Result<(DirectorySummary, Vec<ItemFailure>), Problem> {
+    let name = directory.name.clone();
+    archive::archive(vault, id, directory, cancel, move |bytes| progress(&name, bytes)).await
+}
+
+/// Restores one directory from its archive in a backup: all of it, or the target is left as it was.
+pub async fn restore_one(
+    vault: &Vault,
+    id: &BackupId,
+    target: &Path,
+    summary: &DirectorySummary,
+    force: bool,
+    cancel: &CancellationToken,
+    progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
+) -> Result<RestoredItem, Problem> {
+    // Stops the blocking work also when nobody waits for it any more.
+    let cancel = cancel.child_token();
+    let _stop = cancel.clone().drop_guard();
+    let name = summary.name.clone();
+    let key = ObjectKey::directory(id, &summary.name);
+    let progress = move |bytes| progress(&name, bytes);
+    let reader = PlainReader::open(vault, &key, &summary.object, &cancel, progress).await;
+    let reader = reader.map_err(|problem| problem.leaving("the directory was left as it was"))?;
+    let (target, id, plain) = (target.to_owned(), id.clone(), summary.bytes_plain);
+    let restored =
+        tokio::task::spawn_blocking(move || swap::restore(reader, &target, &id, plain, force, &cancel));
+    crate::database::compress::joined(restored.await)?;
+    Ok(RestoredItem { name: summary.name.clone(), items: 1, bytes: summary.object.size })
+}

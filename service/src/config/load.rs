@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject};
+use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject, VaultSettings};
 use serde::Deserialize;
 
 use super::{
@@ -46,6 +46,15 @@ impl Config {
         let config: Self = toml::from_str(&text).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
         config.validate().map_err(|answer| problem(ErrorKind::Invalid, answer))?;
         Ok(config)
+    }
+
+    /// The vault's settings, which most processes need.
+    pub fn vault_settings(&self) -> Result<VaultSettings, Problem> {
+        self.vault.as_ref().map(VaultSection::settings).ok_or_else(|| {
+            Problem::new(ErrorKind::Invalid, Subject::Configuration, "open vault")
+                .answered("no vault is configured")
+                .next("add a [vault] section with a url, or give --vault")
+        })
     }
 
     fn validate(&self) -> Result<(), String> {

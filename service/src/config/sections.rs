@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use bytesize::ByteSize;
-use packhorse_model::StorageName;
+use packhorse_model::{StorageName, VaultSettings};
 use serde::Deserialize;
 
 use super::Span;
@@ -55,6 +55,19 @@ impl VaultSection {
             ca_file: None,
             retry_budget: retry_budget(),
             upload_memory: upload_memory(),
+        }
+    }
+
+    /// The section as the vault takes it.
+    pub fn settings(&self) -> VaultSettings {
+        VaultSettings {
+            url: self.url.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            ca_file: self.ca_file.clone(),
+            retry_budget: self.retry_budget.duration(),
+            upload_memory_mib: u32::try_from(self.upload_memory.as_u64() >> 20).unwrap_or(u32::MAX),
         }
     }
 }

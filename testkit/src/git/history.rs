@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn every_format_takes_commits_tags_and_filling() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        for (number, options) in FORMATS.iter().enumerate() {
+        let possible = if GitRepo::can_make_reftables() { &FORMATS[..] } else { &FORMATS[..2] };
+        for (number, options) in possible.iter().enumerate() {
             let repo = GitRepo::init_with(folder.path().join(format!("{number}.git")), options);
             let first = repo.commit("main", &[("a/b", "1"), ("c", "2")]);
             let second = repo.commit("main", &[("c", "3")]);

@@ -53,6 +53,17 @@ impl GitRepo {
         repo
     }
 
+    /// Whether the git in `PATH` can make reftables (2.45 and newer); a test of them has nothing to do without.
+    pub fn can_make_reftables() -> bool {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let repo = Self::open(folder.path());
+        repo.git_command()
+            .args(["init", "--quiet", "--bare", "--ref-format=reftable"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success())
+    }
+
     /// Opens an existing repository.
     pub fn open(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();

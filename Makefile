@@ -1,0 +1,55 @@
+# Everything a developer or the CI runs. `make` alone builds; `make check` is what a change has to pass.
+
+TOOLS := $(CURDIR)/target/tools
+export PATH := $(TOOLS)/bin:$(TOOLS)/venv/bin:$(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: build quickstart test test-long check fmt clippy deny typos bench tools tools-test clean
+.DEFAULT_GOAL := build
+
+build: ## All programs, optimised, in target/release
+	@.ci/install-tools build
+	cargo build --release --workspace --bins
+
+quickstart: ## A backup and a restore on this machine, from nothing
+	scripts/quickstart.sh
+
+test: tools-test ## All tests; servers are real and start by themselves
+	cargo build --workspace --bins
+	cargo test --quiet --doc --workspace
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		echo cargo nextest run --workspace $(ARGS); \
+		cargo nextest run --workspace $(ARGS); \
+	else \
+		echo cargo test --workspace $(ARGS); \
+		cargo test --workspace --lib --bins --tests $(ARGS); \
+	fi
+
+test-long: ## The same with the long random tests
+	PACKHORSE_LONG=1 NEXTEST_PROFILE=long $(MAKE) test
+
+check: tools fmt clippy deny typos test ## What a change has to pass
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+deny: ## Layers, licences and sources of dependencies
+	cargo deny --offline check --hide-inclusion-graph --allow unused-wrapper bans licenses sources
+
+typos:
+	typos
+
+bench: ## Measurements; for example make bench ARGS="--help"
+	@.ci/install-tools build
+	cargo run --release -p packhorse-bench -- $(ARGS)
+
+tools: ## Everything that `check` needs, where missing
+	@.ci/install-tools build test check
+
+tools-test:
+	@.ci/install-tools build test
+
+clean:
+	cargo clean

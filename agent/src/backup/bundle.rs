@@ -1,0 +1,247 @@
+//! Step 4, bundle: our own header, then the pack that `git pack-objects` writes for the frozen tips.
+//!
+//! Does not own: the upload (`vault::ObjectWriter`) or which step it is (`plan`). Linear in the number of refs, on every
+//! git version, because git is only given object ids. The pack is taken as it streams; what git wrote counts only when
+//! git exited with 0 and, as a whole, is proven: an increment by inflating every entry as it passes, a full step by the
+//! checksums of the packs that its objects are copied from.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufReader, Read, Write},
+    path::Path,
+};
+
+use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
+use packhorse_vault::{BundleHeader, ObjectWriter, Oid, RefSnapshot, VaultError, empty_pack};
+use tokio_util::sync::CancellationToken;
+
+use super::{pack_proof, plan::Continuation, prerequisites};
+use crate::git::{Child, Git, Objects, hash_kind};
+
+/// Bytes moved from git to the upload at once.
+const CHUNK: usize = 256 * 1024;
+/// Repositories below this size are packed by one thread: starting more costs more than it saves.
+const SMALL: u64 = 8 << 20;
+
+/// Why there is no bundle.
+#[derive(Debug)]
+pub enum BundleError {
+    /// The repository or git: may be gone on a second try, when the repository was being changed.
+    Git(String),
+    /// The vault.
+    Vault(VaultError),
+    /// A stop was asked for.
+    Cancelled,
+}
+
+/// The repository that is bundled.
+pub struct Source<'a> {
+    /// Its folder.
+    pub dir: &'a Path,
+    /// Its frozen refs.
+    pub refs: &'a RefSnapshot,
+    /// Bytes of its objects on disk.
+    pub size_on_disk: u64,
+}
+
+/// What a bundle holds and what it leaves out.
+struct Range {
+    header: BundleHeader,
+    tips: Vec<Oid>,
+    known: Vec<Oid>,
+}
+
+/// Writes the bundle of a full step. Blocking.
+pub fn write_full(
+    source: &Source<'_>,
+    git: &Git,
+    writer: &mut ObjectWriter,
+    cancel: &CancellationToken,
+) -> Result<(), BundleError> {
+    let listed = source.refs.refs.iter().map(|(name, oid)| (name.to_vec(), oid)).collect();
+    let tips: BTreeSet<Oid> = source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
+    let range =
+        Range { header: header(source.refs, listed, vec![]), tips: tips.into_iter().collect(), known: vec![] };
+    std::thread::scope(|scope| {
+        let proof = scope.spawn(|| pack_proof::prove(source.dir, source.refs.object_format, cancel));
+        let written = write(source, git, &range, writer, cancel);
+        let proof = proof.join().unwrap_or_else(|_| Err("the check of the packs ended by a defect".into()));
+        // A damaged pack explains what git says of it, so it goes first.
+        match (proof, written) {
+            (_, Err(BundleError::Cancelled)) => Err(BundleError::Cancelled),
+            (Err(damage), _) => Err(BundleError::Git(damage)),
+            (Ok(()), written) => written,
+        }
+    })
+}
+
+/// Writes the bundle of an increment. Blocking.
+pub fn write_increment(
+    source: &Source<'_>,
+    base: &Continuation,
+    git: &Git,
+    writer: &mut ObjectWriter,
+    cancel: &CancellationToken,
+) -> Result<(), BundleError> {
+    let mut objects = Objects::open(source.dir, source.refs.object_format).map_err(unreadable)?;
+    // Tips that were pruned cannot be given to git; then the increment only gets larger. HEAD's own object is no
+    // base, because a reader that replays the chain does not keep it.
+    let known: BTreeSet<Oid> = base.refs.iter().map(|(_, oid)| oid).filter(|oid| objects.exists(*oid)).collect();
+    let now = source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid());
+    let tips: BTreeSet<Oid> = now.filter(|oid| !known.contains(oid)).collect();
+    let moved = source.refs.refs.compare(&base.refs);
+    let listed: Vec<(Vec<u8>, Oid)> = moved
+        .filter(|(_, now, then)| now != then)
+        .filter_map(|(name, now, _)| Some((name.to_vec(), now?)))
+        .collect();
+    let (tips, known): (Vec<Oid>, Vec<Oid>) = (tips.into_iter().collect(), known.into_iter().collect());
+    let targets: BTreeSet<Oid> = listed.iter().map(|(_, oid)| *oid).chain(source.refs.head_oid()).collect();
+    let targets: Vec<Oid> = targets.into_iter().collect();
+    let prerequisites = prerequisites::of(&mut objects, &targets, &known);
+    drop(objects);
+    let range = Range { header: header(source.refs, listed, prerequisites), tips, known };
+    write(source, git, &range, writer, cancel)
+}
+
+fn header(refs: &RefSnapshot, mut listed: Vec<(Vec<u8>, Oid)>, prerequisites: Vec<Oid>) -> BundleHeader {
+    if let Some(oid) = refs.head_oid() {
+        listed.push((b"HEAD".to_vec(), oid));
+    }
+    BundleHeader { object_format: refs.object_format, prerequisites, refs: listed }
+}
+
+fn write(
+    source: &Source<'_>,
+    git: &Git,
+    range: &Range,
+    writer: &mut ObjectWriter,
+    cancel: &CancellationToken,
+) -> Result<(), BundleError> {
+    if range.tips.is_empty() {
+        writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
+        return writer.write_all(&empty_pack(source.refs.object_format)).map_err(vault_error);
+    }
+    let thin = !range.known.is_empty();
+    let mut command = git.command(source.dir);
+    command.args(["-c", "pack.windowMemory=100m", "-c", "core.useReplaceRefs=false"]);
+    if source.size_on_disk < SMALL {
+        command.args(["-c", "pack.threads=1"]);
+    }
+    command.args(["pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q"]);
+    if thin {
+        command.arg("--thin");
+    }
+    let mut child = Child::spawn(command, cancel).map_err(|e| BundleError::Git(format!("start git: {e}")))?;
+    child.feed(revisions(range));
+    let Some(stdout) = child.stdout() else { return Err(BundleError::Git("git has no output".into())) };
+    writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
+    let copied = if thin {
+        copy_inflating(stdout, writer, source.refs)
+    } else {
+        copy_plain(stdout, writer)
+    };
+    let finished = match &copied {
+        // The child may still be writing: its handle kills it.
+        Err(Copied::Vault(_)) => None,
+        _ => Some(child.finish().map_err(|e| BundleError::Git(format!("wait for git: {e}")))?),
+    };
+    if cancel.is_cancelled() {
+        return Err(BundleError::Cancelled);
+    }
+    if let Some(finished) = finished.filter(|finished| !finished.status.success()) {
+        let said = if finished.stderr.is_empty() { "no message".into() } else { finished.stderr };
+        return Err(BundleError::Git(format!("git pack-objects: {}: {said}", finished.status)));
+    }
+    match copied {
+        Ok(()) => Ok(()),
+        Err(Copied::Vault(error)) => Err(vault_error(error)),
+        Err(Copied::Pack(finding)) => Err(BundleError::Git(format!("git pack-objects wrote a bad pack: {finding}"))),
+    }
+}
+
+fn revisions(range: &Range) -> Vec<u8> {
+    let mut input = Vec::with_capacity((range.tips.len() + range.known.len()) * 42);
+    for oid in &range.tips {
+        oid.write_hex(&mut input);
+        input.push(b'\n');
+    }
+    for oid in &range.known {
+        input.push(b'^');
+        oid.write_hex(&mut input);
+        input.push(b'\n');
+    }
+    input
+}
+
+enum Copied {
+    Vault(io::Error),
+    Pack(String),
+}
+
+fn copy_plain(mut stdout: impl Read, writer: &mut ObjectWriter) -> Result<(), Copied> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match stdout.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => writer.write_all(&buffer[..read]).map_err(Copied::Vault)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Copied::Pack(error.to_string())),
+        }
+    }
+}
+
+/// Copies a pack and inflates every entry of it on the way.
+fn copy_inflating(stdout: impl Read, writer: &mut ObjectWriter, refs: &RefSnapshot) -> Result<(), Copied> {
+    let mut tee = Tee { from: stdout, to: writer, failed: None };
+    let mut pack = BufReader::with_capacity(CHUNK, &mut tee);
+    // The rest is nothing, or the trailer of a pack without entries.
+    let proven = inflate_all(&mut pack, hash_kind(refs.object_format))
+        .and_then(|()| io::copy(&mut pack, &mut io::sink()).map(drop).map_err(|e| e.to_string()));
+    drop(pack);
+    match (tee.failed.take(), proven) {
+        (Some(error), _) => Err(Copied::Vault(error)),
+        (None, Err(finding)) => Err(Copied::Pack(finding)),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+fn inflate_all(pack: impl io::BufRead, hash: gix::hash::Kind) -> Result<(), String> {
+    let entries = BytesToEntriesIter::new_from_header(pack, Mode::Verify, EntryDataMode::Ignore, hash);
+    for entry in entries.map_err(|e| e.to_string())? {
+        entry.map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+struct Tee<'a, R> {
+    from: R,
+    to: &'a mut ObjectWriter,
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        if let Err(error) = self.to.write_all(&buffer[..read]) {
+            self.failed = Some(error);
+            return Err(io::Error::other("the upload failed"));
+        }
+        Ok(read)
+    }
+}
+
+fn vault_error(error: io::Error) -> BundleError {
+    match VaultError::of_io(&error) {
+        Some(error) => BundleError::Vault(error.clone()),
+        None => BundleError::Vault(VaultError::new(
+            packhorse_model::ErrorKind::Internal,
+            "upload bundle",
+            "bundle",
+            error,
+        )),
+    }
+}
+
+fn unreadable(error: io::Error) -> BundleError {
+    BundleError::Git(format!("open objects: {error}"))
+}

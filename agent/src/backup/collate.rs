@@ -1,0 +1,82 @@
+//! Puts the entries of a storage, which finish in any order, back into the order of paths, and writes the catalogue.
+//!
+//! Does not own: how far ahead of the writer the walk may run; the permit that comes with each entry bounds that, so the
+//! entries held here are bounded too. Counts are made here, from the same entries that are written.
+
+use std::collections::BTreeMap;
+
+use packhorse_model::{Component, Counts, ItemFailure, ObjectDigest, Outcome, Problem};
+use packhorse_vault::{CatalogueEntry, CatalogueWriter};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::BackupEvent;
+
+/// An entry with its place in the order.
+pub struct Line {
+    /// Number in the order of the walk.
+    pub number: u64,
+    /// The entry.
+    pub entry: CatalogueEntry,
+    /// Gives the walk room when the entry is written.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What the entries add up to.
+#[derive(Debug)]
+pub struct Collated {
+    /// Repositories by outcome.
+    pub counts: Counts,
+    /// Bytes written by this run.
+    pub bytes_new: u64,
+    /// Bytes of everything the entries name.
+    pub bytes_total: u64,
+    /// The catalogue; none in a dry run.
+    pub catalogue: Option<ObjectDigest>,
+}
+
+/// Writes entries until the channel closes; `complete` says then whether all of them came. Blocking.
+pub fn run(
+    mut lines: mpsc::Receiver<Line>,
+    mut writer: Option<CatalogueWriter>,
+    storage: &str,
+    events: &mpsc::Sender<BackupEvent>,
+    complete: impl FnOnce() -> Result<(), Problem>,
+) -> Result<Collated, Problem> {
+    let mut waiting = BTreeMap::new();
+    let mut next = 0;
+    let mut collated = Collated { counts: Counts::default(), bytes_new: 0, bytes_total: 0, catalogue: None };
+    while let Some(line) = lines.blocking_recv() {
+        waiting.insert(line.number, line);
+        while let Some(Line { entry, permit, .. }) = waiting.remove(&next) {
+            next += 1;
+            collated.count(&entry);
+            if let (Outcome::Failed, Some(problem)) = (entry.outcome, &entry.error) {
+                let failure = ItemFailure {
+                    component: Component::Repositories,
+                    storage: Some(storage.to_owned()),
+                    item: entry.path.to_string(),
+                    problem: problem.clone(),
+                };
+                // Nobody listens any more: the run is being given up, which `complete` will say.
+                let _ = events.blocking_send(BackupEvent::Failed(failure));
+            }
+            if let Some(writer) = &mut writer {
+                writer.push(&entry)?;
+            }
+            drop(permit);
+        }
+    }
+    complete()?;
+    if let Some(writer) = writer {
+        collated.catalogue = Some(writer.finish()?);
+    }
+    Ok(collated)
+}
+
+impl Collated {
+    fn count(&mut self, entry: &CatalogueEntry) {
+        self.counts.add(entry.outcome);
+        self.bytes_new += entry.bytes_new;
+        self.bytes_total += entry.bytes_total;
+    }
+}

@@ -1,0 +1,140 @@
+//! Steps 5 and 6, upload and commit: a step's objects, then the manifest that names them, then `+latest.toml`.
+//!
+//! Does not own: the bundle's bytes (`bundle`). The order is the promise: a manifest exists only when everything it
+//! names is durable, so a crash before it leaves nothing that a reader would look at.
+
+use packhorse_model::{BackupId, ObjectDigest, RepoPath, StorageName};
+use packhorse_vault::{
+    Head, Manifest, ObjectKey, Packhorse, RefSnapshot, Step, Vault, VaultError,
+};
+
+use super::{plan::Plan, snapshot::Snapshot};
+
+/// Which repository of which run.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The run.
+    pub id: BackupId,
+    /// The storage.
+    pub storage: StorageName,
+    /// The repository.
+    pub repo: RepoPath,
+}
+
+/// What was committed.
+#[derive(Debug)]
+pub struct Committed {
+    /// The manifest.
+    pub manifest: ObjectDigest,
+    /// Steps that it lists.
+    pub steps: u32,
+    /// Bytes of this step and its manifest.
+    pub bytes_new: u64,
+    /// Bytes of the manifest and of everything that it names.
+    pub bytes_total: u64,
+}
+
+impl Committed {
+    fn new(manifest: &Manifest, stored: ObjectDigest, bytes_of_step: u64) -> Self {
+        Self {
+            steps: u32::try_from(manifest.steps.len()).unwrap_or(u32::MAX),
+            bytes_new: bytes_of_step + stored.size,
+            bytes_total: manifest.bytes_total() + stored.size,
+            manifest: stored,
+        }
+    }
+}
+
+impl Place {
+    /// The number of the step that a plan writes.
+    pub fn step_number(plan: &Plan) -> usize {
+        match plan {
+            Plan::Increment(base) => base.manifest.steps.len() + 1,
+            Plan::Empty | Plan::Full => 1,
+        }
+    }
+
+    /// The key of a file of the step that a plan writes.
+    pub fn step_key(&self, plan: &Plan, suffix: &str) -> ObjectKey {
+        ObjectKey::step(&self.storage, &self.repo, &self.id, Self::step_number(plan), suffix)
+    }
+}
+
+/// Uploads the refs list and the hooks, then commits the step with its bundle, which is durable already.
+pub async fn commit(
+    vault: &Vault,
+    place: &Place,
+    plan: Plan,
+    snapshot: &Snapshot,
+    bundle: Option<ObjectDigest>,
+) -> Result<Committed, VaultError> {
+    let (refs_key, hooks_key) = (place.step_key(&plan, "refs"), place.step_key(&plan, "custom_hooks.tar"));
+    let put_refs = vault.create(&refs_key, snapshot.refs.refs_file().into());
+    let put_hooks = async {
+        match &snapshot.hooks {
+            Some(archive) => vault.create(&hooks_key, archive.clone().into()).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (refs, hooks) = futures_util::try_join!(put_refs, put_hooks)?;
+    let step = Step {
+        // Gitaly names a bundle even where an empty repository has none.
+        bundle_path: place.step_key(&plan, "bundle").to_string(),
+        ref_path: refs.path.clone(),
+        previous_ref_path: String::new(),
+        custom_hooks_path: hooks.as_ref().map(|hooks| hooks.path.clone()).unwrap_or_default(),
+    };
+    let new: Vec<ObjectDigest> = bundle.into_iter().chain([refs]).chain(hooks).collect();
+    let bytes_new: u64 = new.iter().map(|object| object.size).sum();
+    let manifest = manifest(plan, snapshot, step, new);
+    let stored = publish(vault, place, &manifest).await?;
+    Ok(Committed::new(&manifest, stored, bytes_new))
+}
+
+/// Writes an unchanged repository's manifest again under this run's ID, so that Gitaly finds it by that name.
+pub async fn carry_over(vault: &Vault, place: &Place, manifest: &str) -> Result<Committed, VaultError> {
+    let key = ObjectKey::from_stored(manifest)?;
+    let manifest = Manifest::parse(&vault.get(&key).await?, &key)?;
+    let stored = publish(vault, place, &manifest).await?;
+    Ok(Committed::new(&manifest, stored, 0))
+}
+
+async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<ObjectDigest, VaultError> {
+    let bytes = bytes::Bytes::from(manifest.to_toml());
+    let key = ObjectKey::manifest(&place.storage, &place.repo, &place.id);
+    let committed = vault.create(&key, bytes.clone()).await?;
+    vault.overwrite(&ObjectKey::latest_manifest(&place.storage, &place.repo), bytes).await?;
+    Ok(committed)
+}
+
+fn manifest(plan: Plan, snapshot: &Snapshot, mut step: Step, new: Vec<ObjectDigest>) -> Manifest {
+    let refs: &RefSnapshot = &snapshot.refs;
+    let (mut steps, mut objects, removed) = match plan {
+        Plan::Increment(base) => {
+            let base = *base;
+            let table = base.manifest.packhorse;
+            (base.manifest.steps, table.map(|table| table.objects).unwrap_or_default(), base.removed)
+        }
+        Plan::Empty | Plan::Full => (Vec::new(), Vec::new(), Vec::new()),
+    };
+    step.previous_ref_path = steps.last().map(|last| last.ref_path.clone()).unwrap_or_default();
+    steps.push(step);
+    objects.extend(new);
+    Manifest {
+        empty: refs.is_empty(),
+        non_existent: false,
+        object_format: refs.object_format.as_str().to_owned(),
+        head_reference: match &refs.head {
+            Head::Symbolic(target) => Some(target.clone()),
+            Head::Detached(_) => None,
+        },
+        steps,
+        packhorse: Some(Packhorse {
+            fingerprint: snapshot.fingerprint.clone(),
+            ref_storage: refs.ref_storage,
+            symrefs: refs.symrefs.clone(),
+            removed,
+            objects,
+        }),
+    }
+}

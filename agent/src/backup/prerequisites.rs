@@ -1,0 +1,92 @@
+//! Which commits the receiver of an increment must have: the edge between what is new and what the base holds.
+//!
+//! Does not own: what goes into the pack; git decides that from the same tips. The walk paints from the new tips and
+//! from the base's tips, newest commit first, and ends when nothing new is left: it visits about what git visits. Every
+//! prerequisite is reachable from a ref of the step before, so a reader that replays the chain always has it.
+
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+
+use packhorse_vault::Oid;
+
+use crate::git::Objects;
+
+/// Commits that are visited before the walk gives up and names all tips of the base.
+const MAX_VISITED: usize = 400_000;
+
+const NEW: u8 = 1;
+const OLD: u8 = 2;
+
+/// The prerequisites of an increment from the `known` tips to `tips`; all ids may be tags.
+pub fn of(objects: &mut Objects, tips: &[Oid], known: &[Oid]) -> Vec<Oid> {
+    let mut walk = Walk { objects, flags: HashMap::new(), heap: BinaryHeap::new(), waiting: HashSet::new() };
+    let tips: Vec<Oid> = tips.iter().filter_map(|&oid| walk.objects.peel_to_commit(oid)).collect();
+    let known: Vec<Oid> = known.iter().filter_map(|&oid| walk.objects.peel_to_commit(oid)).collect();
+    for (oids, flag) in [(&known, OLD), (&tips, NEW)] {
+        for &oid in oids {
+            walk.mark(oid, flag);
+        }
+    }
+    match walk.run() {
+        Some(fresh) => {
+            let edge = fresh.into_iter().flatten().filter(|parent| walk.is_old(*parent));
+            let old_tips = tips.iter().copied().filter(|tip| walk.is_old(*tip));
+            edge.chain(old_tips).collect::<BTreeSet<_>>().into_iter().collect()
+        }
+        None => known.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+    }
+}
+
+struct Walk<'a> {
+    objects: &'a mut Objects,
+    flags: HashMap<Oid, u8>,
+    /// By time, newest first; the parents were read when the commit was marked.
+    heap: BinaryHeap<(i64, Oid, Vec<Oid>)>,
+    /// Commits in the heap that are only new: the walk goes on while there is one.
+    waiting: HashSet<Oid>,
+}
+
+impl Walk<'_> {
+    fn is_old(&self, oid: Oid) -> bool {
+        self.flags.get(&oid).is_some_and(|flags| flags & OLD != 0)
+    }
+
+    fn mark(&mut self, oid: Oid, flag: u8) {
+        let flags = self.flags.entry(oid).or_default();
+        let before = *flags;
+        *flags |= flag;
+        // An old commit stays old; a new one that is found old is visited again, to carry the mark to its parents.
+        if before & flag != 0 || before & OLD != 0 {
+            return;
+        }
+        if flag == OLD {
+            self.waiting.remove(&oid);
+        }
+        // A missing parent of an old commit was pruned; git tolerates that too.
+        let Some(facts) = self.objects.commit(oid) else { return };
+        self.heap.push((facts.time, oid, facts.parents));
+        if flag == NEW {
+            self.waiting.insert(oid);
+        }
+    }
+
+    /// Parents of the commits that are only new; none when there was too much to visit.
+    fn run(&mut self) -> Option<Vec<Vec<Oid>>> {
+        let mut visited: HashMap<Oid, Vec<Oid>> = HashMap::new();
+        while !self.waiting.is_empty() {
+            let Some((_, oid, parents)) = self.heap.pop() else { break };
+            let flag = if self.is_old(oid) { OLD } else { NEW };
+            if flag == NEW {
+                self.waiting.remove(&oid);
+                visited.insert(oid, parents.clone());
+            }
+            for parent in parents {
+                self.mark(parent, flag);
+            }
+            if self.flags.len() > MAX_VISITED {
+                return None;
+            }
+        }
+        let fresh = visited.into_iter().filter(|(oid, _)| !self.is_old(*oid));
+        Some(fresh.map(|(_, parents)| parents).collect())
+    }
+}

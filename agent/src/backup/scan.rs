@@ -1,0 +1,133 @@
+//! Walks a storage beside its base catalogue and hands out repositories in batches.
+//!
+//! Does not own: reading repositories. Walk and catalogue have the same order, so the catalogue is streamed and each
+//! repository meets its own base line; memory does not grow with the number of repositories.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
+use packhorse_vault::{CatalogueEntry, CatalogueReader};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+
+use super::{
+    Run,
+    discover::{Candidate, Found, Walk},
+};
+
+/// Repositories handed over at once.
+const BATCH: usize = 32;
+/// How far the walk may run ahead of the catalogue.
+pub const WINDOW: usize = 65_536;
+
+/// One thing the walk found, with its base and its place in the order.
+pub struct Item {
+    /// Number in the order of the walk.
+    pub number: u64,
+    /// The repository, or what is wrong with its path.
+    pub found: Result<Candidate, (RepoPath, Problem)>,
+    /// Its line in the base catalogue.
+    pub base: Option<CatalogueEntry>,
+    /// Room in the window.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What the walk could not attach to a repository.
+#[derive(Debug, Default)]
+pub struct ScanRemarks {
+    /// Names that cannot be stored, with why.
+    pub unnamable: Vec<(String, Problem)>,
+    /// Included patterns that matched nothing.
+    pub unmatched: Vec<String>,
+}
+
+/// Walks the storage to its end. Blocking.
+pub fn run(
+    run: &Arc<Run>,
+    base: Option<CatalogueReader>,
+    batches: &mpsc::Sender<Vec<Item>>,
+) -> Result<ScanRemarks, Problem> {
+    let mut scan = Scan {
+        base: base.map(Iterator::peekable),
+        matched: BTreeSet::new(),
+        number: 0,
+        batch: Vec::with_capacity(BATCH),
+        window: Arc::new(Semaphore::new(WINDOW)),
+        remarks: ScanRemarks::default(),
+    };
+    for found in Walk::new(&run.root, &run.filter)?.flatten() {
+        if run.cancel.is_cancelled() {
+            return Err(Problem::cancelled("walk storage").on(&run.storage));
+        }
+        let found = match found {
+            Found::Repository(candidate) => Ok(candidate),
+            Found::Unusable(path, problem) => Err((path, problem)),
+            Found::Unnamable(name, problem) => {
+                scan.remarks.unnamable.push((name, problem));
+                continue;
+            }
+        };
+        scan.add(run, found)?;
+        if scan.batch.len() == BATCH {
+            scan.hand_over(batches)?;
+        }
+    }
+    scan.hand_over(batches)?;
+    run.progress.found_all();
+    let included = run.filter.included().iter().enumerate();
+    let unmatched = included.filter(|(at, _)| !scan.matched.contains(at));
+    scan.remarks.unmatched = unmatched.map(|(_, pattern)| pattern.to_string()).collect();
+    Ok(scan.remarks)
+}
+
+struct Scan {
+    base: Option<std::iter::Peekable<CatalogueReader>>,
+    matched: BTreeSet<usize>,
+    number: u64,
+    batch: Vec<Item>,
+    window: Arc<Semaphore>,
+    remarks: ScanRemarks,
+}
+
+impl Scan {
+    fn add(&mut self, run: &Run, found: Result<Candidate, (RepoPath, Problem)>) -> Result<(), Problem> {
+        let path = match &found {
+            Ok(candidate) => &candidate.path,
+            Err((path, _)) => path,
+        };
+        for (at, pattern) in run.filter.included().iter().enumerate() {
+            if pattern.matches(path) {
+                self.matched.insert(at);
+            }
+        }
+        let base = self.base_of(path)?;
+        let permit = Handle::current().block_on(Arc::clone(&self.window).acquire_owned());
+        let permit = permit.map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "walk").answered(e))?;
+        self.batch.push(Item { number: self.number, found, base, permit });
+        self.number += 1;
+        Ok(())
+    }
+
+    fn hand_over(&mut self, batches: &mpsc::Sender<Vec<Item>>) -> Result<(), Problem> {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        batches.blocking_send(batch).map_err(|_| Problem::cancelled("walk storage"))
+    }
+
+    /// The line of this path; lines before it belong to repositories that no longer exist.
+    fn base_of(&mut self, path: &RepoPath) -> Result<Option<CatalogueEntry>, Problem> {
+        let Some(base) = &mut self.base else { return Ok(None) };
+        loop {
+            match base.next_if(|line| line.as_ref().map_or(true, |entry| entry.path <= *path)) {
+                Some(Ok(entry)) if entry.path == *path => return Ok(Some(entry)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(Problem::from(error)),
+                None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the backup pipeline on repositories made by real git.

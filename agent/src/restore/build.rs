@@ -1,0 +1,51 @@
+//! Step 3: an empty bare repository, laid out without running git where refs are files.
+//!
+//! Does not own: objects, refs, owner and modes (later steps). A git that does not know reftables gets ref files
+//! instead, with a warning: the refs are the same, only their storage is not.
+
+use std::{fs, io, path::Path};
+
+use packhorse_model::Problem;
+use packhorse_vault::{ObjectFormat, RefSnapshot, RefStorage};
+
+use crate::restore::{git_child::GitChild, io_problem::io_problem};
+
+/// Makes the repository and says how it stores refs. Blocking.
+pub(super) fn build(repository: &Path, refs: &RefSnapshot, git: &GitChild) -> Result<RefStorage, Problem> {
+    if refs.ref_storage == RefStorage::Reftable {
+        match init_reftable(repository, refs.object_format, git) {
+            Ok(()) => return Ok(RefStorage::Reftable),
+            Err(problem) if git.is_stopped() => return Err(problem),
+            Err(problem) => {
+                tracing::warn!(%problem, "this git has no reftables; refs are restored as files");
+                let _ = fs::remove_dir_all(repository);
+            }
+        }
+    }
+    lay_out(repository, refs.object_format)
+        .map_err(|e| io_problem("make repository", repository.display(), &e))?;
+    Ok(RefStorage::Files)
+}
+
+fn init_reftable(repository: &Path, format: ObjectFormat, git: &GitChild) -> Result<(), Problem> {
+    let mut init = git.command(None);
+    init.args(["init", "--quiet", "--bare", "--template=", "--ref-format=reftable"]);
+    init.arg(format!("--object-format={}", format.as_str())).arg(repository);
+    git.run(init, "make repository with reftable", None).map(drop)
+}
+
+fn lay_out(repository: &Path, format: ObjectFormat) -> io::Result<()> {
+    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+        fs::create_dir_all(repository.join(folder))?;
+    }
+    let mut config = String::from("[core]\n\trepositoryformatversion = ");
+    config.push_str(match format {
+        ObjectFormat::Sha1 => "0\n\tfilemode = true\n\tbare = true\n",
+        ObjectFormat::Sha256 => {
+            "1\n\tfilemode = true\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
+        }
+    });
+    fs::write(repository.join("config"), config)?;
+    // Git takes no folder without HEAD for a repository; the real one comes with the refs.
+    fs::write(repository.join("HEAD"), "ref: refs/heads/main\n")
+}

@@ -1,0 +1,126 @@
+//! Step 2: what the repository must become: its manifest, its last refs list and its hooks archive.
+//!
+//! Does not own: the bundles (`objects`). Everything is checked against a digest when the catalogue or the manifest
+//! holds one; manifests of Gitaly hold none and are taken as they are. `empty` is believed only when the last refs
+//! list is empty too, because increments of other writers inherit it.
+
+use bytes::Bytes;
+use packhorse_model::{ErrorKind, Problem};
+use packhorse_vault::{
+    CatalogueEntry, Fingerprint, Head, Manifest, ObjectFormat, ObjectKey, RefSnapshot, RefStorage, Vault,
+    VaultError, digest_of, parse_refs_file,
+};
+
+use crate::restore::io_problem::{corrupt, vault_problem};
+
+/// What one repository must become.
+pub(super) struct Wanted {
+    /// The steps.
+    pub manifest: Manifest,
+    /// The refs after the last step.
+    pub refs: RefSnapshot,
+    /// The hooks archive, when there is one.
+    pub hooks: Option<Bytes>,
+    /// Bytes read so far.
+    pub bytes: u64,
+}
+
+/// Fetches what the entry's repository must become; none when it did not exist.
+pub(super) async fn fetch(vault: &Vault, entry: &CatalogueEntry) -> Result<Option<Wanted>, Problem> {
+    let Some(manifest) = &entry.manifest else {
+        return Err(corrupt("read catalogue", &entry.path, "names no manifest"));
+    };
+    let key = ObjectKey::from_stored(manifest)?;
+    let bytes = vault.get(&key).await.map_err(vault_problem)?;
+    let found = digest_of(&key, &bytes).sha256;
+    if let Some(sha256) = entry.manifest_sha256.as_ref().filter(|sha256| **sha256 != found) {
+        let finding = format!("has SHA-256 {found}, the catalogue says {sha256}");
+        return Err(corrupt("read manifest", key, finding));
+    }
+    let manifest = Manifest::parse(&bytes, &key)?;
+    if manifest.non_existent {
+        return Ok(None);
+    }
+    let Some(format) = ObjectFormat::from_name(&manifest.object_format) else {
+        let finding = format!("has unknown object format {:?}", manifest.object_format);
+        return Err(corrupt("read manifest", key, finding));
+    };
+    let mut read = bytes.len() as u64;
+    let refs = fetch_refs(vault, &manifest, format, &mut read).await?;
+    let hooks = fetch_hooks(vault, &manifest, &mut read).await?;
+    check_fingerprint(&manifest, &refs, hooks.as_deref(), &key)?;
+    Ok(Some(Wanted { manifest, refs, hooks, bytes: read }))
+}
+
+/// An object that the manifest names, checked when the manifest has its digest.
+pub(super) async fn fetch_named(vault: &Vault, manifest: &Manifest, path: &str) -> Result<Bytes, VaultError> {
+    match manifest.digest(path) {
+        Some(digest) => vault.get_checked(digest).await,
+        None => vault.get(&ObjectKey::from_stored(path)?).await,
+    }
+}
+
+async fn fetch_refs(
+    vault: &Vault,
+    manifest: &Manifest,
+    format: ObjectFormat,
+    read: &mut u64,
+) -> Result<RefSnapshot, Problem> {
+    let path = manifest.steps.last().map(|step| step.ref_path.as_str()).unwrap_or_default();
+    let bytes = match fetch_named(vault, manifest, path).await {
+        Err(error)
+            if error.kind() == ErrorKind::NotFound && manifest.empty && manifest.digest(path).is_none() =>
+        {
+            Bytes::new()
+        }
+        fetched => fetched.map_err(vault_problem)?,
+    };
+    *read += bytes.len() as u64;
+    let (head_oid, refs) = parse_refs_file(&bytes, format, path).map_err(vault_problem)?;
+    let table = manifest.packhorse.as_ref();
+    let head = match (&manifest.head_reference, head_oid) {
+        (Some(target), _) => Head::Symbolic(target.clone()),
+        (None, Some(oid)) => Head::Detached(oid),
+        (None, None) => Head::Symbolic(b"refs/heads/main".to_vec()),
+    };
+    Ok(RefSnapshot {
+        object_format: format,
+        ref_storage: table.map_or(RefStorage::Files, |table| table.ref_storage),
+        head,
+        refs,
+        symrefs: table.map_or_else(Vec::new, |table| table.symrefs.clone()),
+    })
+}
+
+/// The last step's archive: our table says whether there is one, Gitaly names it even when there is none.
+async fn fetch_hooks(vault: &Vault, manifest: &Manifest, read: &mut u64) -> Result<Option<Bytes>, Problem> {
+    let path = manifest.steps.last().map(|step| step.custom_hooks_path.as_str()).unwrap_or_default();
+    let listed = manifest.digest(path).is_some();
+    if path.is_empty() || (manifest.packhorse.is_some() && !listed) {
+        return Ok(None);
+    }
+    match fetch_named(vault, manifest, path).await {
+        Ok(bytes) => {
+            *read += bytes.len() as u64;
+            Ok(Some(bytes))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound && !listed => Ok(None),
+        Err(error) => Err(vault_problem(error)),
+    }
+}
+
+/// Proves that refs, HEAD, symbolic refs and hooks are together those that were backed up.
+fn check_fingerprint(
+    manifest: &Manifest,
+    refs: &RefSnapshot,
+    hooks: Option<&[u8]>,
+    key: &ObjectKey,
+) -> Result<(), Problem> {
+    let Some(table) = &manifest.packhorse else { return Ok(()) };
+    let found = Fingerprint::of(refs, hooks);
+    if found == table.fingerprint {
+        return Ok(());
+    }
+    let finding = format!("leads to fingerprint {found}, must lead to {}", table.fingerprint);
+    Err(corrupt("check manifest", key, finding))
+}

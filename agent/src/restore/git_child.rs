@@ -1,0 +1,103 @@
+//! Git child processes of a restore.
+//!
+//! Does not own: what git is asked. No configuration of the host, no hook and no prompt takes part. A child is killed
+//! when the restore is cancelled or the thread that waits for it goes away, and its last words become the problem.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use packhorse_model::{ErrorKind, Problem, Subject};
+use tokio::{io::AsyncWriteExt, process::Command, runtime::Handle};
+use tokio_util::sync::CancellationToken;
+
+/// How to run git.
+#[derive(Clone)]
+pub(super) struct GitChild {
+    program: PathBuf,
+    cancel: CancellationToken,
+}
+
+/// What a child reads.
+pub(super) enum Input {
+    /// A file from its current position.
+    File(File),
+    /// These bytes.
+    Bytes(Vec<u8>),
+}
+
+impl GitChild {
+    /// Runs this program until the token is cancelled.
+    pub(super) fn new(program: PathBuf, cancel: CancellationToken) -> Self {
+        Self { program, cancel }
+    }
+
+    /// Whether the restore was cancelled.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// A git command, in a repository or in none.
+    pub(super) fn command(&self, repository: Option<&Path>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear().envs(
+            ["PATH", "TMPDIR", "LD_LIBRARY_PATH"]
+                .into_iter()
+                .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
+        );
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
+        command.env("GIT_TERMINAL_PROMPT", "0").kill_on_drop(true);
+        // The storage as a whole is made durable at the end.
+        command.args(["-c", "core.fsync=none", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]);
+        if let Some(repository) = repository {
+            command.arg("--git-dir").arg(repository);
+        }
+        command
+    }
+
+    /// Runs a command to its end and gives its output. Blocking.
+    pub(super) fn run(&self, command: Command, what: &str, input: Option<Input>) -> Result<Vec<u8>, Problem> {
+        Handle::current().block_on(async {
+            tokio::select! {
+                () = self.cancel.cancelled() => Err(Problem::cancelled(what)),
+                result = self.finish(command, what, input) => result,
+            }
+        })
+    }
+
+    async fn finish(
+        &self,
+        mut command: Command,
+        what: &str,
+        input: Option<Input>,
+    ) -> Result<Vec<u8>, Problem> {
+        let failed = |answer: String| {
+            Problem::new(ErrorKind::Internal, Subject::Host, what).on(self.program.display()).answered(answer)
+        };
+        let (stdin, bytes) = match input {
+            None => (Stdio::null(), Vec::new()),
+            Some(Input::File(file)) => (Stdio::from(file), Vec::new()),
+            Some(Input::Bytes(bytes)) => (Stdio::piped(), bytes),
+        };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
+        let stdin = child.stdin.take();
+        let feed = async move {
+            if let Some(mut stdin) = stdin {
+                // A child that ends early says why by its status.
+                let _ = stdin.write_all(&bytes).await;
+            }
+        };
+        let (output, ()) = tokio::join!(child.wait_with_output(), feed);
+        let output = output.map_err(|e| failed(e.to_string()))?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let words = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<&str> = words.lines().rev().take(3).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        Err(failed(format!("{}: {}", output.status, last.join("; "))))
+    }
+}

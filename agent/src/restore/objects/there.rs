@@ -1,0 +1,38 @@
+//! Which objects a repository under construction has.
+//!
+//! Does not own: whether they are sound; packs are proven when they are indexed.
+
+use std::path::Path;
+
+use gix::objs::Exists;
+use packhorse_model::Problem;
+use packhorse_vault::{ObjectFormat, Oid};
+
+use crate::restore::io_problem::io_problem;
+
+/// The objects of a repository at the moment it was opened.
+pub(in crate::restore) struct ObjectsThere(gix::odb::Handle);
+
+impl ObjectsThere {
+    /// Opens the packs of a repository. Blocking.
+    pub(in crate::restore) fn open(repository: &Path, format: ObjectFormat) -> Result<Self, Problem> {
+        let folder = repository.join("objects");
+        let mut objects = gix::odb::at(&folder, hash_kind(format))
+            .map_err(|e| io_problem("open objects", folder.display(), &e))?;
+        objects.refresh_never();
+        Ok(Self(objects))
+    }
+
+    /// Whether the object is there.
+    pub(in crate::restore) fn has(&self, oid: &Oid) -> bool {
+        gix::hash::ObjectId::try_from(oid.as_bytes()).is_ok_and(|oid| self.0.exists(&oid))
+    }
+}
+
+/// Gix's name of the hash.
+pub(super) fn hash_kind(format: ObjectFormat) -> gix::hash::Kind {
+    match format {
+        ObjectFormat::Sha1 => gix::hash::Kind::Sha1,
+        ObjectFormat::Sha256 => gix::hash::Kind::Sha256,
+    }
+}

@@ -1,0 +1,73 @@
+//! Who owns restored files and who may read them: as the storage folder says.
+//!
+//! Does not own: the modes of custom hooks, which come from their archive. Links are never followed. Without root's
+//! power files stay with the agent's user, which is then git's user as well.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt, lchown},
+    path::Path,
+};
+
+use packhorse_model::Problem;
+
+use crate::restore::io_problem::io_problem;
+
+/// Owner and mode for everything that a restore writes into one storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    ids: Option<(u32, u32)>,
+    folder_mode: u32,
+}
+
+impl Owner {
+    /// The owner and mode of a storage folder.
+    pub(super) fn of_storage(root: &Path) -> Result<Self, Problem> {
+        let metadata =
+            fs::metadata(root).map_err(|e| io_problem("look at storage folder", root.display(), &e))?;
+        let ids = rustix::process::geteuid().is_root().then(|| (metadata.uid(), metadata.gid()));
+        // The owner must be able to work in its repositories, whatever the storage folder says.
+        Ok(Self { ids, folder_mode: metadata.mode() & 0o777 | 0o700 })
+    }
+
+    /// Gives a finished repository and everything in it this owner and mode. Blocking.
+    pub(super) fn give_repository(&self, repository: &Path) -> Result<(), Problem> {
+        self.give(repository, false).map_err(|e| io_problem("set owner and mode", repository.display(), &e))
+    }
+
+    /// Gives one new folder this owner and mode. Blocking.
+    pub(super) fn give_folder(&self, folder: &Path) -> io::Result<()> {
+        self.chown(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(self.folder_mode))
+    }
+
+    fn give(&self, folder: &Path, hooks: bool) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if kind.is_dir() {
+                self.give(&path, hooks || entry.file_name() == "custom_hooks")?;
+                continue;
+            }
+            self.chown(&path)?;
+            if kind.is_file() && !hooks {
+                fs::set_permissions(&path, Permissions::from_mode(self.file_mode(&path)))?;
+            }
+        }
+        if hooks { self.chown(folder) } else { self.give_folder(folder) }
+    }
+
+    /// Packs are never changed in place, so nobody gets to write them.
+    fn file_mode(&self, path: &Path) -> u32 {
+        let pack = path.extension().is_some_and(|e| e == "pack" || e == "idx" || e == "rev");
+        self.folder_mode & if pack { 0o444 } else { 0o666 }
+    }
+
+    fn chown(&self, path: &Path) -> io::Result<()> {
+        match self.ids {
+            Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
+            None => Ok(()),
+        }
+    }
+}

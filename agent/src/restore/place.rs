@@ -1,0 +1,150 @@
+//! Step 7: a finished repository takes its place in the storage.
+//!
+//! Does not own: building it. A place that is taken is refused before anything is read, unless the restore is forced.
+//! The new repository appears by one rename, complete. With force it changes places with the old one in one exchange,
+//! after the disk has it, and the old one is deleted then: at every moment there is one whole repository.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+
+use crate::restore::{io_problem::io_problem, owner::Owner};
+
+/// Where a repository goes. All of this type is blocking.
+pub(super) struct Place {
+    root: PathBuf,
+    target: PathBuf,
+    force: bool,
+}
+
+impl Place {
+    /// Finds the place in a storage; refuses one that is taken, unless forced, or that a link leads to.
+    pub(super) fn find(root: &Path, path: &RepoPath, force: bool) -> Result<Self, Problem> {
+        let target = root.join(path.as_str());
+        for folder in folders_above(root, path) {
+            match fs::symlink_metadata(&folder) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => return Err(not_a_folder(&folder)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => return Err(io_problem("look at folder", folder.display(), &error)),
+            }
+        }
+        let place = Self { root: root.to_owned(), target, force };
+        if place.is_taken() && !force { Err(place.taken()) } else { Ok(place) }
+    }
+
+    /// Puts the finished repository at `built` in place.
+    pub(super) fn put(&self, built: &Path, path: &RepoPath, owner: &Owner) -> Result<(), Problem> {
+        for folder in folders_above(&self.root, path) {
+            make_folder(&folder, owner).map_err(|e| io_problem("make folder", folder.display(), &e))?;
+        }
+        if self.force && self.is_taken() { self.replace(built) } else { self.add(built) }
+    }
+
+    fn add(&self, built: &Path) -> Result<(), Problem> {
+        match renameat_with(CWD, built, CWD, &self.target, RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(self.taken()),
+            // A file system without this flag; a plain rename replaces at most an empty folder.
+            Err(Errno::INVAL | Errno::NOSYS) if !self.is_taken() => {
+                fs::rename(built, &self.target).map_err(|e| self.failed(&e))
+            }
+            Err(error) => Err(self.failed(&error.into())),
+        }
+    }
+
+    fn replace(&self, built: &Path) -> Result<(), Problem> {
+        sync(&self.root)?;
+        match renameat_with(CWD, built, CWD, &self.target, RenameFlags::EXCHANGE) {
+            Ok(()) => remove(built),
+            Err(Errno::INVAL | Errno::NOSYS) => self.replace_in_two_steps(built),
+            Err(error) => Err(self.failed(&error.into())),
+        }
+    }
+
+    /// For file systems that cannot exchange: a crash between the two renames leaves the old one in the temporary
+    /// folder.
+    fn replace_in_two_steps(&self, built: &Path) -> Result<(), Problem> {
+        let old = built.with_extension("old");
+        fs::rename(&self.target, &old).map_err(|e| self.failed(&e))?;
+        if let Err(error) = fs::rename(built, &self.target) {
+            fs::rename(&old, &self.target).map_err(|e| self.failed(&e))?;
+            return Err(self.failed(&error));
+        }
+        remove(&old)
+    }
+
+    fn is_taken(&self) -> bool {
+        fs::symlink_metadata(&self.target).is_ok()
+    }
+
+    fn taken(&self) -> Problem {
+        Problem::new(ErrorKind::AlreadyExists, Subject::Repository, "restore repository")
+            .on(self.target.display())
+            .answered("something is already there")
+            .leaving("it was not touched")
+            .next("restore to another storage, or replace it with --force")
+    }
+
+    fn failed(&self, error: &io::Error) -> Problem {
+        io_problem("put repository in place", self.target.display(), error)
+    }
+}
+
+/// Makes everything written to a storage's file system durable. Blocking.
+pub(super) fn sync(root: &Path) -> Result<(), Problem> {
+    let synced = fs::File::open(root).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.map_err(|e| io_problem("sync storage", root.display(), &e))
+}
+
+/// Every folder between the storage and the repository, outermost first.
+fn folders_above(root: &Path, path: &RepoPath) -> Vec<PathBuf> {
+    let mut folder = root.to_owned();
+    let mut parts: Vec<&str> = path.as_str().split('/').collect();
+    parts.pop();
+    parts
+        .into_iter()
+        .map(|part| {
+            folder.push(part);
+            folder.clone()
+        })
+        .collect()
+}
+
+fn make_folder(folder: &Path, owner: &Owner) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Ok(()) => owner.give_folder(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(folder)?;
+            if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn not_a_folder(folder: &Path) -> Problem {
+    Problem::new(ErrorKind::Invalid, Subject::Repository, "restore repository")
+        .on(folder.display())
+        .answered("is not a folder of the storage")
+        .next("remove it, or restore to another storage")
+}
+
+fn remove(old: &Path) -> Result<(), Problem> {
+    let removed = match fs::symlink_metadata(old) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(old),
+        Ok(_) => fs::remove_file(old),
+        Err(error) => Err(error),
+    };
+    // The new repository is in place; what is left goes with the temporary folder.
+    if let Err(error) = removed {
+        tracing::warn!(path = %old.display(), %error, "replaced repository not yet deleted");
+    }
+    Ok(())
+}

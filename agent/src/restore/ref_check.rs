@@ -1,0 +1,121 @@
+//! Whether stored refs can be written into a repository: valid names that do not stand in each other's way.
+//!
+//! Does not own: writing them. Names come from stored data and become file names, so nothing is written before every
+//! name has passed: under `refs/`, by git's rules (which forbid `..`, `.lock`, empty and dotted components), and no
+//! name a folder of another.
+
+use std::collections::HashSet;
+
+use gix::bstr::ByteSlice;
+use packhorse_model::{Problem, encode_ref_name};
+use packhorse_vault::{Head, RefSnapshot};
+
+use crate::restore::io_problem::corrupt;
+
+/// Refuses a snapshot that no repository can hold.
+pub(super) fn check(refs: &RefSnapshot) -> Result<(), Problem> {
+    let symbolic: HashSet<&[u8]> = refs.symrefs.iter().map(|symref| symref.name.as_slice()).collect();
+    let is_ref = |name: &[u8]| refs.refs.get(name).is_some() || symbolic.contains(name);
+    for (name, _) in refs.refs.iter() {
+        check_name(name)?;
+        check_folders(name, &is_ref)?;
+    }
+    for symref in &refs.symrefs {
+        check_name(&symref.name)?;
+        check_name(&symref.target)?;
+        check_folders(&symref.name, &is_ref)?;
+    }
+    match &refs.head {
+        Head::Symbolic(target) => check_name(target),
+        Head::Detached(_) => Ok(()),
+    }
+}
+
+fn check_name(name: &[u8]) -> Result<(), Problem> {
+    if !name.starts_with(b"refs/") {
+        return Err(refused(name, "is not under refs/"));
+    }
+    gix::validate::reference::name(name.as_bstr()).map(drop).map_err(|e| refused(name, &e.to_string()))
+}
+
+fn check_folders(name: &[u8], is_ref: &impl Fn(&[u8]) -> bool) -> Result<(), Problem> {
+    let slashes = name.iter().enumerate().skip(b"refs/".len()).filter(|(_, byte)| **byte == b'/');
+    for (at, _) in slashes {
+        let folder = &name[..at];
+        if is_ref(folder) {
+            return Err(refused(name, &format!("cannot stand beside {}", encode_ref_name(folder))));
+        }
+    }
+    Ok(())
+}
+
+fn refused(name: &[u8], finding: &str) -> Problem {
+    corrupt("restore refs", encode_ref_name(name), finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_vault::{ObjectFormat, Oid, RefList, RefStorage, Symref};
+
+    use super::*;
+
+    fn snapshot(names: &[&[u8]], symref: Option<(&[u8], &[u8])>) -> RefSnapshot {
+        let oid = Oid::from_bytes(&[1; 20]).expect("20 bytes");
+        let symrefs = symref.map(|(name, target)| Symref { name: name.to_vec(), target: target.to_vec() });
+        RefSnapshot {
+            object_format: ObjectFormat::Sha1,
+            ref_storage: RefStorage::Files,
+            head: Head::Symbolic(b"refs/heads/main".to_vec()),
+            refs: RefList::from_unsorted(names.iter().map(|name| (name.to_vec(), oid)).collect()),
+            symrefs: symrefs.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn odd_names_that_git_accepts_pass() {
+        let odd: [&[u8]; 8] = [
+            b"refs/heads/caf\xe9",
+            "refs/heads/ü".as_bytes(),
+            b"refs/heads/-dash",
+            b"refs/heads/@",
+            b"refs/keep-around/a.b",
+            b"refs/heads/a'b\"c$d%20#!&|;<>",
+            b"refs/stash",
+            b"refs/heads/HEAD",
+        ];
+        check(&snapshot(&odd, Some((b"refs/remotes/origin/HEAD", b"refs/heads/@")))).expect("valid");
+    }
+
+    #[test]
+    fn names_that_leave_refs_or_break_gits_rules_are_refused() {
+        let bad: [&[u8]; 12] = [
+            b"refs/../config",
+            b"refs/heads/..",
+            b"refs/heads/a.lock",
+            b"refs/heads/a.lock/b",
+            b"refs/heads//a",
+            b"refs/heads/",
+            b"refs/heads/.a",
+            b"refs/heads/a b",
+            b"refs/heads/a\0b",
+            b"refs/heads/a\nb",
+            b"refs/heads/a@{1}",
+            b"config",
+        ];
+        for name in bad {
+            let shown = name.escape_ascii().to_string();
+            check(&snapshot(&[name], None)).expect_err(&shown);
+            check(&snapshot(&[], Some((name, b"refs/heads/x")))).expect_err(&shown);
+            check(&snapshot(&[], Some((b"refs/heads/x", name)))).expect_err(&shown);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_a_folder_of_another_is_refused() {
+        check(&snapshot(&[b"refs/heads/a", b"refs/heads/a.b", b"refs/heads/a/b"], None))
+            .expect_err("conflict");
+        check(&snapshot(&[b"refs/heads/a/b"], Some((b"refs/heads/a", b"refs/heads/x"))))
+            .expect_err("conflict");
+        check(&snapshot(&[b"refs/heads/a", b"refs/heads/a.b"], None)).expect("no conflict");
+    }
+}

@@ -1,0 +1,121 @@
+//! Step 5: all refs at once, after the last step's objects.
+//!
+//! Does not own: whether names are valid (`ref_check`, asked here first). Every distinct object that a ref leads to
+//! must be there before any ref is written. Ref files: one `packed-refs`, symbolic refs and HEAD as files of their own;
+//! reftables: one transaction of `git update-ref`.
+
+use std::{
+    collections::HashSet,
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use packhorse_model::Problem;
+use packhorse_vault::{Head, Oid, RefSnapshot, RefStorage};
+
+use crate::restore::{
+    git_child::{GitChild, Input},
+    io_problem::{corrupt, io_problem},
+    objects::ObjectsThere,
+    ref_check,
+};
+
+/// Writes all refs into a repository that has all objects. Blocking.
+pub(super) fn write(
+    repository: &Path,
+    refs: &RefSnapshot,
+    storage: RefStorage,
+    git: &GitChild,
+) -> Result<(), Problem> {
+    ref_check::check(refs)?;
+    check_tips(repository, refs)?;
+    match storage {
+        RefStorage::Files => {
+            write_files(repository, refs).map_err(|e| io_problem("write refs", repository.display(), &e))
+        }
+        RefStorage::Reftable => write_reftable(repository, refs, git),
+    }
+}
+
+fn check_tips(repository: &Path, refs: &RefSnapshot) -> Result<(), Problem> {
+    let mut tips: Vec<Oid> = refs.refs.iter().map(|(_, oid)| oid).chain(refs.head_oid()).collect();
+    tips.sort_unstable();
+    tips.dedup();
+    let objects = ObjectsThere::open(repository, refs.object_format)?;
+    match tips.iter().find(|oid| !objects.has(oid)) {
+        None => Ok(()),
+        Some(oid) => Err(corrupt("restore refs", oid, "a ref leads to this object, but no bundle holds it")),
+    }
+}
+
+fn write_files(repository: &Path, refs: &RefSnapshot) -> io::Result<()> {
+    let temporary = repository.join("packed-refs.new");
+    let mut packed = BufWriter::with_capacity(1 << 18, File::create(&temporary)?);
+    packed.write_all(b"# pack-refs with: sorted \n")?;
+    let mut line = Vec::new();
+    for (name, oid) in direct(refs) {
+        line.clear();
+        oid.write_hex(&mut line);
+        line.push(b' ');
+        line.extend_from_slice(name);
+        line.push(b'\n');
+        packed.write_all(&line)?;
+    }
+    packed.into_inner().map_err(io::IntoInnerError::into_error)?;
+    fs::rename(temporary, repository.join("packed-refs"))?;
+    for symref in &refs.symrefs {
+        let path = repository.join(OsStr::from_bytes(&symref.name));
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, symbolic(&symref.target))?;
+    }
+    fs::write(
+        repository.join("HEAD"),
+        match &refs.head {
+            Head::Symbolic(target) => symbolic(target),
+            Head::Detached(oid) => format!("{oid}\n").into_bytes(),
+        },
+    )
+}
+
+fn symbolic(target: &[u8]) -> Vec<u8> {
+    [b"ref: ", target, b"\n"].concat()
+}
+
+/// The refs that hold an object id of their own.
+fn direct(refs: &RefSnapshot) -> impl Iterator<Item = (&[u8], Oid)> {
+    let symbolic: HashSet<&[u8]> = refs.symrefs.iter().map(|symref| symref.name.as_slice()).collect();
+    refs.refs.iter().filter(move |(name, _)| !symbolic.contains(name))
+}
+
+fn write_reftable(repository: &Path, refs: &RefSnapshot, git: &GitChild) -> Result<(), Problem> {
+    let mut orders = Vec::new();
+    for (name, oid) in direct(refs) {
+        orders.extend_from_slice(&[b"create ", name, b"\0"].concat());
+        oid.write_hex(&mut orders);
+        orders.push(0);
+    }
+    if let Head::Detached(oid) = &refs.head {
+        orders.extend_from_slice(b"option no-deref\0update HEAD\0");
+        oid.write_hex(&mut orders);
+        orders.extend_from_slice(b"\0\0");
+    }
+    let mut update = git.command(Some(repository));
+    update.args(["update-ref", "-z", "--stdin"]);
+    git.run(update, "write refs", Some(Input::Bytes(orders)))?;
+    let head = match &refs.head {
+        Head::Symbolic(target) => Some((b"HEAD".as_slice(), target.as_slice())),
+        Head::Detached(_) => None,
+    };
+    let symrefs = refs.symrefs.iter().map(|symref| (symref.name.as_slice(), symref.target.as_slice()));
+    for (name, target) in symrefs.chain(head) {
+        let mut symbolic = git.command(Some(repository));
+        symbolic.arg("symbolic-ref").args([name, target].map(OsStr::from_bytes));
+        git.run(symbolic, "write symbolic ref", None)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Step 1: the storage's catalogue, as the entries that the operator selected.
+//!
+//! Does not own: what becomes of an entry. The catalogue is checked against its digest as a whole before its first
+//! line is used. It is kept compressed and walked twice (to count, then to restore), so memory does not grow with the
+//! plain text of its lines.
+
+use bytes::Bytes;
+use packhorse_model::{Outcome, Problem, RepoFilter};
+use packhorse_vault::{CatalogueEntry, CatalogueReader, Vault};
+use tokio::sync::mpsc;
+
+use crate::restore::{
+    RestoreJob,
+    io_problem::{io_problem, vault_problem},
+};
+
+/// A checked catalogue and the filter on it.
+pub(super) struct Selection {
+    bytes: Bytes,
+    key: String,
+    filter: RepoFilter,
+}
+
+/// What a selection holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// Entries to restore.
+    pub known: u64,
+    /// Included patterns that cover no entry.
+    pub unmatched: Vec<String>,
+}
+
+impl Selection {
+    /// Fetches and checks the catalogue of a job.
+    pub(super) async fn open(vault: &Vault, job: &RestoreJob) -> Result<Self, Problem> {
+        let bytes = vault.get_checked(&job.catalogue).await.map_err(vault_problem)?;
+        let (key, filter) = (job.catalogue.path.clone(), job.filter.clone());
+        Ok(Self { bytes, key, filter })
+    }
+
+    /// Counts the selected entries and finds the patterns that cover none. Blocking.
+    pub(super) fn survey(&self) -> Result<Survey, Problem> {
+        let mut missed: Vec<_> = self.filter.included().iter().collect();
+        let mut known = 0;
+        for entry in self.lines()? {
+            let entry = entry.map_err(vault_problem)?;
+            missed.retain(|pattern| !pattern.matches(&entry.path));
+            known += u64::from(self.selects(&entry));
+        }
+        Ok(Survey { known, unmatched: missed.iter().map(|pattern| pattern.to_string()).collect() })
+    }
+
+    /// Sends the selected entries in order until there are no more or nobody listens. Blocking.
+    pub(super) fn send(&self, entries: &mpsc::Sender<CatalogueEntry>) -> Result<(), Problem> {
+        for entry in self.lines()? {
+            let entry = entry.map_err(vault_problem)?;
+            if self.selects(&entry) && entries.blocking_send(entry).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn lines(&self) -> Result<CatalogueReader, Problem> {
+        CatalogueReader::from_bytes(self.bytes.clone(), &self.key)
+            .map_err(|e| io_problem("read catalogue", &self.key, &e))
+    }
+
+    fn selects(&self, entry: &CatalogueEntry) -> bool {
+        entry.outcome != Outcome::Missing && self.filter.selects(&entry.path)
+    }
+}

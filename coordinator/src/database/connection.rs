@@ -1,0 +1,198 @@
+//! How the children of one database reach their server: libpq's environment variables.
+//!
+//! Does not own: the URL's grammar (`url`) or the children. Sources, the later ones win: `PG*` of this process, the
+//! URL, the password file, the configuration's `env`, `GITLAB_BACKUP_PG*`, `GITLAB_BACKUP_<NAME>_PG*`. A password
+//! reaches a child by its environment only, never by its arguments, and [`Connection::redact`] keeps it out of every
+//! text that is shown.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
+use packhorse_service::config::DatabaseConfig;
+
+use super::url;
+
+/// Settings that GitLab's own backup lets the environment override.
+const OVERRIDES: [&str; 10] = [
+    "PGHOST",
+    "PGPORT",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGSSLMODE",
+    "PGSSLKEY",
+    "PGSSLCERT",
+    "PGSSLROOTCERT",
+    "PGSSLCRL",
+    "PGSSLCOMPRESSION",
+];
+
+/// A database's name, programs and environment for its children.
+#[derive(Clone)]
+pub(super) struct Connection {
+    name: String,
+    bin_dir: Option<PathBuf>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Connection {
+    /// Puts the settings together; `env` is this process's environment.
+    pub(super) fn new(config: &DatabaseConfig, env: &BTreeMap<String, String>) -> Result<Self, Problem> {
+        let invalid = |what: &str, answer: String| {
+            Problem::new(ErrorKind::Invalid, Subject::Configuration, what)
+                .on(format!("database {:?}", config.name))
+                .answered(answer)
+        };
+        config.name.parse::<StorageName>().map_err(|e| invalid("read database name", e.to_string()))?;
+        let mut environment = inherited(env);
+        environment.extend(url::parse(&config.url).map_err(|e| invalid("read database URL", e))?);
+        if let Some(file) = &config.password_file {
+            environment.insert(
+                "PGPASSWORD".into(),
+                read_password(file).map_err(|e| invalid("read password file", e))?,
+            );
+        }
+        environment.extend(config.env.clone());
+        environment.extend(overrides(&config.name, env));
+        if let Some((name, _)) = environment
+            .iter()
+            .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
+        {
+            return Err(invalid("read database environment", format!("{name:?} cannot be a variable")));
+        }
+        Ok(Self { name: config.name.clone(), bin_dir: config.bin_dir.clone(), environment })
+    }
+
+    /// The name in the configuration.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a child gets as its environment.
+    pub(super) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    /// The path, or the bare name, of one of PostgreSQL's programs.
+    pub(super) fn program(&self, name: &str) -> OsString {
+        match &self.bin_dir {
+            Some(folder) => folder.join(name).into_os_string(),
+            None => name.into(),
+        }
+    }
+
+    /// The text without the password, should a program have repeated it.
+    pub(super) fn redact(&self, text: &str) -> String {
+        match self.environment.get("PGPASSWORD") {
+            Some(password) if !password.is_empty() => text.replace(password.as_str(), "********"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn inherited(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours =
+        env.iter().filter(|(name, _)| name.starts_with("PG") || matches!(name.as_str(), "PATH" | "HOME"));
+    let mut environment: BTreeMap<_, _> = ours.map(|(name, value)| (name.clone(), value.clone())).collect();
+    environment.insert("LC_ALL".into(), "C".into());
+    // A server that does not answer must not hold up the other databases for ever.
+    environment.entry("PGCONNECT_TIMEOUT".into()).or_insert_with(|| "30".into());
+    environment.entry("PGAPPNAME".into()).or_insert_with(|| "packhorse".into());
+    environment
+}
+
+fn read_password(file: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// GitLab's variables, the general ones first, so that the database's own win.
+fn overrides(name: &str, env: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    // A variable's name has no dots or dashes.
+    let name = name.to_ascii_uppercase().replace(['.', '-'], "_");
+    let prefixes = ["GITLAB_BACKUP_".to_owned(), format!("GITLAB_BACKUP_{name}_")];
+    let all =
+        prefixes.iter().flat_map(|prefix| OVERRIDES.map(|setting| (format!("{prefix}{setting}"), setting)));
+    all.filter_map(|(variable, setting)| Some((setting.to_owned(), env.get(&variable)?.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> DatabaseConfig {
+        DatabaseConfig {
+            name: "ci-2".into(),
+            url: url.into(),
+            password_file: None,
+            bin_dir: None,
+            env: BTreeMap::new(),
+        }
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    #[test]
+    fn the_databases_own_variable_beats_the_general_one_beats_the_url() {
+        let connection = Connection::new(
+            &config("postgresql://u:url@h:1/d"),
+            &env(&[
+                ("GITLAB_BACKUP_PGPASSWORD", "general"),
+                ("GITLAB_BACKUP_CI_2_PGPASSWORD", "own"),
+                ("GITLAB_BACKUP_PGPORT", "2"),
+                ("GITLAB_BACKUP_MAIN_PGHOST", "other"),
+                ("PGHOST", "inherited"),
+                ("PGOPTIONS", "inherited"),
+                ("AWS_SECRET_ACCESS_KEY", "not for psql"),
+                ("PATH", "/bin"),
+            ]),
+        );
+        let connection = connection.expect("valid");
+        let get = |name: &str| connection.environment.get(name).map(String::as_str);
+        assert_eq!(get("PGPASSWORD"), Some("own"));
+        assert_eq!((get("PGPORT"), get("PGHOST"), get("PGUSER")), (Some("2"), Some("h"), Some("u")));
+        assert_eq!(
+            (get("PGOPTIONS"), get("PATH"), get("LC_ALL")),
+            (Some("inherited"), Some("/bin"), Some("C"))
+        );
+        assert_eq!(get("AWS_SECRET_ACCESS_KEY"), None);
+        assert_eq!(connection.redact("FATAL: own goal"), "FATAL: ******** goal");
+        assert!(!format!("{connection:?}").contains("own"));
+    }
+
+    #[test]
+    fn the_password_file_stands_for_the_password() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        fs::write(file.path(), "ge heim \n").expect("write file");
+        let config =
+            DatabaseConfig { password_file: Some(file.path().into()), ..config("postgresql://u:url@h/d") };
+        let connection = Connection::new(&config, &BTreeMap::new()).expect("valid");
+        assert_eq!(connection.environment["PGPASSWORD"], "ge heim ");
+        let missing = DatabaseConfig { password_file: Some("/nonexistent".into()), ..config };
+        let problem = Connection::new(&missing, &BTreeMap::new()).expect_err("no such file");
+        assert!(problem.to_string().contains("/nonexistent"), "{problem}");
+    }
+
+    #[test]
+    fn errors_name_the_database_and_not_the_url() {
+        for bad in ["postgresql://u:geheim@h/d?nope=1", "http://u:geheim@h"] {
+            let problem = Connection::new(&config(bad), &BTreeMap::new()).expect_err("bad URL");
+            assert_eq!((problem.kind, problem.subject), (ErrorKind::Invalid, Subject::Configuration));
+            assert!(format!("{problem:?}").contains("ci-2") && !format!("{problem:?}").contains("geheim"));
+        }
+        let name = DatabaseConfig { name: "a/b".into(), ..config("postgresql://") };
+        assert!(Connection::new(&name, &BTreeMap::new()).is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! One database into the vault: `pg_dump` at a snapshot, compressed, uploaded as it comes.
+//!
+//! Does not own: the snapshot. The object gets its name only after `pg_dump` exited 0 and its output ended as a whole
+//! dump does; every other way out drops the writer, and the vault holds nothing of this dump.
+
+use packhorse_model::{BackupId, DatabaseSummary, ErrorKind, Problem};
+use packhorse_vault::{ObjectKey, PartSize, Vault};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    child::{Child, LastLines},
+    compress::{compress, joined},
+    connection::Connection,
+    failure,
+    snapshot::Snapshot,
+    trailer::Trailer,
+};
+
+const WHAT: &str = "dump database";
+const NOTHING_STORED: &str = "nothing of this dump is in the vault";
+
+/// Dumps the database as it was at the snapshot.
+pub(super) async fn dump(
+    vault: &Vault,
+    id: &BackupId,
+    connection: &Connection,
+    snapshot: &Snapshot,
+    cancel: &CancellationToken,
+    progress: impl Fn(u64) + Send + 'static,
+) -> Result<DatabaseSummary, Problem> {
+    let name = connection.name();
+    let arguments =
+        ["--clean", "--if-exists", "--format=plain", "--no-password", &format!("--snapshot={}", snapshot.id)];
+    let mut child = Child::start(&connection.program("pg_dump"), arguments, connection.environment())?;
+    drop(child.stdin()?);
+    let stdout = child.stdout()?;
+    let stderr = child.stderr(LastLines::default(), LastLines::push)?;
+    let writer = vault.writer(ObjectKey::database(id, name), PartSize::for_expected(snapshot.size));
+    let upload = spawn_blocking(move || {
+        let mut trailer = Trailer::default();
+        let compressed = compress(stdout, writer, |bytes, plain| {
+            trailer.push(bytes);
+            progress(plain);
+        })?;
+        Ok((compressed, trailer.is_complete()))
+    });
+    // When the upload fails it closes the pipe, which ends pg_dump.
+    let status = child.wait(cancel).await?;
+    let uploaded = joined(upload.await);
+    let said = stderr.await.unwrap_or_default();
+    if cancel.is_cancelled() {
+        return Err(Problem::cancelled(WHAT).on(format!("database {name}")).leaving(NOTHING_STORED));
+    }
+    let (compressed, complete) = uploaded.map_err(|problem| problem.leaving(NOTHING_STORED))?;
+    if !status.success() {
+        return Err(failure::failed(connection, WHAT, status, &said).leaving(NOTHING_STORED));
+    }
+    if !complete {
+        return Err(failure::problem(connection, ErrorKind::Unavailable, WHAT)
+            .answered("pg_dump exited with 0, but its output ends before the line that marks a whole dump")
+            .leaving(NOTHING_STORED)
+            .next("check the pg_dump in bin_dir or PATH, then run again"));
+    }
+    let bytes_plain = compressed.plain;
+    let object = joined(spawn_blocking(move || compressed.finish()).await)?;
+    Ok(DatabaseSummary { name: name.to_owned(), object, bytes_plain, server_major: snapshot.server_major })
+}

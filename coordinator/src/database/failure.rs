@@ -1,0 +1,75 @@
+//! What a failed `psql` or `pg_dump` means, as a problem.
+//!
+//! Does not own: starting them. Nothing but the program's own words decides; they are shown without the password and
+//! without rows of tables, because every `psql` here runs with terse messages.
+
+use std::process::ExitStatus;
+
+use packhorse_model::{ErrorKind, Problem, Subject};
+
+use super::{child::LastLines, connection::Connection};
+
+/// Fragments of the programs' messages, what to do about them, and how.
+const KNOWN: [(&str, ErrorKind, &str); 16] = [
+    ("password authentication failed", ErrorKind::Denied, "correct the database's user or password"),
+    (
+        "no password supplied",
+        ErrorKind::Denied,
+        "give the database a password, password_file or .pgpass entry",
+    ),
+    (
+        "Peer authentication failed",
+        ErrorKind::Denied,
+        "run as the database's operating system user, or use a password",
+    ),
+    ("no pg_hba.conf entry", ErrorKind::Denied, "admit this host and user in the server's pg_hba.conf"),
+    ("must be superuser", ErrorKind::Denied, "use a database user with this right"),
+    ("must be owner of", ErrorKind::Denied, "use the owner of the database's objects, or a superuser"),
+    ("permission denied", ErrorKind::Denied, "grant the database's user this right"),
+    (
+        "max_locks_per_transaction",
+        ErrorKind::Unavailable,
+        "raise max_locks_per_transaction, restart PostgreSQL, try again",
+    ),
+    (
+        "due to lock timeout",
+        ErrorKind::Unavailable,
+        "stop the application that uses the database, then try again",
+    ),
+    (
+        "server version mismatch",
+        ErrorKind::Invalid,
+        "set bin_dir to the programs of the server's version or a newer one",
+    ),
+    (
+        "invalid command \\restrict",
+        ErrorKind::Invalid,
+        "set bin_dir to a psql that is as new as the pg_dump was",
+    ),
+    ("No space left on device", ErrorKind::Unavailable, "free space on the database server"),
+    ("could not translate host name", ErrorKind::Unavailable, "correct the database's host"),
+    ("Connection refused", ErrorKind::Unavailable, "start the database server, or correct its host and port"),
+    ("timeout expired", ErrorKind::Unavailable, "check that the database server can be reached"),
+    (
+        "No such file or directory",
+        ErrorKind::Unavailable,
+        "start the database server, or correct its socket's folder",
+    ),
+];
+
+/// The problem that a program's end stands for; `what` is the operation that it stopped.
+pub(super) fn failed(connection: &Connection, what: &str, status: ExitStatus, said: &LastLines) -> Problem {
+    let answer = connection.redact(&said.text(Some(status)));
+    let missing = answer.contains("database \"") && answer.contains("\" does not exist");
+    let (kind, next) = match KNOWN.iter().find(|(fragment, ..)| answer.contains(fragment)) {
+        _ if missing => (ErrorKind::NotFound, "create the database, or correct its name"),
+        Some((_, kind, next)) => (*kind, *next),
+        None => (ErrorKind::Unavailable, "see the database server's log"),
+    };
+    problem(connection, kind, what).answered(answer).next(next)
+}
+
+/// A problem with this database.
+pub(super) fn problem(connection: &Connection, kind: ErrorKind, what: &str) -> Problem {
+    Problem::new(kind, Subject::Database, what).on(format!("database {}", connection.name()))
+}

@@ -1,0 +1,119 @@
+//! What tar said while it read a folder, sorted by what it means.
+//!
+//! Does not own: running tar. A folder that is in use changes while it is read: that is recorded and is no failure. A
+//! file that cannot be read is a failure with its name, and the rest of the archive is good. Anything that is not
+//! recognised spoils the archive, because nobody can say what it left out.
+
+use packhorse_model::RunSummary;
+
+use crate::database::child::LastLines;
+
+/// Ends of lines about files that changed under tar's hands.
+const CHANGED: [&str; 4] = [
+    ": file changed as we read it",
+    ": File removed before we read it",
+    "; padding with zeros",
+    ": No such file or directory",
+];
+/// Before the reason why a file could not be read, when `--ignore-failed-read` is given.
+const WARNING: &str = ": Warning: ";
+/// Sockets cannot be in an archive, and no program expects one back.
+const SOCKET: &str = ": socket ignored";
+
+/// Names that are kept of each sort.
+const KEPT: usize = RunSummary::MAX_FAILURES;
+
+/// The sorted lines, with bounded lists.
+#[derive(Default)]
+pub(super) struct Report {
+    /// Files that changed, shrank or vanished.
+    pub(super) changed: Vec<String>,
+    /// Files that could not be read, and why.
+    pub(super) unreadable: Vec<(String, String)>,
+    /// Unreadable files beyond those that are kept.
+    pub(super) unreadable_more: u64,
+    /// Lines that were not recognised.
+    pub(super) unknown: LastLines,
+}
+
+impl Report {
+    /// Sorts one line of tar's diagnostics.
+    pub(super) fn push(&mut self, line: &str) {
+        let line = line.split_once("tar: ").map_or(line, |(_, rest)| rest);
+        if line.is_empty() || line.ends_with(SOCKET) {
+            return;
+        }
+        // Names come first and may look like anything; so what tar says is looked for from the end.
+        let warning = line.rfind(WARNING).map(|at| (&line[..at], &line[at + WARNING.len()..]));
+        let changed = CHANGED.iter().any(|end| line.ends_with(end));
+        match (warning, changed) {
+            (Some((name, _)), true) => self.change(name),
+            (None, true) if !line.contains(": Cannot ") => self.change(line),
+            (Some((name, reason)), false) => self.unreadable(name, reason),
+            _ => self.unknown.push(line),
+        }
+    }
+
+    fn change(&mut self, line: &str) {
+        if self.changed.len() < KEPT {
+            self.changed.push(relative(line));
+        }
+    }
+
+    fn unreadable(&mut self, name: &str, reason: &str) {
+        if self.unreadable.len() < KEPT {
+            self.unreadable.push((relative(name), reason.to_owned()));
+        } else {
+            self.unreadable_more += 1;
+        }
+    }
+}
+
+/// Members are named `./a`; the folder itself is `.`.
+fn relative(name: &str) -> String {
+    name.strip_prefix("./").unwrap_or(name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_has_its_place() {
+        let mut report = Report::default();
+        for line in [
+            "tar: ./a: file changed as we read it",
+            "tar: ./b: File shrank by 12 bytes; padding with zeros",
+            "tar: ./c: File removed before we read it",
+            "tar: ./s: socket ignored",
+            "tar: ./d: Warning: Cannot open: Permission denied",
+            "tar: ./e: Warning: Read error at byte 0, while reading 512 bytes: Input/output error",
+            "tar: ./f: Warning: Cannot stat: No such file or directory",
+            "tar: ./x: socket ignored: Warning: Cannot open: Permission denied",
+            "",
+        ] {
+            report.push(line);
+        }
+        assert_eq!(report.unknown.text(None), "");
+        assert_eq!(report.changed.len(), 4);
+        assert_eq!(report.changed[0], "a: file changed as we read it");
+        let names: Vec<&str> = report.unreadable.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["d", "e", "x: socket ignored"]);
+        assert_eq!(report.unreadable[0].1, "Cannot open: Permission denied");
+    }
+
+    #[test]
+    fn what_is_not_known_is_kept_as_such() {
+        for line in [
+            "tar: Exiting with failure status due to previous errors",
+            "tar: ./a: Cannot open: No such file or directory",
+            "tar: ./a: something new",
+            "./a: No space left on device",
+        ] {
+            let mut report = Report::default();
+            report.push(line);
+            assert_ne!(report.unknown.text(None), "", "{line}");
+            assert!(report.changed.is_empty() && report.unreadable.is_empty(), "{line}");
+        }
+    }
+}

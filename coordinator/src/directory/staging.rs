@@ -1,0 +1,123 @@
+//! The folder beside (or, at a mount point, inside) a target in which a restore does its work.
+//!
+//! Does not own: unpacking or swapping. It holds `new`, which is unpacked into, and at times `old`, which is moved out
+//! of the way. It is locked while its restore lives, so the next restore of the same target can tell a running one
+//! from a dead one. It is removed when it is dropped, unless something of the operator's is still in it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    path::{Path, PathBuf},
+};
+
+use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
+use rustix::fs::{FlockOperation, flock};
+
+use super::unpack::local;
+
+const WHAT: &str = "prepare restore of directory";
+
+/// A locked working folder.
+pub(super) struct Staging {
+    folder: PathBuf,
+    /// Set while `old` holds what belongs back into the target.
+    pub(super) keep: bool,
+    _lock: File,
+}
+
+impl Staging {
+    /// Makes the working folder `<prefix><id>` in `parent`, after what dead restores left there was seen to.
+    pub(super) fn create(parent: &Path, prefix: &OsStr, id: &BackupId) -> Result<Self, Problem> {
+        let mut name = prefix.to_owned();
+        name.push(id.as_str());
+        let folder = parent.join(name);
+        let make = || -> io::Result<File> {
+            DirBuilder::new().mode(0o700).create(&folder)?;
+            let lock = File::open(&folder)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            DirBuilder::new().mode(0o700).create(folder.join("new"))?;
+            Ok(lock)
+        };
+        let lock = make().map_err(|error| local(WHAT, folder.display(), error))?;
+        Ok(Self { folder, keep: false, _lock: lock })
+    }
+
+    /// What is unpacked into.
+    pub(super) fn new_tree(&self) -> PathBuf {
+        self.folder.join("new")
+    }
+
+    /// What is moved out of the way.
+    pub(super) fn old_tree(&self) -> PathBuf {
+        self.folder.join("old")
+    }
+
+    /// The working folder itself.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if self.keep {
+            tracing::warn!(folder = %self.folder.display(), "left in place: it holds what was in the directory");
+        } else if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %error, "not removed; the next restore will try again");
+        }
+    }
+}
+
+/// Removes what dead restores left, and undoes a swap that one of them did not finish. `target` is none at a mount
+/// point, where only the operator can say what to do about an unfinished swap.
+pub(super) fn clean(parent: &Path, prefix: &OsStr, target: Option<&Path>) -> Result<(), Problem> {
+    for folder in leftovers(parent, prefix).map_err(|error| local(WHAT, parent.display(), error))? {
+        let failed = |error| local("remove leftovers of a dead restore", folder.display(), error);
+        let lock = File::open(&folder).map_err(failed)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(Problem::new(ErrorKind::AlreadyExists, Subject::Directory, WHAT)
+                .on(folder.display())
+                .answered("another restore of this directory is running")
+                .next("wait for its end"));
+        }
+        let old = folder.join("old");
+        match target {
+            Some(target) if old.exists() && !target.exists() => fs::rename(&old, target).map_err(failed)?,
+            None if fs::read_dir(&old).is_ok_and(|mut entries| entries.next().is_some()) => {
+                return Err(Problem::new(ErrorKind::AlreadyExists, Subject::Directory, WHAT)
+                    .on(old.display())
+                    .answered(
+                        "an earlier restore died while it swapped entries, and what was there before is here",
+                    )
+                    .next("move these entries back into the directory, or remove them, then restore again"));
+            }
+            _ => {}
+        }
+        fs::remove_dir_all(&folder).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn leftovers(parent: &Path, prefix: &OsStr) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) && entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// How the working folders of a target's restores begin.
+pub(super) fn prefix(name: Option<&OsStr>) -> OsString {
+    let mut prefix = OsString::from(".");
+    if let Some(name) = name {
+        prefix.push(name);
+        prefix.push(".");
+    }
+    prefix.push("packhorse-restore-");
+    prefix
+}

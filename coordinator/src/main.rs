@@ -1,0 +1,62 @@
+//! `packhorse-coordinator`: drives the agents and answers `backupctl` until it is told to stop.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use packhorse_coordinator::{Coordinator, CoordinatorOptions};
+use packhorse_model::{Exit, Problem};
+use packhorse_service::{Listener, config::Config, process, telemetry};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::level_filters::LevelFilter;
+
+/// Fans backups and restores out over agents, databases and directories.
+#[derive(Parser)]
+#[command(name = "packhorse-coordinator", version)]
+struct Flags {
+    /// Configuration file.
+    #[arg(long, env = "PACKHORSE_CONFIG", default_value = "/etc/packhorse/packhorse.toml")]
+    config: PathBuf,
+    /// Log as JSON lines.
+    #[arg(long)]
+    log_json: bool,
+    /// Log what is decided, too.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    process::restrict_new_files();
+    telemetry::start(if flags.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO }, flags.log_json);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "start runtime");
+            return ExitCode::from(Exit::Failed.code());
+        }
+    };
+    match runtime.block_on(run(flags)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            tracing::error!(next = problem.next, "{problem}");
+            ExitCode::from(Exit::of_problem(&problem).code())
+        }
+    }
+}
+
+async fn run(flags: Flags) -> Result<(), Problem> {
+    let config = Config::load(&flags.config)?;
+    let vault = packhorse_vault::open(&config.vault_settings()?)?;
+    let options = CoordinatorOptions::from_config(&config, &process::environment())?;
+    let listener = Listener::bind(&config.coordinator.listen.parse()?).await?;
+    let shutdown = CancellationToken::new();
+    let _signal = process::cancel_on_signal(shutdown.clone());
+    let tracker = TaskTracker::new();
+    let router = Coordinator::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
+    tracing::info!(address = %listener.address(), "coordinator ready");
+    listener.serve(router, shutdown).await?;
+    tracker.close();
+    tracker.wait().await;
+    tracing::info!("coordinator stopped");
+    Ok(())
+}

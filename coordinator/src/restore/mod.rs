@@ -1,0 +1,181 @@
+//! A restore: request → repositories, databases and directories beside each other → summary.
+//!
+//! Order: the backup's commit record and report are read and checked, everything named is looked up, then every part is
+//! restored. Each part checks digests before its target is touched and replaces it only when the new one is complete.
+//!
+//! Cancellation: one token; what is in place stays, what was being built is removed.
+//!
+//! A crash leaves: parts that were in place, and temporary folders that the next restore removes.
+
+mod dispatch;
+mod request;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use packhorse_model::{
+    Component, ErrorKind, ItemFailure, Problem, RestoreSummary, RestoredItem, RunSummary, Subject,
+};
+use packhorse_proto::v1::RunAccepted;
+use packhorse_vault::{FormatMarker, Vault, load_summary, resolve};
+use tokio_util::sync::CancellationToken;
+
+pub use self::request::RestoreRequest;
+use self::{
+    dispatch::Restore,
+    request::{RestorePlan, check_targets},
+};
+use crate::{CoordinatorOptions, board::Board, database, directory, fleet::Fleet};
+
+/// Does a restore to its end.
+pub async fn restore(
+    vault: &Vault,
+    options: &CoordinatorOptions,
+    request: RestoreRequest,
+    run: String,
+    board: &Board,
+    cancel: &CancellationToken,
+) -> Result<RestoreSummary, Problem> {
+    let started_at = Timestamp::now();
+    let backup = resolve(vault, &request.backup).await?;
+    let summary = load_summary(vault, &backup).await?;
+    let plan = request.plan(&summary, options)?;
+    let marker = FormatMarker::read(vault).await?;
+    let fleet = if plan.storages.is_empty() {
+        Fleet::muster(&[]).await?
+    } else {
+        Fleet::muster(&options.agents).await?
+    };
+    check_targets(&plan, &fleet)?;
+    board
+        .accepted(RunAccepted {
+            run,
+            backup_id: summary.backup_id.to_string(),
+            base_backup_id: None,
+            storages: plan.storages.iter().map(|storage| storage.target.to_string()).collect(),
+        })
+        .await;
+    for failure in &plan.failures {
+        board.failed(failure.clone()).await;
+    }
+    let vault_id = marker.map(|marker| marker.vault_id).unwrap_or_default();
+    let shared =
+        Restore { backup_id: &summary.backup_id, vault_id: &vault_id, request: &request, fleet: &fleet };
+    let (storages, databases, directories) = tokio::join!(
+        dispatch::dispatch(&shared, &plan, board, cancel),
+        restore_databases(vault, options, &summary, &plan, request.force, board, cancel),
+        restore_directories(vault, options, &summary, &plan, request.force, board, cancel),
+    );
+    if cancel.is_cancelled() {
+        return Err(Problem::cancelled("restore backup")
+            .on(&summary.backup_id)
+            .leaving("what was already in place stays; nothing half-restored is left"));
+    }
+    finish(summary, started_at, (storages, databases, directories), board)
+}
+
+type Restored = (Vec<RestoredItem>, Vec<RestoredItem>, Vec<RestoredItem>);
+
+fn finish(
+    summary: RunSummary,
+    started_at: Timestamp,
+    (storages, databases, directories): Restored,
+    board: &Board,
+) -> Result<RestoreSummary, Problem> {
+    let (failures, failures_total) = board.failures();
+    let nothing = storages.iter().chain(&databases).chain(&directories).all(|item| item.items == 0);
+    if nothing && let Some(failure) = failures.first() {
+        let more = failures_total - 1;
+        let mut problem = failure.problem.clone().while_doing(&format!("restore {}", failure.item));
+        problem.state = Some(match more {
+            0 => "nothing was restored; the target is as it was".into(),
+            _ => format!("nothing was restored; the target is as it was; {more} more items failed"),
+        });
+        return Err(problem);
+    }
+    if nothing && storages.is_empty() && databases.is_empty() && directories.is_empty() {
+        return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "restore backup")
+            .on(&summary.backup_id)
+            .answered("it holds nothing of what was selected"));
+    }
+    Ok(RestoreSummary {
+        backup_id: summary.backup_id,
+        state: RunSummary::state_of(failures_total),
+        started_at,
+        finished_at: Timestamp::now(),
+        storages,
+        databases,
+        directories,
+        failures,
+        failures_total,
+    })
+}
+
+async fn restore_databases(
+    vault: &Vault,
+    options: &CoordinatorOptions,
+    summary: &RunSummary,
+    plan: &RestorePlan,
+    force: bool,
+    board: &Board,
+    cancel: &CancellationToken,
+) -> Vec<RestoredItem> {
+    let mut items = Vec::new();
+    for wanted in &plan.databases {
+        let Some(database) = options.databases.iter().find(|database| database.name() == wanted.name) else {
+            continue;
+        };
+        let shown = board.clone();
+        let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
+        let restored =
+            database::restore_one(vault, &summary.backup_id, database, wanted, force, cancel, progress).await;
+        note(restored, Component::Databases, &wanted.name, board, &mut items).await;
+    }
+    items
+}
+
+async fn restore_directories(
+    vault: &Vault,
+    options: &CoordinatorOptions,
+    summary: &RunSummary,
+    plan: &RestorePlan,
+    force: bool,
+    board: &Board,
+    cancel: &CancellationToken,
+) -> Vec<RestoredItem> {
+    let mut jobs = Vec::new();
+    for wanted in &plan.directories {
+        let Some(directory) = options.directories.iter().find(|d| d.name() == wanted.name) else { continue };
+        let component = Component::Directory(wanted.name.clone());
+        jobs.push(async move {
+            let shown = (board.clone(), component.clone());
+            let progress = move |name: &str, bytes| shown.0.part(&shown.1, name, bytes, false);
+            let id = &summary.backup_id;
+            let restored =
+                directory::restore_one(vault, id, directory.path(), wanted, force, cancel, progress).await;
+            (component, &wanted.name, restored)
+        });
+    }
+    let mut items = Vec::new();
+    for (component, name, restored) in join_all(jobs).await {
+        note(restored, component, name, board, &mut items).await;
+    }
+    items
+}
+
+async fn note(
+    restored: Result<RestoredItem, Problem>,
+    component: Component,
+    name: &str,
+    board: &Board,
+    items: &mut Vec<RestoredItem>,
+) {
+    match restored {
+        Ok(item) => {
+            board.part(&component, name, item.bytes, true);
+            items.push(item);
+        }
+        Err(problem) => {
+            board.failed(ItemFailure { component, storage: None, item: name.to_owned(), problem }).await;
+        }
+    }
+}

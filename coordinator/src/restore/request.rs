@@ -1,0 +1,162 @@
+//! Step 1 of a restore: which backup, which parts of it, and where each goes.
+//!
+//! Does not own: doing it. Everything named by the operator must exist in the backup and at the target, or nothing is
+//! started.
+
+use std::collections::BTreeMap;
+
+use packhorse_model::{
+    BackupSelector, Component, ComponentSelection, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure,
+    ObjectDigest, Problem, RepoFilter, RunSummary, StorageName, Subject,
+};
+use packhorse_proto::{filter_from_wire, v1::RestoreRequest as Wire};
+
+use crate::{CoordinatorOptions, fleet::Fleet, run::components};
+
+/// A request parsed, not yet looked up.
+pub struct RestoreRequest {
+    /// The backup.
+    pub backup: BackupSelector,
+    /// Storages of the backup; none named means all.
+    pub storages: Vec<StorageName>,
+    /// Which repositories.
+    pub filter: RepoFilter,
+    /// Storage in the backup to storage of an agent.
+    pub to_storage: BTreeMap<StorageName, StorageName>,
+    /// Replace what is there.
+    pub force: bool,
+    only: Vec<String>,
+    skip: Vec<String>,
+}
+
+/// One storage to restore.
+pub struct StorageRestore {
+    /// Its name in the backup.
+    pub source: StorageName,
+    /// The agent's storage.
+    pub target: StorageName,
+    /// Its catalogue.
+    pub catalogue: ObjectDigest,
+}
+
+/// What a restore is going to do.
+#[derive(Default)]
+pub struct RestorePlan {
+    /// Storages.
+    pub storages: Vec<StorageRestore>,
+    /// Databases.
+    pub databases: Vec<DatabaseSummary>,
+    /// Directories.
+    pub directories: Vec<DirectorySummary>,
+    /// Parts of the backup that the configuration has no place for.
+    pub failures: Vec<ItemFailure>,
+}
+
+impl RestoreRequest {
+    /// Parses a request from the wire.
+    pub fn from_wire(wire: Wire) -> Result<Self, Problem> {
+        let to_storage = wire.to_storage.iter().map(|(from, to)| Ok((from.parse()?, to.parse()?)));
+        Ok(Self {
+            backup: wire.backup.parse()?,
+            storages: wire.storages.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+            filter: filter_from_wire(wire.filter.as_slice())?,
+            to_storage: to_storage.collect::<Result<_, Problem>>()?,
+            force: wire.force,
+            only: wire.only,
+            skip: wire.skip,
+        })
+    }
+
+    /// Looks up everything in the backup's report and the configuration.
+    pub fn plan(&self, summary: &RunSummary, options: &CoordinatorOptions) -> Result<RestorePlan, Problem> {
+        let names: Vec<String> = summary.directories.iter().map(|d| d.name.clone()).collect();
+        let selection = components(&self.only, &self.skip, &names)?;
+        let mut plan = RestorePlan::default();
+        if selection.selects(&Component::Repositories) {
+            self.plan_storages(summary, &mut plan)?;
+        }
+        // A storage or repository that is named means just that: databases and directories stay as they are.
+        let whole = self.storages.is_empty() && self.filter.is_all() && self.to_storage.is_empty();
+        if whole || !self.only.is_empty() {
+            plan_databases(&selection, summary, options, &mut plan);
+            plan_directories(&selection, summary, options, &mut plan);
+        }
+        Ok(plan)
+    }
+
+    fn plan_storages(&self, summary: &RunSummary, plan: &mut RestorePlan) -> Result<(), Problem> {
+        for name in self.storages.iter().chain(self.to_storage.keys()) {
+            if !summary.storages.iter().any(|storage| storage.storage == *name) {
+                let known: Vec<&str> = summary.storages.iter().map(|s| s.storage.as_str()).collect();
+                return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
+                    .on(name)
+                    .answered(format!(
+                        "backup {} does not hold it; it holds: {}",
+                        summary.backup_id,
+                        known.join(", ")
+                    )));
+            }
+        }
+        for storage in &summary.storages {
+            let selected = self.storages.is_empty() || self.storages.contains(&storage.storage);
+            let Some(catalogue) = storage.catalogue.clone().filter(|_| selected) else { continue };
+            let source = storage.storage.clone();
+            let target = self.to_storage.get(&source).unwrap_or(&source).clone();
+            if plan.storages.iter().any(|other| other.target == target) {
+                return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
+                    .on(&target)
+                    .answered("two storages of the backup would be restored into it")
+                    .next("restore one of them at a time, or name another with --to-storage"));
+            }
+            plan.storages.push(StorageRestore { source, target, catalogue });
+        }
+        Ok(())
+    }
+}
+
+fn plan_databases(
+    selection: &ComponentSelection,
+    summary: &RunSummary,
+    options: &CoordinatorOptions,
+    plan: &mut RestorePlan,
+) {
+    for database in summary.databases.iter().filter(|_| selection.selects(&Component::Databases)) {
+        if options.databases.iter().any(|configured| configured.name() == database.name) {
+            plan.databases.push(database.clone());
+        } else {
+            plan.failures.push(no_place(Component::Databases, &database.name, "[[database]]"));
+        }
+    }
+}
+
+fn plan_directories(
+    selection: &ComponentSelection,
+    summary: &RunSummary,
+    options: &CoordinatorOptions,
+    plan: &mut RestorePlan,
+) {
+    for directory in &summary.directories {
+        let component = Component::Directory(directory.name.clone());
+        if !selection.selects(&component) {
+            continue;
+        }
+        if options.directories.iter().any(|configured| configured.name() == directory.name) {
+            plan.directories.push(directory.clone());
+        } else {
+            plan.failures.push(no_place(component, &directory.name, "[[directory]]"));
+        }
+    }
+}
+
+fn no_place(component: Component, name: &str, section: &str) -> ItemFailure {
+    let problem = Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
+        .on(name)
+        .answered(format!("the backup holds it, but the configuration has no {section} of that name"))
+        .next(format!("add the {section}, or leave it out with --skip"));
+    ItemFailure { component, storage: None, item: name.to_owned(), problem }
+}
+
+/// Checks that every target storage is served.
+pub fn check_targets(plan: &RestorePlan, fleet: &Fleet) -> Result<(), Problem> {
+    plan.storages.iter().try_for_each(|storage| fleet.agent_of(&storage.target).map(drop))
+}

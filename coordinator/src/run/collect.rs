@@ -1,0 +1,66 @@
+//! Step 4 of a run, collect: everything that was done, as the one summary.
+//!
+//! Does not own: telling or storing it. The state follows from the number of failures and from nothing else.
+
+use jiff::Timestamp;
+use packhorse_model::{BackupId, Counts, DatabaseSummary, DirectorySummary, RunSummary, StorageSummary};
+
+use crate::board::Board;
+
+/// The parts of a finished run.
+pub struct Parts {
+    /// Storages that ended.
+    pub storages: Vec<StorageSummary>,
+    /// Databases in the backup.
+    pub databases: Vec<DatabaseSummary>,
+    /// Directories in the backup.
+    pub directories: Vec<DirectorySummary>,
+}
+
+impl Parts {
+    /// Whether there is anything to commit.
+    pub fn is_empty(&self) -> bool {
+        self.storages.is_empty() && self.databases.is_empty() && self.directories.is_empty()
+    }
+}
+
+/// The summary of a run.
+pub fn collect(
+    backup_id: BackupId,
+    base_backup_id: Option<BackupId>,
+    dry_run: bool,
+    (started_at, finished_at): (Timestamp, Timestamp),
+    parts: Parts,
+    board: &Board,
+) -> RunSummary {
+    let Parts { storages, databases, directories } = parts;
+    let mut repositories = Counts::default();
+    let (mut bytes_new, mut bytes_total) = (0, 0);
+    for storage in &storages {
+        repositories.merge(&storage.counts);
+        let catalogue = storage.catalogue.as_ref().map_or(0, |catalogue| catalogue.size);
+        bytes_new += storage.bytes_new + catalogue;
+        bytes_total += storage.bytes_total + catalogue;
+    }
+    let databases_bytes = databases.iter().map(|database| database.object.size);
+    let others: u64 = databases_bytes.chain(directories.iter().map(|directory| directory.object.size)).sum();
+    bytes_new += others;
+    bytes_total += others;
+    let (failures, failures_total) = board.failures();
+    RunSummary {
+        backup_id,
+        state: RunSummary::state_of(failures_total),
+        dry_run,
+        base_backup_id,
+        started_at,
+        finished_at,
+        repositories,
+        bytes_new,
+        bytes_total,
+        storages,
+        databases,
+        directories,
+        failures,
+        failures_total,
+    }
+}

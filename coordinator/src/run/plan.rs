@@ -1,0 +1,119 @@
+//! Step 2 of a run, plan: which storages, by which agents, on which bases, under which ID.
+//!
+//! Does not own: what happens in a storage. After this step the run is claimed in the vault and nothing about it is
+//! open any more.
+
+use jiff::Timestamp;
+use packhorse_model::{BackupId, Component, ErrorKind, ItemFailure, Problem, StorageName, Subject};
+use packhorse_proto::v1::BackupMode;
+use packhorse_vault::{FormatMarker, RunJournal, StorageBase, Vault, base_for};
+
+use super::request::RunRequest;
+use crate::{
+    CoordinatorOptions,
+    fleet::{AgentHandle, Fleet},
+};
+
+/// One storage's part of a run.
+pub struct StoragePlan {
+    /// The storage.
+    pub storage: StorageName,
+    /// Who does it.
+    pub agent: AgentHandle,
+    /// What it builds on.
+    pub base: Option<StorageBase>,
+}
+
+/// Everything a run is going to do.
+pub struct RunPlan {
+    /// The run and the backup it will commit.
+    pub backup_id: BackupId,
+    /// Identity of the vault.
+    pub vault_id: String,
+    /// The storages.
+    pub storages: Vec<StoragePlan>,
+    /// What is known to be missing from the start: agents that do not answer.
+    pub failures: Vec<ItemFailure>,
+}
+
+impl RunPlan {
+    /// The newest backup that any storage builds on.
+    pub fn base_backup_id(&self) -> Option<BackupId> {
+        self.storages.iter().filter_map(|plan| plan.base.as_ref()).map(|base| base.backup_id.clone()).max()
+    }
+}
+
+/// Plans a run and, unless it is a dry run, claims its ID.
+pub async fn plan(
+    vault: &Vault,
+    options: &CoordinatorOptions,
+    request: &RunRequest,
+    now: Timestamp,
+    attempt: String,
+) -> Result<RunPlan, Problem> {
+    let backup_id =
+        request.backup_id.clone().unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
+    let (agents, failures) = match request.components.selects(&Component::Repositories) {
+        true => choose_agents(options, request).await?,
+        false => (Vec::new(), Vec::new()),
+    };
+    let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
+    let bases = base_for(vault, &names).await?;
+    let storages: Vec<StoragePlan> = agents
+        .into_iter()
+        .zip(bases)
+        .map(|((storage, agent), base)| StoragePlan { storage, agent, base })
+        .collect();
+    if request.mode == BackupMode::Incremental
+        && let Some(without) = storages.iter().find(|plan| plan.base.is_none())
+    {
+        return Err(Problem::new(ErrorKind::Invalid, Subject::Backup, "plan incremental backup")
+            .on(&without.storage)
+            .answered("the vault has no backup of this storage to build on")
+            .next("run without --incremental"));
+    }
+    let vault_id = if request.dry_run {
+        FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default()
+    } else {
+        let marker = FormatMarker::read_or_create(vault, attempt.clone()).await?;
+        journal(options, &backup_id, now, attempt).claim(vault).await?;
+        marker.vault_id
+    };
+    Ok(RunPlan { backup_id, vault_id, storages, failures })
+}
+
+fn journal(options: &CoordinatorOptions, id: &BackupId, now: Timestamp, attempt: String) -> RunJournal {
+    RunJournal {
+        backup_id: id.clone(),
+        attempt,
+        host: options.host.clone(),
+        pid: std::process::id(),
+        started_at: now,
+        packhorse_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+type Chosen = (Vec<(StorageName, AgentHandle)>, Vec<ItemFailure>);
+
+/// The storages that were asked for, or all; an agent that does not answer is a failure of the run, not its end, as
+/// long as another one does.
+async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Result<Chosen, Problem> {
+    let fleet = Fleet::muster(&options.agents).await?;
+    if !request.storages.is_empty() {
+        let chosen = request.storages.iter().map(|name| Ok((name.clone(), fleet.agent_of(name)?.clone())));
+        return Ok((chosen.collect::<Result<_, Problem>>()?, Vec::new()));
+    }
+    if fleet.storages.is_empty()
+        && let Some((_, problem)) = fleet.unreachable().next()
+    {
+        return Err(problem.clone());
+    }
+    let failures = fleet.unreachable().map(|(address, problem)| ItemFailure {
+        component: Component::Repositories,
+        storage: None,
+        item: format!("all storages of agent {address}"),
+        problem: problem.clone(),
+    });
+    let failures = failures.collect();
+    Ok((fleet.storages.into_iter().collect(), failures))
+}

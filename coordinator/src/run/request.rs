@@ -1,0 +1,62 @@
+//! Step 1 of a run, validate: what the operator asked for, parsed and checked against the configuration.
+//!
+//! Does not own: which agents there are (`plan`). Everything that can be wrong in a request is found here, before
+//! anything is written.
+
+use packhorse_model::{BackupId, Component, ComponentSelection, ErrorKind, Problem, RepoFilter, StorageName, Subject};
+use packhorse_proto::{
+    filter_from_wire,
+    v1::{BackupMode, CreateRequest},
+};
+
+use crate::CoordinatorOptions;
+
+/// A checked request for a run.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The operator's ID, or none for the default.
+    pub backup_id: Option<BackupId>,
+    /// Full, incremental, or what fits.
+    pub mode: BackupMode,
+    /// The storages; none named means all.
+    pub storages: Vec<StorageName>,
+    /// Which repositories.
+    pub filter: RepoFilter,
+    /// Which components.
+    pub components: ComponentSelection,
+    /// Look and decide, write nothing.
+    pub dry_run: bool,
+}
+
+/// Parses a selection of components, and refuses names that neither configuration nor backup know.
+pub fn components(
+    only: &[String],
+    skip: &[String],
+    directories: &[String],
+) -> Result<ComponentSelection, Problem> {
+    let parse = |names: &[String]| names.iter().map(|name| name.parse::<Component>()).collect::<Result<_, _>>();
+    let selection = ComponentSelection { only: parse(only)?, skip: parse(skip)? };
+    if let Some(unknown) = selection.named_directories().find(|name| !directories.iter().any(|d| d == name)) {
+        let known = [&["repositories".to_owned(), "db".to_owned()], directories].concat().join(", ");
+        return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "select component")
+            .on(unknown)
+            .answered(format!("is unknown; known: {known}")));
+    }
+    Ok(selection)
+}
+
+impl RunRequest {
+    /// Checks a request from the wire.
+    pub fn from_wire(wire: CreateRequest, options: &CoordinatorOptions) -> Result<Self, Problem> {
+        let mode = wire.mode();
+        let directories: Vec<String> = options.directories.iter().map(|d| d.name().to_owned()).collect();
+        Ok(Self {
+            backup_id: wire.backup_id.map(|id| id.parse()).transpose()?,
+            mode,
+            storages: wire.storages.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+            filter: filter_from_wire(wire.filter.as_slice())?,
+            components: components(&wire.only, &wire.skip, &directories)?,
+            dry_run: wire.dry_run,
+        })
+    }
+}

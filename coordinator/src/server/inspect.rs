@@ -1,0 +1,111 @@
+//! Questions: which backups, what is in one, which agents.
+//!
+//! Does not own: rendering. Answers come from the vault, checked against its digests, or from the agents; catalogues
+//! are streamed in bounded messages.
+
+use packhorse_model::{Outcome, Problem, StorageName};
+use packhorse_proto::{status_of_problem, v1};
+use packhorse_vault::{CatalogueReader, Vault, committed, load_summary, resolve};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+
+use super::json;
+use crate::fleet::Fleet;
+
+/// Catalogue lines in one message.
+const LINES: usize = 500;
+
+/// All committed backups.
+pub async fn list(vault: &Vault) -> Result<v1::ListResponse, Problem> {
+    let (backups, unreadable) = committed(vault).await?;
+    Ok(v1::ListResponse {
+        backups_json: backups.iter().map(json).collect::<Result<_, _>>()?,
+        unreadable: unreadable.iter().map(Into::into).collect(),
+        vault_url: vault.label().to_owned(),
+    })
+}
+
+type Shown = mpsc::Receiver<Result<v1::ShowResponse, Status>>;
+
+/// One backup.
+pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker) -> Result<Shown, Problem> {
+    use v1::show_response::Part;
+    let backup = resolve(vault, &request.backup.parse()?).await?;
+    let summary = load_summary(vault, &backup).await?;
+    let storages: Vec<StorageName> =
+        request.repositories_of.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let part = |part| Ok(v1::ShowResponse { part: Some(part) });
+    let (out, receiver) = mpsc::channel(8);
+    let head = [Part::InformationJson(json(&backup)?), Part::SummaryJson(json(&summary)?)];
+    let catalogues: Vec<_> = summary
+        .storages
+        .iter()
+        .filter(|storage| storages.contains(&storage.storage) || storages.is_empty() && request.failed_only)
+        .filter_map(|storage| Some((storage.storage.clone(), storage.catalogue.clone()?)))
+        .collect();
+    let (vault, failed_only) = (vault.clone(), request.failed_only);
+    tracker.spawn(async move {
+        for message in head {
+            let _ = out.send(part(message)).await;
+        }
+        for (storage, digest) in catalogues {
+            let reader = CatalogueReader::open(&vault, &digest, &storage).await;
+            let sent = match reader {
+                Ok(reader) => send_lines(reader, &storage, failed_only, &out).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(problem) = sent {
+                let _ = out.send(Err(status_of_problem(&problem))).await;
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+async fn send_lines(
+    reader: CatalogueReader,
+    storage: &StorageName,
+    failed_only: bool,
+    out: &mpsc::Sender<Result<v1::ShowResponse, Status>>,
+) -> Result<(), Problem> {
+    let mut lines_json = Vec::new();
+    let mut reader = reader.peekable();
+    while let Some(entry) = reader.next() {
+        let entry = entry?;
+        if !failed_only || entry.outcome == Outcome::Failed {
+            lines_json.push(json(&entry)?);
+        }
+        if lines_json.len() == LINES || reader.peek().is_none() {
+            let lines = v1::CatalogueLines {
+                storage: storage.to_string(),
+                lines_json: std::mem::take(&mut lines_json),
+            };
+            let part = Some(v1::show_response::Part::Lines(lines));
+            if out.send(Ok(v1::ShowResponse { part })).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The agents as they answered.
+pub fn agents(fleet: &Fleet) -> v1::AgentsResponse {
+    let agents = fleet.agents.iter().map(|(address, answer)| match answer {
+        Ok(handle) => v1::AgentStatus {
+            address: address.to_string(),
+            version: handle.description.version.clone(),
+            git_version: handle.description.git_version.clone(),
+            storages: handle.description.storages.clone(),
+            problem: None,
+        },
+        Err(problem) => v1::AgentStatus {
+            address: address.to_string(),
+            problem: Some(problem.into()),
+            ..v1::AgentStatus::default()
+        },
+    });
+    v1::AgentsResponse { agents: agents.collect() }
+}

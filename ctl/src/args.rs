@@ -1,0 +1,192 @@
+//! The command line: every command and flag, with its help.
+//!
+//! Does not own: what commands do. Names and patterns are parsed here, so a typing error ends the program before
+//! anything is asked of anybody.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use packhorse_model::{BackupId, BackupSelector, Component, InvalidInput, RepoPattern, StorageName};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all of it                       10  no such backup or storage
+  1  failed, nothing committed       12  credentials or key rejected
+  2  usage or configuration          13  vault unusable
+  3  committed but incomplete: the   14  agents or coordinator unreachable
+     missing items are named         130, 143  stopped by a signal
+  4  damage found                    any other code: treat as failure";
+
+/// Backs up and restores Git storage, databases and directories.
+#[derive(Parser)]
+#[command(name = "backupctl", version, after_help = EXIT_CODES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags of every command.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Flags of every command.
+#[derive(ClapArgs)]
+pub struct Common {
+    /// Where the coordinator is: unix:///PATH or http://LOOPBACK:PORT
+    #[arg(long, global = true, value_name = "URL", env = "PACKHORSE_COORDINATOR", conflicts_with = "embedded")]
+    pub coordinator: Option<String>,
+    /// Do the work in this process, without daemons; the default when no coordinator is given
+    #[arg(long, global = true)]
+    pub embedded: bool,
+    /// Configuration file (embedded mode)
+    #[arg(long, global = true, value_name = "FILE", env = "PACKHORSE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where backups are kept (embedded mode): file:///…, s3://bucket/prefix, gs://…, az://…
+    #[arg(long, global = true, value_name = "URL", env = "PACKHORSE_VAULT")]
+    pub vault: Option<String>,
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Log to stderr; twice or three times for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Git executable (embedded mode)
+    #[arg(long, global = true, value_name = "FILE", env = "PACKHORSE_GIT")]
+    pub git: Option<PathBuf>,
+    /// Repositories worked on at once (embedded mode); 0 means one for each CPU
+    #[arg(long, global = true, value_name = "N")]
+    pub jobs: Option<usize>,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a backup: incremental where there is one to build on
+    Create(CreateArgs),
+    /// Restore a backup, or parts of it
+    Restore(RestoreArgs),
+    /// List the backups, newest first
+    List(ListArgs),
+    /// Show one backup
+    Show(ShowArgs),
+    /// Show the agents and whether they answer
+    Agents(AgentsArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `NAME`, which selects a storage, or `NAME=PATH`, which also says where it lies.
+#[derive(Clone, Debug)]
+pub struct StorageArg {
+    /// The storage.
+    pub name: StorageName,
+    /// Its folder.
+    pub path: Option<PathBuf>,
+}
+
+fn storage_arg(text: &str) -> Result<StorageArg, InvalidInput> {
+    match text.split_once('=') {
+        None => Ok(StorageArg { name: text.parse()?, path: None }),
+        Some((_, "")) => Err(InvalidInput::new("storage", text, "names no path after =")),
+        Some((name, path)) => Ok(StorageArg { name: name.parse()?, path: Some(path.into()) }),
+    }
+}
+
+fn storage_pair(text: &str) -> Result<(StorageName, StorageName), InvalidInput> {
+    let (from, to) =
+        text.split_once('=').ok_or_else(|| InvalidInput::new("storage pair", text, "must be FROM=TO"))?;
+    Ok((from.parse()?, to.parse()?))
+}
+
+/// Flags of `create`.
+#[derive(ClapArgs)]
+pub struct CreateArgs {
+    /// Start new chains for all repositories
+    #[arg(long, conflicts_with = "incremental")]
+    pub full: bool,
+    /// Refuse to run when there is no backup to build on
+    #[arg(long)]
+    pub incremental: bool,
+    /// ID of the backup; default <unix time>_<date>_<version>
+    #[arg(long, value_name = "ID")]
+    pub backup_id: Option<BackupId>,
+    /// Only this storage; NAME=PATH also says where it lies (embedded mode); may be repeated
+    #[arg(long, value_name = "NAME[=PATH]", value_parser = storage_arg)]
+    pub storage: Vec<StorageArg>,
+    /// Only repositories with this path, below this folder, or matching this glob; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub repository: Vec<RepoPattern>,
+    /// Not these repositories; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub skip_repository: Vec<RepoPattern>,
+    /// Only this component: repositories, db, or a directory's name; may be repeated
+    #[arg(long, value_name = "COMPONENT")]
+    pub only: Vec<Component>,
+    /// Not this component; may be repeated
+    #[arg(long, value_name = "COMPONENT")]
+    pub skip: Vec<Component>,
+    /// Look and decide, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Agents write to the vault themselves; always so, accepted for familiarity
+    #[arg(long)]
+    pub server_side: bool,
+}
+
+/// Flags of `restore`.
+#[derive(ClapArgs)]
+pub struct RestoreArgs {
+    /// Backup to restore: an ID, latest, or latest~N
+    pub backup: BackupSelector,
+    /// Only this storage of the backup; NAME=PATH also says where it lies (embedded mode); may be repeated
+    #[arg(long, value_name = "NAME[=PATH]", value_parser = storage_arg)]
+    pub storage: Vec<StorageArg>,
+    /// Only repositories with this path, below this folder, or matching this glob; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub repository: Vec<RepoPattern>,
+    /// Not these repositories; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub skip_repository: Vec<RepoPattern>,
+    /// Restore storage A of the backup into storage B; may be repeated
+    #[arg(long, value_name = "A=B", value_parser = storage_pair)]
+    pub to_storage: Vec<(StorageName, StorageName)>,
+    /// Only this component: repositories, db, or a directory's name; may be repeated
+    #[arg(long, value_name = "COMPONENT")]
+    pub only: Vec<Component>,
+    /// Not this component; may be repeated
+    #[arg(long, value_name = "COMPONENT")]
+    pub skip: Vec<Component>,
+    /// Replace repositories, databases and directories that exist
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Flags of `list`.
+#[derive(ClapArgs)]
+pub struct ListArgs {}
+
+/// Flags of `show`.
+#[derive(ClapArgs)]
+pub struct ShowArgs {
+    /// Backup to show: an ID, latest, or latest~N
+    pub backup: BackupSelector,
+    /// Also list the repositories of this storage; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub storage: Vec<StorageName>,
+    /// List only repositories that failed
+    #[arg(long)]
+    pub failed: bool,
+}
+
+/// Flags of `agents`.
+#[derive(ClapArgs)]
+pub struct AgentsArgs {}

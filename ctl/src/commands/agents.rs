@@ -1,0 +1,46 @@
+//! `backupctl agents`.
+
+use packhorse_model::{Exit, Problem};
+use packhorse_proto::v1::{AgentsRequest, AgentsResponse};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{AgentsArgs, Common},
+    render::{self, Table},
+    session::Session,
+};
+
+/// Lists the agents; exits with 14 when one does not answer.
+pub async fn run(common: &Common, _args: &AgentsArgs) -> Result<Exit, Problem> {
+    let session = Session::open(common, &[]).await?;
+    let answer = session.client().agents(AgentsRequest {}).await;
+    let answer = answer.map(tonic::Response::into_inner).map_err(|status| session.problem(&status));
+    let exit = answer.map(|answer| show(common, &answer));
+    session.close(exit).await
+}
+
+fn show(common: &Common, answer: &AgentsResponse) -> Exit {
+    let problem_of = |agent: &packhorse_proto::v1::AgentStatus| agent.problem.clone().map(Problem::from);
+    if common.json {
+        let agents: Vec<Value> = answer
+            .agents
+            .iter()
+            .map(|agent| {
+                json!({
+                    "address": agent.address, "version": agent.version, "git_version": agent.git_version,
+                    "storages": agent.storages, "problem": problem_of(agent),
+                })
+            })
+            .collect();
+        render::json(&json!({ "agents": agents }));
+    } else {
+        let mut table = Table::new(&["AGENT", "VERSION", "GIT", "STORAGES", "STATE"]);
+        for agent in &answer.agents {
+            let state = problem_of(agent).map_or_else(|| "ok".to_owned(), |problem| problem.to_string());
+            let (version, git) = (agent.version.clone(), agent.git_version.clone());
+            table.row([agent.address.clone(), version, git, agent.storages.join(","), state]);
+        }
+        render::text(&table.to_string());
+    }
+    if answer.agents.iter().all(|agent| agent.problem.is_none()) { Exit::Complete } else { Exit::Unreachable }
+}

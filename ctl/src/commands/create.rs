@@ -1,0 +1,61 @@
+//! `backupctl create`.
+
+use packhorse_model::{Exit, Problem, RunSummary};
+use packhorse_proto::v1::{BackupMode, CreateRequest, RepositoryFilter, RunEvent, run_event};
+
+use super::follow::{Event, follow};
+use crate::{
+    args::{Common, CreateArgs},
+    render::{self, progress::ProgressDisplay},
+    session::Session,
+};
+
+/// Makes a backup.
+pub async fn run(common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
+    let session = Session::open(common, &args.storage).await?;
+    let exit = create(&session, common, args).await;
+    session.close(exit).await
+}
+
+async fn create(session: &Session, common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
+    let call = session.client().create(request(args)).await;
+    let events = call.map_err(|status| session.problem(&status))?.into_inner();
+    let display = ProgressDisplay::new(common, "backup");
+    let summary: RunSummary = follow(session, events, event_of, display).await?;
+    if common.json {
+        render::json(&summary);
+    } else {
+        render::text(&render::summary::run(&summary));
+    }
+    Ok(Exit::of_state(summary.state))
+}
+
+fn request(args: &CreateArgs) -> CreateRequest {
+    let mode = match (args.full, args.incremental) {
+        (true, _) => BackupMode::Full,
+        (_, true) => BackupMode::Incremental,
+        _ => BackupMode::Auto,
+    };
+    CreateRequest {
+        backup_id: args.backup_id.as_ref().map(ToString::to_string),
+        mode: mode.into(),
+        storages: args.storage.iter().map(|storage| storage.name.to_string()).collect(),
+        filter: Some(RepositoryFilter {
+            include: args.repository.iter().map(ToString::to_string).collect(),
+            exclude: args.skip_repository.iter().map(ToString::to_string).collect(),
+        }),
+        only: args.only.iter().map(ToString::to_string).collect(),
+        skip: args.skip.iter().map(ToString::to_string).collect(),
+        dry_run: args.dry_run,
+    }
+}
+
+fn event_of(event: RunEvent) -> Event {
+    match event.event {
+        Some(run_event::Event::Accepted(accepted)) => Event::Accepted(accepted),
+        Some(run_event::Event::Progress(progress)) => Event::Progress(progress),
+        Some(run_event::Event::Failure(failure)) => Event::Failure(failure),
+        Some(run_event::Event::SummaryJson(json)) => Event::Summary(json),
+        None => Event::Unknown,
+    }
+}

@@ -1,0 +1,60 @@
+//! `backupctl list`.
+
+use packhorse_model::{Exit, Problem};
+use packhorse_proto::v1::{ListRequest, ListResponse};
+use serde_json::Value;
+
+use crate::{
+    args::{Common, ListArgs},
+    render::{self, Table},
+    session::Session,
+};
+
+/// Lists the committed backups.
+pub async fn run(common: &Common, _args: &ListArgs) -> Result<Exit, Problem> {
+    let session = Session::open(common, &[]).await?;
+    let listed = session.client().list(ListRequest {}).await;
+    let listed = listed.map(tonic::Response::into_inner).map_err(|status| session.problem(&status));
+    let exit = listed.map(|answer| show(common, &answer));
+    session.close(exit).await
+}
+
+fn show(common: &Common, answer: &ListResponse) -> Exit {
+    let backups: Vec<Value> =
+        answer.backups_json.iter().filter_map(|json| serde_json::from_str(json).ok()).collect();
+    let unreadable: Vec<Problem> = answer.unreadable.iter().cloned().map(Into::into).collect();
+    if common.json {
+        render::json(&serde_json::json!({
+            "vault": answer.vault_url, "backups": backups, "unreadable": unreadable,
+        }));
+    } else if backups.is_empty() {
+        render::text(&format!("no backups in {}", answer.vault_url));
+    } else {
+        render::text(&table(&backups));
+    }
+    for problem in &unreadable {
+        render::note(&render::problem(problem));
+    }
+    if unreadable.is_empty() { Exit::Complete } else { Exit::Damaged }
+}
+
+fn table(backups: &[Value]) -> String {
+    let mut table = Table::new(&["ID", "AGE", "STATE", "KIND", "REPOS", "FAILED", "DB", "DIRS", "NEW", "TOTAL"]);
+    for backup in backups {
+        let text = |key: &str| backup[key].as_str().unwrap_or_default().to_owned();
+        let number = |key: &str| backup[key].as_u64().unwrap_or_default();
+        table.row([
+            text("backup_id"),
+            render::age(&text("started_at")),
+            text("state"),
+            if backup["incremental"].as_bool() == Some(true) { "incremental" } else { "full" }.to_owned(),
+            number("repositories").to_string(),
+            number("failures").to_string(),
+            number("databases").to_string(),
+            number("directories").to_string(),
+            render::bytes(number("bytes_new")),
+            render::bytes(number("bytes_total")),
+        ]);
+    }
+    table.to_string()
+}

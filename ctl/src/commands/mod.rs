@@ -1,0 +1,9 @@
+//! The commands, one file each.
+
+pub mod agents;
+pub mod completions;
+pub mod create;
+mod follow;
+pub mod list;
+pub mod restore;
+pub mod show;

@@ -1,0 +1,59 @@
+//! `backupctl restore`.
+
+use packhorse_model::{Exit, Problem, RestoreSummary};
+use packhorse_proto::v1::{RepositoryFilter, RestoreEvent, RestoreRequest, restore_event};
+
+use super::follow::{Event, follow};
+use crate::{
+    args::{Common, RestoreArgs},
+    render::{self, progress::ProgressDisplay},
+    session::Session,
+};
+
+/// Restores a backup, or parts of it.
+pub async fn run(common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
+    let session = Session::open(common, &args.storage).await?;
+    let exit = restore(&session, common, args).await;
+    session.close(exit).await
+}
+
+async fn restore(session: &Session, common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
+    let call = session.client().restore(request(args)).await;
+    let events = call.map_err(|status| session.problem(&status))?.into_inner();
+    let display = ProgressDisplay::new(common, "restore");
+    let summary: RestoreSummary = follow(session, events, event_of, display).await?;
+    if common.json {
+        render::json(&summary);
+    } else {
+        render::text(&render::summary::restore(&summary));
+    }
+    Ok(Exit::of_state(summary.state))
+}
+
+fn request(args: &RestoreArgs) -> RestoreRequest {
+    // NAME=PATH says where a storage lies; when it is the target of --to-storage, it is no name in the backup.
+    let is_target = |name| args.to_storage.iter().any(|(_, to)| to == name);
+    let selected = args.storage.iter().filter(|storage| storage.path.is_none() || !is_target(&storage.name));
+    RestoreRequest {
+        backup: args.backup.to_string(),
+        storages: selected.map(|storage| storage.name.to_string()).collect(),
+        filter: Some(RepositoryFilter {
+            include: args.repository.iter().map(ToString::to_string).collect(),
+            exclude: args.skip_repository.iter().map(ToString::to_string).collect(),
+        }),
+        only: args.only.iter().map(ToString::to_string).collect(),
+        skip: args.skip.iter().map(ToString::to_string).collect(),
+        to_storage: args.to_storage.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
+        force: args.force,
+    }
+}
+
+fn event_of(event: RestoreEvent) -> Event {
+    match event.event {
+        Some(restore_event::Event::Accepted(accepted)) => Event::Accepted(accepted),
+        Some(restore_event::Event::Progress(progress)) => Event::Progress(progress),
+        Some(restore_event::Event::Failure(failure)) => Event::Failure(failure),
+        Some(restore_event::Event::SummaryJson(json)) => Event::Summary(json),
+        None => Event::Unknown,
+    }
+}

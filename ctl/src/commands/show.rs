@@ -1,0 +1,78 @@
+//! `backupctl show`.
+
+use packhorse_model::{Exit, Problem, RunSummary};
+use packhorse_proto::v1::{CatalogueLines, ShowRequest, show_response::Part};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Common, ShowArgs},
+    render::{self, Table},
+    session::Session,
+};
+
+/// Shows one backup, and the repositories of the storages that are named.
+pub async fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Problem> {
+    let session = Session::open(common, &[]).await?;
+    let exit = show(&session, common, args).await;
+    session.close(exit).await
+}
+
+async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exit, Problem> {
+    let request = ShowRequest {
+        backup: args.backup.to_string(),
+        repositories_of: args.storage.iter().map(ToString::to_string).collect(),
+        failed_only: args.failed,
+    };
+    let call = session.client().show(request).await;
+    let mut parts = call.map_err(|status| session.problem(&status))?.into_inner();
+    let (mut information, mut summary, mut storages) = (Value::Null, Value::Null, Vec::new());
+    while let Some(response) = parts.message().await.map_err(|status| session.problem(&status))? {
+        match response.part {
+            Some(Part::InformationJson(json)) => information = serde_json::from_str(&json).unwrap_or_default(),
+            Some(Part::SummaryJson(json)) => summary = serde_json::from_str(&json).unwrap_or_default(),
+            Some(Part::Lines(lines)) => storages.push(entries(lines)),
+            None => {}
+        }
+    }
+    if common.json {
+        let repositories: Vec<Value> = storages
+            .into_iter()
+            .map(|(storage, lines)| json!({ "storage": storage, "repositories": lines }))
+            .collect();
+        render::json(&json!({ "information": information, "report": summary, "storages": repositories }));
+        return Ok(Exit::Complete);
+    }
+    if let Ok(summary) = serde_json::from_value::<RunSummary>(summary) {
+        render::text(&render::summary::run(&summary));
+    }
+    for (storage, lines) in storages {
+        render::text(&format!("\n{storage}\n{}", table(&lines)));
+    }
+    Ok(Exit::Complete)
+}
+
+fn entries(lines: CatalogueLines) -> (String, Vec<Value>) {
+    let entries = lines.lines_json.iter().filter_map(|json| serde_json::from_str(json).ok()).collect();
+    (lines.storage, entries)
+}
+
+fn table(lines: &[Value]) -> String {
+    let mut table = Table::new(&["OUTCOME", "STEPS", "REFS", "NEW", "TOTAL", "REPOSITORY"]);
+    for line in lines {
+        let number = |key: &str| line[key].as_u64().unwrap_or_default();
+        let mut name = line["path"].as_str().unwrap_or_default().to_owned();
+        if let Some(what) = line["error"]["what"].as_str() {
+            let answer = line["error"]["answer"].as_str().unwrap_or_default();
+            name = format!("{name}  ({what}: {answer})");
+        }
+        table.row([
+            line["outcome"].as_str().unwrap_or_default().to_owned(),
+            number("steps").to_string(),
+            number("refs").to_string(),
+            render::bytes(number("bytes_new")),
+            render::bytes(number("bytes_total")),
+            name,
+        ]);
+    }
+    table.to_string()
+}

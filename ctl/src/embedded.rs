@@ -1,0 +1,114 @@
+//! Embedded mode: a coordinator and an agent inside this process, spoken to over the same gRPC on private Unix sockets.
+//!
+//! Does not own: their code. The sockets lie in a folder that only this user can enter and that goes when the session
+//! ends.
+
+use packhorse_agent::{Agent, AgentOptions};
+use packhorse_coordinator::{Coordinator, CoordinatorOptions};
+use packhorse_model::{ErrorKind, Problem, Subject, VaultSettings};
+use packhorse_service::{
+    Address, Listener,
+    config::{AgentAddress, Config, StorageConfig, VaultSection},
+    process,
+};
+use tempfile::TempDir;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::args::{Common, StorageArg};
+
+/// A coordinator and an agent of our own.
+pub struct Embedded {
+    /// Where the coordinator listens.
+    pub address: Address,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+    _sockets: TempDir,
+}
+
+impl Embedded {
+    /// Starts both from the file, if any, and the flags, which beat it.
+    pub async fn start(common: &Common, storages: &[StorageArg]) -> Result<Self, Problem> {
+        let mut config = configuration(common, storages)?;
+        let settings = config.vault_settings()?;
+        let sockets = private_folder()?;
+        let agent = Address::Unix(sockets.path().join("agent.sock"));
+        let coordinator = Address::Unix(sockets.path().join("coordinator.sock"));
+        let (shutdown, tracker) = (CancellationToken::new(), TaskTracker::new());
+
+        let options = AgentOptions::from_config(&config);
+        config.agent = Vec::new();
+        if !options.storages.is_empty() {
+            config.agent.push(AgentAddress { address: agent.to_string() });
+            let vault = open(&settings)?;
+            let router = Agent::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
+            serve(Listener::bind(&agent).await?, router, &shutdown, &tracker);
+        }
+        let options = CoordinatorOptions::from_config(&config, &process::environment())?;
+        let service = Coordinator::new(options, open(&settings)?, shutdown.clone(), tracker.clone());
+        serve(Listener::bind(&coordinator).await?, service.router().await?, &shutdown, &tracker);
+        Ok(Self { address: coordinator, shutdown, tracker, _sockets: sockets })
+    }
+
+    /// Stops both and waits for what they were doing.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+fn open(settings: &VaultSettings) -> Result<packhorse_agent::Vault, Problem> {
+    Ok(packhorse_agent::open_vault(settings)?)
+}
+
+fn serve(
+    listener: Listener,
+    router: tonic::transport::server::Router,
+    shutdown: &CancellationToken,
+    tracker: &TaskTracker,
+) {
+    let shutdown = shutdown.clone();
+    tracker.spawn(async move {
+        if let Err(problem) = listener.serve(router, shutdown).await {
+            tracing::error!(%problem, "embedded service ended");
+        }
+    });
+}
+
+fn private_folder() -> Result<TempDir, Problem> {
+    // tempfile makes folders with mode 0700.
+    tempfile::Builder::new().prefix("backupctl-").tempdir().map_err(|e| {
+        Problem::new(ErrorKind::Unavailable, Subject::Host, "create folder for sockets")
+            .on(std::env::temp_dir().display())
+            .answered(e)
+            .next("set TMPDIR to a folder that may be written")
+    })
+}
+
+fn configuration(common: &Common, storages: &[StorageArg]) -> Result<Config, Problem> {
+    let mut config = match &common.config {
+        Some(file) => Config::load(file)?,
+        None => Config::default(),
+    };
+    if let Some(url) = &common.vault {
+        match &mut config.vault {
+            Some(vault) => vault.url.clone_from(url),
+            None => config.vault = Some(VaultSection::from_url(url.clone())),
+        }
+    }
+    for StorageArg { name, path } in storages {
+        let Some(path) = path else { continue };
+        let path = std::path::absolute(path).map_err(|e| {
+            Problem::new(ErrorKind::Invalid, Subject::Configuration, "read storage").on(name).answered(e)
+        })?;
+        config.storage.retain(|known| known.name != *name);
+        config.storage.push(StorageConfig { name: name.clone(), path });
+    }
+    if let Some(git) = &common.git {
+        config.agent_service.git.clone_from(git);
+    }
+    if let Some(jobs) = common.jobs {
+        config.agent_service.jobs = jobs;
+    }
+    Ok(config)
+}

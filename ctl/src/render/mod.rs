@@ -1,0 +1,53 @@
+//! Turning results and problems into text. The only place that writes to stdout and stderr.
+//!
+//! Does not own: what is said. A closed pipe ends the output quietly.
+
+mod numbers;
+pub mod progress;
+pub mod summary;
+mod table;
+
+use std::io::Write as _;
+
+use packhorse_model::Problem;
+use serde::Serialize;
+
+pub use self::{
+    numbers::{age, bytes, count, duration},
+    table::Table,
+};
+
+/// Prints a result.
+pub fn text(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// Prints a result as one JSON object.
+pub fn json(value: &impl Serialize) {
+    if let Ok(json) = serde_json::to_string_pretty(value) {
+        text(&json);
+    }
+}
+
+/// Prints something that is no result.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}
+
+/// The long form of a problem.
+pub fn problem(problem: &Problem) -> String {
+    let mut lines = vec![format!("error: {}", problem.what)];
+    let rows = [
+        ("on", &problem.object),
+        ("answer", &problem.answer),
+        ("state", &problem.state),
+        ("next", &problem.next),
+    ];
+    for (label, value) in rows {
+        if let Some(value) = value {
+            let value = value.replace('\n', "\n          ");
+            lines.push(format!("  {label:<7} {value}"));
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,66 @@
+//! Numbers for people: bytes, counts, durations, ages.
+//!
+//! Does not own: machine output, which has plain integers and RFC 3339.
+
+use bytesize::ByteSize;
+use jiff::Timestamp;
+
+/// Bytes in binary units.
+pub fn bytes(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// A count with thousands separated.
+pub fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A duration such as `3m58s`.
+pub fn duration(from: Timestamp, to: Timestamp) -> String {
+    let millis = to.as_millisecond().saturating_sub(from.as_millisecond()).max(0);
+    let seconds = millis / 1000;
+    match seconds {
+        0..10 => format!("{}.{:01}s", seconds, millis % 1000 / 100),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// How long ago an RFC 3339 time was.
+pub fn age(text: &str) -> String {
+    let Ok(then) = text.parse::<Timestamp>() else { return "?".into() };
+    let seconds = Timestamp::now().as_second().saturating_sub(then.as_second()).max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(1_234_567), "1,234,567");
+        let at = |ms| Timestamp::from_millisecond(ms).expect("in range");
+        assert_eq!(duration(at(0), at(1540)), "1.5s");
+        assert_eq!(duration(at(0), at(238_000)), "3m58s");
+        assert_eq!(duration(at(10), at(0)), "0.0s");
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(3 << 30), "3.0 GiB");
+    }
+}

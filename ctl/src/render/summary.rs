@@ -1,0 +1,94 @@
+//! Summaries of runs and restores as text.
+//!
+//! Does not own: their content; the same values are printed as JSON and stored in the report.
+
+use packhorse_model::{ItemFailure, RestoreSummary, RestoredItem, RunState, RunSummary};
+
+use super::{bytes, count, duration};
+
+/// Failures that are printed; the rest is in `show --failed`.
+const SHOWN: usize = 20;
+
+fn state(state: RunState) -> &'static str {
+    match state {
+        RunState::Complete => "complete",
+        RunState::Incomplete => "INCOMPLETE",
+    }
+}
+
+/// What a run did.
+pub fn run(summary: &RunSummary) -> String {
+    let took = duration(summary.started_at, summary.finished_at);
+    let what = if summary.dry_run { "Dry run of backup" } else { "Backup" };
+    let mut lines = vec![format!("{what} {}  {}  in {took}", summary.backup_id, state(summary.state))];
+    if let Some(base) = &summary.base_backup_id {
+        lines.push(format!("  built on      {base}"));
+    }
+    if !summary.storages.is_empty() {
+        let c = &summary.repositories;
+        let mut parts =
+            vec![format!("{} backed up", count(c.backed_up)), format!("{} unchanged", count(c.unchanged))];
+        for (number, word) in [(c.empty, "empty"), (c.missing, "gone meanwhile")] {
+            if number > 0 {
+                parts.push(format!("{} {word}", count(number)));
+            }
+        }
+        parts.push(format!("{} failed", count(c.failed)));
+        let storages = match summary.storages.len() {
+            1 => String::new(),
+            n => format!(" in {n} storages"),
+        };
+        lines.push(format!("  repositories  {}{storages}: {}", count(c.total()), parts.join(", ")));
+    }
+    for database in &summary.databases {
+        let plain = bytes(database.bytes_plain);
+        lines.push(format!("  database      {}: {} from {plain}", database.name, bytes(database.object.size)));
+    }
+    for directory in &summary.directories {
+        let plain = bytes(directory.bytes_plain);
+        let mut line = format!("  directory     {}: {} from {plain}", directory.name, bytes(directory.object.size));
+        if !directory.changed_while_read.is_empty() {
+            line.push_str(&format!(", {} files changed while read", directory.changed_while_read.len()));
+        }
+        lines.push(line);
+    }
+    if !summary.dry_run {
+        lines.push(format!(
+            "  stored        {} new, {} in total",
+            bytes(summary.bytes_new),
+            bytes(summary.bytes_total)
+        ));
+    }
+    failures(&mut lines, &summary.failures, summary.failures_total);
+    lines.join("\n")
+}
+
+/// What a restore did.
+pub fn restore(summary: &RestoreSummary) -> String {
+    let took = duration(summary.started_at, summary.finished_at);
+    let mut lines = vec![format!("Restore of {}  {}  in {took}", summary.backup_id, state(summary.state))];
+    let mut part = |label: &str, items: &[RestoredItem], unit: &str| {
+        for item in items {
+            let what = if unit.is_empty() { String::new() } else { format!("{} {unit}, ", count(item.items)) };
+            lines.push(format!("  {label:<13} {}: {what}{} read", item.name, bytes(item.bytes)));
+        }
+    };
+    part("storage", &summary.storages, "repositories");
+    part("database", &summary.databases, "");
+    part("directory", &summary.directories, "");
+    failures(&mut lines, &summary.failures, summary.failures_total);
+    lines.join("\n")
+}
+
+fn failures(lines: &mut Vec<String>, failures: &[ItemFailure], total: u64) {
+    for failure in failures.iter().take(SHOWN) {
+        lines.push(format!("  FAILED        {}", failure.to_string().replace('\n', "\n                ")));
+        if let Some(next) = &failure.problem.next {
+            lines.push(format!("                next: {next}"));
+        }
+    }
+    let more = total.saturating_sub(failures.len().min(SHOWN) as u64);
+    if more > 0 {
+        lines.push(format!("  FAILED        … and {} more: backupctl show ID --failed", count(more)));
+    }
+}

@@ -1,0 +1,83 @@
+//! A connection to the coordinator, for as long as one command needs it.
+//!
+//! Does not own: what is asked. The first signal cancels what this command started and waits for it to end; a second
+//! one ends the process (`service::process`).
+
+use packhorse_model::{Exit, Problem, Subject};
+use packhorse_proto::{
+    problem_of_status,
+    v1::{CancelRequest, coordinator_service_client::CoordinatorServiceClient},
+};
+use packhorse_service::{Address, connect, process};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    args::{Common, StorageArg},
+    embedded::Embedded,
+};
+
+/// Largest answer accepted: a list of many thousands of backups.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// A connected coordinator.
+pub struct Session {
+    client: CoordinatorServiceClient<Channel>,
+    address: Address,
+    embedded: Option<Embedded>,
+    stop: CancellationToken,
+    signal: watch::Receiver<Option<Exit>>,
+}
+
+impl Session {
+    /// Connects to the coordinator that the flags name, or starts our own.
+    pub async fn open(common: &Common, storages: &[StorageArg]) -> Result<Self, Problem> {
+        let stop = CancellationToken::new();
+        let signal = process::cancel_on_signal(stop.clone());
+        let (address, embedded) = match &common.coordinator {
+            Some(address) => (address.parse()?, None),
+            None => {
+                let embedded = Embedded::start(common, storages).await?;
+                (embedded.address.clone(), Some(embedded))
+            }
+        };
+        let channel = connect(&address, Subject::Coordinator).await?;
+        let client = CoordinatorServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+        Ok(Self { client, address, embedded, stop, signal })
+    }
+
+    /// A client for one call.
+    pub fn client(&self) -> CoordinatorServiceClient<Channel> {
+        self.client.clone()
+    }
+
+    /// The problem of a call that failed.
+    pub fn problem(&self, status: &Status) -> Problem {
+        problem_of_status(status, Subject::Coordinator, &self.address.to_string())
+    }
+
+    /// Waits for the first signal, then cancels the run.
+    pub async fn cancel_on_signal(&self, run: &str) {
+        self.stop.cancelled().await;
+        let cancelled = self.client().cancel(CancelRequest { run: run.to_owned() }).await;
+        if let Err(status) = cancelled {
+            tracing::warn!(problem = %self.problem(&status), "cancel run");
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Ends the session; the exit code that a signal stands for beats `exit`.
+    pub async fn close(self, exit: Result<Exit, Problem>) -> Result<Exit, Problem> {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+        match (&exit, *self.signal.borrow()) {
+            (Err(problem), Some(signal)) => {
+                crate::render::note(&crate::render::problem(problem));
+                Ok(signal)
+            }
+            _ => exit,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What a process sets up once: its file mode mask, and the signals that stop it.
+//!
+//! Does not own: what stopping means. The first signal asks, the second ends the process at once; both are handled
+//! outside any work, so a stuck run cannot keep the process alive.
+
+use packhorse_model::Exit;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Makes everything the process creates readable by its user only: the vault's files 0600, its folders 0700.
+pub fn restrict_new_files() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// Cancels the token at the first SIGINT or SIGTERM and exits at the second. Returns the exit code that the first
+/// signal stands for, once it came.
+pub fn cancel_on_signal(token: CancellationToken) -> tokio::sync::watch::Receiver<Option<Exit>> {
+    let (sender, receiver) = tokio::sync::watch::channel(None);
+    let task = async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            tracing::warn!("signals cannot be handled; the process ends at once when it gets one");
+            return;
+        };
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => Exit::Interrupted,
+                _ = terminate.recv() => Exit::Terminated,
+            }
+        };
+        let first = next().await;
+        let _ = sender.send(Some(first));
+        token.cancel();
+        let second = next().await;
+        exit_now(second);
+    };
+    tokio::runtime::Handle::current().spawn(task);
+    receiver
+}
+
+#[expect(clippy::disallowed_methods, reason = "the second signal must end the process whatever it is doing")]
+fn exit_now(exit: Exit) {
+    std::process::exit(i32::from(exit.code()));
+}
+
+/// The environment, read once at the edge; values that are not UTF-8 are left out.
+pub fn environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+}
