@@ -8,5 +8,5 @@ pub mod git;
 pub mod restore;
 mod server;
 
-pub use server::{Agent, AgentOptions};
 pub use packhorse_vault::{Vault, open as open_vault};
+pub use server::{Agent, AgentOptions};

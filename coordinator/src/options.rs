@@ -5,10 +5,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_model::Problem;
-use packhorse_service::{
-    Address,
-    config::Config,
-};
+use packhorse_service::{Address, config::Config};
 
 use crate::{database::Database, directory::Directory};
 

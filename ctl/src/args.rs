@@ -33,7 +33,13 @@ pub struct Args {
 #[derive(ClapArgs)]
 pub struct Common {
     /// Where the coordinator is: unix:///PATH or http://LOOPBACK:PORT
-    #[arg(long, global = true, value_name = "URL", env = "PACKHORSE_COORDINATOR", conflicts_with = "embedded")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "PACKHORSE_COORDINATOR",
+        conflicts_with = "embedded"
+    )]
     pub coordinator: Option<String>,
     /// Do the work in this process, without daemons; the default when no coordinator is given
     #[arg(long, global = true)]

@@ -60,7 +60,9 @@ mod tests {
         for good in ["unix:///run/a.sock", "http://127.0.0.1:1", "http://[::1]:2"] {
             assert_eq!(good.parse::<Address>().expect(good).to_string(), good);
         }
-        for bad in ["http://10.0.0.1:1", "http://0.0.0.0:1", "https://127.0.0.1:1", "unix://rel", "x", "http://a"] {
+        for bad in
+            ["http://10.0.0.1:1", "http://0.0.0.0:1", "https://127.0.0.1:1", "unix://rel", "x", "http://a"]
+        {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
     }

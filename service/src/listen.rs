@@ -40,10 +40,9 @@ impl Listener {
     /// Binds the address; port 0 picks a free one.
     pub async fn bind(address: &Address) -> Result<Self, Problem> {
         let failed = |error: io::Error| {
-            Problem::new(ErrorKind::Unavailable, Subject::Host, "listen")
-                .on(address)
-                .answered(error)
-                .next("check that the folder exists, that the user may write to it, and that nothing else listens")
+            Problem::new(ErrorKind::Unavailable, Subject::Host, "listen").on(address).answered(error).next(
+                "check that the folder exists, that the user may write to it, and that nothing else listens",
+            )
         };
         match address {
             Address::Unix(path) => {

@@ -46,5 +46,7 @@ fn exit_now(exit: Exit) {
 
 /// The environment, read once at the edge; values that are not UTF-8 are left out.
 pub fn environment() -> std::collections::BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

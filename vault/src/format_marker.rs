@@ -31,8 +31,8 @@ impl FormatMarker {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let marker: Self = serde_json::from_slice(&bytes)
-            .map_err(|e| VaultError::corrupt("read format marker", &key, e))?;
+        let marker: Self =
+            serde_json::from_slice(&bytes).map_err(|e| VaultError::corrupt("read format marker", &key, e))?;
         check_format(marker.format, &key)?;
         if let Some(feature) = marker.features.first() {
             let answer = format!("needs feature {feature:?}, which this version does not have");
@@ -52,9 +52,7 @@ impl FormatMarker {
         match vault.create(&ObjectKey::format(), json.into()).await {
             Ok(_) => Ok(marker),
             // Another first user was faster: its identity counts.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                Self::read(vault).await?.ok_or(error)
-            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::read(vault).await?.ok_or(error),
             Err(error) => Err(error),
         }
     }

@@ -67,8 +67,8 @@ impl BackupInformation {
 
     /// The record stored at `key`; refuses a format that this version does not read.
     pub fn parse(bytes: &[u8], key: &ObjectKey) -> Result<Self, VaultError> {
-        let record: Self = serde_json::from_slice(bytes)
-            .map_err(|e| VaultError::corrupt("read commit record", key, e))?;
+        let record: Self =
+            serde_json::from_slice(bytes).map_err(|e| VaultError::corrupt("read commit record", key, e))?;
         crate::format_marker::check_format(record.packhorse_format, key)?;
         Ok(record)
     }

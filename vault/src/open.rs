@@ -54,7 +54,8 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
 }
 
 fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
-    let url = if options.url.starts_with('/') { format!("file://{}", options.url) } else { options.url.clone() };
+    let url =
+        if options.url.starts_with('/') { format!("file://{}", options.url) } else { options.url.clone() };
     let url = Url::parse(&url).map_err(|e| invalid(&options.url, e))?;
     if url.password().is_some() || !url.username().is_empty() {
         let answer = "must not hold credentials: use the environment";
@@ -63,7 +64,8 @@ fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
     let mut options = options.clone();
     if url.scheme() == "s3" && options.endpoint.is_none() {
         // The name that the AWS tools use; read here, because plain http has to be allowed with it.
-        options.endpoint = std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL")).ok();
+        options.endpoint =
+            std::env::var("AWS_ENDPOINT_URL_S3").or_else(|_| std::env::var("AWS_ENDPOINT_URL")).ok();
     }
     for (key, value) in url.query_pairs() {
         match key.as_ref() {
@@ -72,7 +74,12 @@ fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
             "path_style" | "use_path_style" | "s3ForcePathStyle" => {
                 options.path_style = Some(matches!(value.as_ref(), "true" | "1"));
             }
-            other => return Err(invalid(&url[..url::Position::AfterPath], format!("has unknown parameter {other:?}"))),
+            other => {
+                return Err(invalid(
+                    &url[..url::Position::AfterPath],
+                    format!("has unknown parameter {other:?}"),
+                ));
+            }
         }
     }
     Ok((options, url))
@@ -84,9 +91,8 @@ fn bucket_url(url: &Url) -> String {
 
 fn local(url: &Url, label: &str) -> Result<LocalFileSystem, VaultError> {
     let path = url.to_file_path().map_err(|()| invalid(label, "is not a local absolute path"))?;
-    std::fs::create_dir_all(&path).map_err(|e| {
-        VaultError::new(ErrorKind::Unavailable, "create vault folder", path.display(), e)
-    })?;
+    std::fs::create_dir_all(&path)
+        .map_err(|e| VaultError::new(ErrorKind::Unavailable, "create vault folder", path.display(), e))?;
     let store = LocalFileSystem::new_with_prefix(&path)
         .map_err(|e| VaultError::from_store("open vault", label, e))?;
     Ok(store.with_fsync(true))
@@ -134,7 +140,8 @@ fn client(options: &VaultSettings) -> Result<ClientOptions, VaultError> {
     if let Some(file) = &options.ca_file {
         let failed = |e: String| VaultError::new(ErrorKind::Invalid, "read CA file", file, e);
         let pem = std::fs::read(file).map_err(|e| failed(e.to_string()))?;
-        let certificates = object_store::Certificate::from_pem_bundle(&pem).map_err(|e| failed(e.to_string()))?;
+        let certificates =
+            object_store::Certificate::from_pem_bundle(&pem).map_err(|e| failed(e.to_string()))?;
         for certificate in certificates {
             client = client.with_root_certificate(certificate);
         }

@@ -86,6 +86,9 @@ mod tests {
         }
         assert!(parse_refs_file(line.as_bytes(), ObjectFormat::Sha256, "x").is_err());
         let no_newline = line.trim_end();
-        assert_eq!(parse_refs_file(no_newline.as_bytes(), ObjectFormat::Sha1, "x").expect("valid").1.len(), 1);
+        assert_eq!(
+            parse_refs_file(no_newline.as_bytes(), ObjectFormat::Sha1, "x").expect("valid").1.len(),
+            1
+        );
     }
 }

@@ -169,11 +169,7 @@ impl Write for ObjectWriter {
 }
 
 /// Sends parts until told to finish; a channel that closes before that means that the writer gave up.
-async fn send_parts(
-    vault: Vault,
-    key: ObjectKey,
-    mut parts: mpsc::Receiver<Part>,
-) -> Result<(), VaultError> {
+async fn send_parts(vault: Vault, key: ObjectKey, mut parts: mpsc::Receiver<Part>) -> Result<(), VaultError> {
     let failed = |e| VaultError::from_store("upload object", key.as_str(), e);
     vault.counter().put();
     let mut upload = vault.store().put_multipart(&vault.path(&key)).await.map_err(failed)?;

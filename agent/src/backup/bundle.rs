@@ -59,9 +59,13 @@ pub fn write_full(
     cancel: &CancellationToken,
 ) -> Result<(), BundleError> {
     let listed = source.refs.refs.iter().map(|(name, oid)| (name.to_vec(), oid)).collect();
-    let tips: BTreeSet<Oid> = source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
-    let range =
-        Range { header: header(source.refs, listed, vec![]), tips: tips.into_iter().collect(), known: vec![] };
+    let tips: BTreeSet<Oid> =
+        source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
+    let range = Range {
+        header: header(source.refs, listed, vec![]),
+        tips: tips.into_iter().collect(),
+        known: vec![],
+    };
     std::thread::scope(|scope| {
         let proof = scope.spawn(|| pack_proof::prove(source.dir, source.refs.object_format, cancel));
         let written = write(source, git, &range, writer, cancel);
@@ -86,7 +90,8 @@ pub fn write_increment(
     let mut objects = Objects::open(source.dir, source.refs.object_format).map_err(unreadable)?;
     // Tips that were pruned cannot be given to git; then the increment only gets larger. HEAD's own object is no
     // base, because a reader that replays the chain does not keep it.
-    let known: BTreeSet<Oid> = base.refs.iter().map(|(_, oid)| oid).filter(|oid| objects.exists(*oid)).collect();
+    let known: BTreeSet<Oid> =
+        base.refs.iter().map(|(_, oid)| oid).filter(|oid| objects.exists(*oid)).collect();
     let now = source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid());
     let tips: BTreeSet<Oid> = now.filter(|oid| !known.contains(oid)).collect();
     let moved = source.refs.refs.compare(&base.refs);
@@ -135,11 +140,7 @@ fn write(
     child.feed(revisions(range));
     let Some(stdout) = child.stdout() else { return Err(BundleError::Git("git has no output".into())) };
     writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
-    let copied = if thin {
-        copy_inflating(stdout, writer, source.refs)
-    } else {
-        copy_plain(stdout, writer)
-    };
+    let copied = if thin { copy_inflating(stdout, writer, source.refs) } else { copy_plain(stdout, writer) };
     let finished = match &copied {
         // The child may still be writing: its handle kills it.
         Err(Copied::Vault(_)) => None,
@@ -155,7 +156,9 @@ fn write(
     match copied {
         Ok(()) => Ok(()),
         Err(Copied::Vault(error)) => Err(vault_error(error)),
-        Err(Copied::Pack(finding)) => Err(BundleError::Git(format!("git pack-objects wrote a bad pack: {finding}"))),
+        Err(Copied::Pack(finding)) => {
+            Err(BundleError::Git(format!("git pack-objects wrote a bad pack: {finding}")))
+        }
     }
 }
 

@@ -4,9 +4,7 @@
 //! names is durable, so a crash before it leaves nothing that a reader would look at.
 
 use packhorse_model::{BackupId, ObjectDigest, RepoPath, StorageName};
-use packhorse_vault::{
-    Head, Manifest, ObjectKey, Packhorse, RefSnapshot, Step, Vault, VaultError,
-};
+use packhorse_vault::{Head, Manifest, ObjectKey, Packhorse, RefSnapshot, Step, Vault, VaultError};
 
 use super::{plan::Plan, snapshot::Snapshot};
 

@@ -27,12 +27,7 @@ pub fn archive(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     builder.into_inner().map(Some)
 }
 
-fn add(
-    builder: &mut tar::Builder<Vec<u8>>,
-    path: &Path,
-    name: &Path,
-    left: &mut u64,
-) -> io::Result<()> {
+fn add(builder: &mut tar::Builder<Vec<u8>>, path: &Path, name: &Path, left: &mut u64) -> io::Result<()> {
     let meta = fs::symlink_metadata(path)?;
     let mut header = tar::Header::new_gnu();
     header.set_mode(meta.permissions().mode() & 0o7777);
@@ -41,7 +36,8 @@ fn add(
         header.set_entry_type(tar::EntryType::Directory);
         header.set_size(0);
         builder.append_data(&mut header, name.join(""), io::empty())?;
-        let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let mut names =
+            fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
         names.sort();
         for child in names {
             add(builder, &path.join(&child), &name.join(&child), left)?;
@@ -82,6 +78,14 @@ mod tests {
         for entry in tar::Archive::new(first.as_slice()).entries().expect("own archive") {
             names.push(entry.expect("own entry").path().expect("own path").display().to_string());
         }
-        assert_eq!(names, ["custom_hooks/", "custom_hooks/update.d/", "custom_hooks/update.d/one", "custom_hooks/update.d/two"]);
+        assert_eq!(
+            names,
+            [
+                "custom_hooks/",
+                "custom_hooks/update.d/",
+                "custom_hooks/update.d/one",
+                "custom_hooks/update.d/two"
+            ]
+        );
     }
 }

@@ -32,8 +32,8 @@ mod tests;
 use std::{path::PathBuf, sync::Arc};
 
 use packhorse_model::{
-    BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Outcome, Problem, RepoFilter, StorageName,
-    Subject,
+    BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Outcome, Problem, RepoFilter,
+    StorageName, Subject,
 };
 use packhorse_vault::{CatalogueReader, CatalogueWriter, ObjectKey, Vault};
 pub use plan::Rules;
@@ -155,8 +155,7 @@ pub async fn back_up_storage(
         let (run, events) = (Arc::clone(&run), events.clone());
         move || {
             let key = ObjectKey::catalogue(&run.backup_id, &run.storage);
-            let writer =
-                if run.dry_run { None } else { Some(CatalogueWriter::create(&run.vault, key)?) };
+            let writer = if run.dry_run { None } else { Some(CatalogueWriter::create(&run.vault, key)?) };
             let complete =
                 || settled_in.blocking_recv().unwrap_or_else(|_| Err(Problem::cancelled("back up storage")));
             collate::run(lines_in, writer, run.storage.as_str(), &events, complete)

@@ -33,7 +33,9 @@ pub fn prove(dir: &Path, format: ObjectFormat, cancel: &CancellationToken) -> Re
                 }
                 match check(&path, format, cancel) {
                     Ok(true) => {}
-                    Ok(false) => return Err(format!("pack {} is damaged: its checksum is wrong", path.display())),
+                    Ok(false) => {
+                        return Err(format!("pack {} is damaged: its checksum is wrong", path.display()));
+                    }
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(format!("pack {}: {error}", path.display())),
                 }
@@ -88,7 +90,9 @@ fn packs(objects: &Path) -> Vec<(OsString, PathBuf)> {
 
 fn check(path: &Path, format: ObjectFormat, cancel: &CancellationToken) -> io::Result<bool> {
     let file = File::open(path)?;
-    let Some(body) = file.metadata()?.len().checked_sub(format.len_in_bytes() as u64) else { return Ok(false) };
+    let Some(body) = file.metadata()?.len().checked_sub(format.len_in_bytes() as u64) else {
+        return Ok(false);
+    };
     let (found, stored) = match format {
         ObjectFormat::Sha1 => hash::<Sha1>(file, body, cancel)?,
         ObjectFormat::Sha256 => hash::<Sha256>(file, body, cancel)?,
@@ -96,7 +100,11 @@ fn check(path: &Path, format: ObjectFormat, cancel: &CancellationToken) -> io::R
     Ok(found == stored)
 }
 
-fn hash<D: sha1::Digest>(mut file: File, body: u64, cancel: &CancellationToken) -> io::Result<(Vec<u8>, Vec<u8>)> {
+fn hash<D: sha1::Digest>(
+    mut file: File,
+    body: u64,
+    cancel: &CancellationToken,
+) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut hash = D::new();
     let mut buffer = vec![0; CHUNK];
     let mut left = body;

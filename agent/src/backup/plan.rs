@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 
 use packhorse_model::{ErrorKind, Problem};
 use packhorse_vault::{
-    CatalogueEntry, Manifest, ObjectKey, RefList, RefSnapshot, Vault, VaultError, digest_of,
-    parse_refs_file,
+    CatalogueEntry, Manifest, ObjectKey, RefList, RefSnapshot, Vault, VaultError, digest_of, parse_refs_file,
 };
 
 use super::snapshot::Snapshot;

@@ -177,7 +177,8 @@ fn overlay(loose: Vec<(Vec<u8>, Target)>, packed: RefList) -> (RefList, Vec<Symr
         debug_assert!(pushed, "merged names ascend");
     };
     for (name, target) in loose {
-        while let Some((packed_name, oid)) = packed.next_if(|(packed_name, _)| *packed_name < name.as_slice()) {
+        while let Some((packed_name, oid)) = packed.next_if(|(packed_name, _)| *packed_name < name.as_slice())
+        {
             push(packed_name, oid);
         }
         packed.next_if(|(packed_name, _)| *packed_name == name.as_slice());

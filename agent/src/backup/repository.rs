@@ -97,11 +97,8 @@ async fn attempt(
         if run.dry_run {
             return Ok(entry(candidate, &snapshot, None));
         }
-        let place = Place {
-            id: run.backup_id.clone(),
-            storage: run.storage.clone(),
-            repo: candidate.path.clone(),
-        };
+        let place =
+            Place { id: run.backup_id.clone(), storage: run.storage.clone(), repo: candidate.path.clone() };
         let (plan, bundle) = bundle_of(run, candidate, &place, plan, &snapshot).await;
         tries += 1;
         let bundle = match bundle {
@@ -196,8 +193,7 @@ fn entry(candidate: &Candidate, snapshot: &Snapshot, committed: Option<Committed
 /// Names an unchanged repository's manifest after this run too.
 pub async fn carry_over(run: &Run, entry: CatalogueEntry) -> CatalogueEntry {
     let Some(manifest) = entry.manifest.clone() else { return entry };
-    let place =
-        Place { id: run.backup_id.clone(), storage: run.storage.clone(), repo: entry.path.clone() };
+    let place = Place { id: run.backup_id.clone(), storage: run.storage.clone(), repo: entry.path.clone() };
     match commit::carry_over(&run.vault, &place, &manifest).await {
         Ok(committed) => CatalogueEntry {
             manifest: Some(committed.manifest.path),

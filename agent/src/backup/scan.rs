@@ -104,7 +104,8 @@ impl Scan {
         }
         let base = self.base_of(path)?;
         let permit = Handle::current().block_on(Arc::clone(&self.window).acquire_owned());
-        let permit = permit.map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "walk").answered(e))?;
+        let permit =
+            permit.map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "walk").answered(e))?;
         self.batch.push(Item { number: self.number, found, base, permit });
         self.number += 1;
         Ok(())

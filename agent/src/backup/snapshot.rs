@@ -33,11 +33,7 @@ pub enum SnapshotError {
 }
 
 /// Reads one repository. Blocking.
-pub fn take(
-    candidate: &Candidate,
-    git: &Git,
-    cancel: &CancellationToken,
-) -> Result<Snapshot, SnapshotError> {
+pub fn take(candidate: &Candidate, git: &Git, cancel: &CancellationToken) -> Result<Snapshot, SnapshotError> {
     read(candidate, git, cancel).map_err(|problem| {
         if exists(&candidate.dir) { SnapshotError::Failed(problem) } else { SnapshotError::Gone }
     })

@@ -35,9 +35,8 @@ pub async fn read_request<M, J>(
     mut requests: Streaming<M>,
     part_of: impl Fn(M) -> Part<J>,
 ) -> Result<(J, RepoFilter), Problem> {
-    let refused = |answer: String| {
-        Problem::new(ErrorKind::Invalid, Subject::Coordinator, "read job").answered(answer)
-    };
+    let refused =
+        |answer: String| Problem::new(ErrorKind::Invalid, Subject::Coordinator, "read job").answered(answer);
     let reading = async {
         let (mut job, mut parts) = (None, Vec::new());
         while let Some(message) = requests.message().await.map_err(|e| refused(e.to_string()))? {

@@ -74,7 +74,12 @@ struct Shared {
 
 impl Agent {
     /// An agent on a vault; its jobs stop when `shutdown` is cancelled and are tracked by `tracker`.
-    pub fn new(options: AgentOptions, vault: Vault, shutdown: CancellationToken, tracker: TaskTracker) -> Self {
+    pub fn new(
+        options: AgentOptions,
+        vault: Vault,
+        shutdown: CancellationToken,
+        tracker: TaskTracker,
+    ) -> Self {
         let claims = Claims::default();
         Self { shared: Arc::new(Shared { options, vault, claims, tracker, shutdown }) }
     }

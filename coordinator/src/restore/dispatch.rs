@@ -8,9 +8,7 @@ use futures_util::future::join_all;
 use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem, Subject};
 use packhorse_proto::{
     problem_of_status,
-    v1::{
-        self, RestoreStorageFinished, restore_storage_event::Event, restore_storage_request::Request,
-    },
+    v1::{self, RestoreStorageFinished, restore_storage_event::Event, restore_storage_request::Request},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +58,9 @@ pub async fn dispatch(
             Err(problem) => {
                 let storage = Some(storage.target.to_string());
                 let item = "(whole storage)".into();
-                board.failed(ItemFailure { component: Component::Repositories, storage, item, problem }).await;
+                board
+                    .failed(ItemFailure { component: Component::Repositories, storage, item, problem })
+                    .await;
             }
         }
     }

@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use packhorse_model::{Component, Counts, ErrorKind, ItemFailure, Problem, RepoFilter, StorageSummary, Subject};
+use packhorse_model::{
+    Component, Counts, ErrorKind, ItemFailure, Problem, RepoFilter, StorageSummary, Subject,
+};
 use packhorse_proto::{
     filter_to_wire, problem_of_status,
-    v1::{
-        self, BackupStorageFinished, backup_storage_event::Event, backup_storage_request::Request,
-    },
+    v1::{self, BackupStorageFinished, backup_storage_event::Event, backup_storage_request::Request},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -141,7 +141,9 @@ fn filter_requests(filter: &RepoFilter) -> Vec<Request> {
 /// A filter cut into messages of at most a thousand patterns.
 pub fn filter_parts(filter: &RepoFilter) -> Vec<v1::RepositoryFilter> {
     let v1::RepositoryFilter { include, exclude } = filter_to_wire(filter);
-    let include = include.chunks(1000).map(|part| v1::RepositoryFilter { include: part.to_vec(), exclude: vec![] });
-    let exclude = exclude.chunks(1000).map(|part| v1::RepositoryFilter { include: vec![], exclude: part.to_vec() });
+    let include =
+        include.chunks(1000).map(|part| v1::RepositoryFilter { include: part.to_vec(), exclude: vec![] });
+    let exclude =
+        exclude.chunks(1000).map(|part| v1::RepositoryFilter { include: vec![], exclude: part.to_vec() });
     include.chain(exclude).collect()
 }

@@ -31,12 +31,7 @@ pub use self::{
     dispatch::{ended_early, filter_parts, matched_nothing},
     request::{RunRequest, components},
 };
-use crate::{
-    CoordinatorOptions,
-    board::Board,
-    database,
-    directory,
-};
+use crate::{CoordinatorOptions, board::Board, database, directory};
 
 /// Does a run to its end.
 pub async fn create(

@@ -19,9 +19,8 @@ pub async fn publish(vault: &Vault, summary: &RunSummary, instance_version: &str
 
 async fn write(vault: &Vault, summary: &RunSummary, instance_version: &str) -> Result<(), Problem> {
     let id = &summary.backup_id;
-    let mut report = serde_json::to_vec_pretty(summary).map_err(|e| {
-        Problem::new(ErrorKind::Internal, Subject::Backup, "write report").on(id).answered(e)
-    })?;
+    let mut report = serde_json::to_vec_pretty(summary)
+        .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Backup, "write report").on(id).answered(e))?;
     report.push(b'\n');
     let report = vault.create(&ObjectKey::report(id), report.into()).await?;
     vault.create(&ObjectKey::marker(id), Bytes::new()).await?;

@@ -3,7 +3,9 @@
 //! Does not own: which agents there are (`plan`). Everything that can be wrong in a request is found here, before
 //! anything is written.
 
-use packhorse_model::{BackupId, Component, ComponentSelection, ErrorKind, Problem, RepoFilter, StorageName, Subject};
+use packhorse_model::{
+    BackupId, Component, ComponentSelection, ErrorKind, Problem, RepoFilter, StorageName, Subject,
+};
 use packhorse_proto::{
     filter_from_wire,
     v1::{BackupMode, CreateRequest},
@@ -34,7 +36,8 @@ pub fn components(
     skip: &[String],
     directories: &[String],
 ) -> Result<ComponentSelection, Problem> {
-    let parse = |names: &[String]| names.iter().map(|name| name.parse::<Component>()).collect::<Result<_, _>>();
+    let parse =
+        |names: &[String]| names.iter().map(|name| name.parse::<Component>()).collect::<Result<_, _>>();
     let selection = ComponentSelection { only: parse(only)?, skip: parse(skip)? };
     if let Some(unknown) = selection.named_directories().find(|name| !directories.iter().any(|d| d == name)) {
         let known = [&["repositories".to_owned(), "db".to_owned()], directories].concat().join(", ");

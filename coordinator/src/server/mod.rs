@@ -133,7 +133,10 @@ impl CoordinatorService for Service {
         Ok(Response::new(ReceiverStream::new(events)))
     }
 
-    async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
         let found = self.shared.tasks.cancel(&request.into_inner().run);
         Ok(Response::new(v1::CancelResponse { found }))
     }

@@ -39,7 +39,8 @@ fn show(common: &Common, answer: &ListResponse) -> Exit {
 }
 
 fn table(backups: &[Value]) -> String {
-    let mut table = Table::new(&["ID", "AGE", "STATE", "KIND", "REPOS", "FAILED", "DB", "DIRS", "NEW", "TOTAL"]);
+    let mut table =
+        Table::new(&["ID", "AGE", "STATE", "KIND", "REPOS", "FAILED", "DB", "DIRS", "NEW", "TOTAL"]);
     for backup in backups {
         let text = |key: &str| backup[key].as_str().unwrap_or_default().to_owned();
         let number = |key: &str| backup[key].as_u64().unwrap_or_default();

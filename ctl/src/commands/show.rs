@@ -28,7 +28,9 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
     let (mut information, mut summary, mut storages) = (Value::Null, Value::Null, Vec::new());
     while let Some(response) = parts.message().await.map_err(|status| session.problem(&status))? {
         match response.part {
-            Some(Part::InformationJson(json)) => information = serde_json::from_str(&json).unwrap_or_default(),
+            Some(Part::InformationJson(json)) => {
+                information = serde_json::from_str(&json).unwrap_or_default()
+            }
             Some(Part::SummaryJson(json)) => summary = serde_json::from_str(&json).unwrap_or_default(),
             Some(Part::Lines(lines)) => storages.push(entries(lines)),
             None => {}

@@ -97,7 +97,8 @@ impl ProgressDisplay {
 
     fn line(&self, progress: &RunProgress) -> String {
         let storages = &progress.storages;
-        let sum = |field: fn(&packhorse_proto::v1::StorageProgress) -> u64| storages.iter().map(field).sum::<u64>();
+        let sum =
+            |field: fn(&packhorse_proto::v1::StorageProgress) -> u64| storages.iter().map(field).sum::<u64>();
         let (known, done, failed) = (sum(|s| s.known), sum(|s| s.done), sum(|s| s.failed));
         let size = sum(|s| s.bytes) + progress.parts.iter().map(|part| part.bytes).sum::<u64>();
         let rate = size as f64 / self.started.elapsed().as_secs_f64().max(0.1);
@@ -114,8 +115,10 @@ impl ProgressDisplay {
         }
         line.push_str(&format!("{}  {}/s", bytes(size), bytes(rate as u64)));
         let parts = progress.parts.iter().filter(|part| !part.done).map(|part| part.name.as_str());
-        let working: Vec<&str> =
-            parts.chain(storages.iter().flat_map(|s| s.working_on.iter().map(String::as_str))).take(3).collect();
+        let working: Vec<&str> = parts
+            .chain(storages.iter().flat_map(|s| s.working_on.iter().map(String::as_str)))
+            .take(3)
+            .collect();
         if !working.is_empty() {
             line.push_str(&format!("  {}", working.join(" ")));
         }

@@ -42,11 +42,16 @@ pub fn run(summary: &RunSummary) -> String {
     }
     for database in &summary.databases {
         let plain = bytes(database.bytes_plain);
-        lines.push(format!("  database      {}: {} from {plain}", database.name, bytes(database.object.size)));
+        lines.push(format!(
+            "  database      {}: {} from {plain}",
+            database.name,
+            bytes(database.object.size)
+        ));
     }
     for directory in &summary.directories {
         let plain = bytes(directory.bytes_plain);
-        let mut line = format!("  directory     {}: {} from {plain}", directory.name, bytes(directory.object.size));
+        let mut line =
+            format!("  directory     {}: {} from {plain}", directory.name, bytes(directory.object.size));
         if !directory.changed_while_read.is_empty() {
             line.push_str(&format!(", {} files changed while read", directory.changed_while_read.len()));
         }
@@ -69,7 +74,8 @@ pub fn restore(summary: &RestoreSummary) -> String {
     let mut lines = vec![format!("Restore of {}  {}  in {took}", summary.backup_id, state(summary.state))];
     let mut part = |label: &str, items: &[RestoredItem], unit: &str| {
         for item in items {
-            let what = if unit.is_empty() { String::new() } else { format!("{} {unit}, ", count(item.items)) };
+            let what =
+                if unit.is_empty() { String::new() } else { format!("{} {unit}, ", count(item.items)) };
             lines.push(format!("  {label:<13} {}: {what}{} read", item.name, bytes(item.bytes)));
         }
     };

@@ -9,8 +9,8 @@ use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject, Vault
 use serde::Deserialize;
 
 use super::{
-    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection, StorageConfig,
-    VaultSection,
+    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection,
+    StorageConfig, VaultSection,
 };
 
 /// The whole file.
@@ -39,10 +39,11 @@ impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, Problem> {
         let problem = |kind, answer: String| {
-            Problem::new(kind, Subject::Configuration, "read configuration").on(path.display()).answered(answer)
+            Problem::new(kind, Subject::Configuration, "read configuration")
+                .on(path.display())
+                .answered(answer)
         };
-        let text =
-            std::fs::read_to_string(path).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
         let config: Self = toml::from_str(&text).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
         config.validate().map_err(|answer| problem(ErrorKind::Invalid, answer))?;
         Ok(config)

@@ -9,7 +9,7 @@ mod span;
 
 pub use load::Config;
 pub use sections::{
-    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection, StorageConfig,
-    VaultSection, GitalyManifests,
+    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, GitalyManifests,
+    RunSection, StorageConfig, VaultSection,
 };
 pub use span::Span;
