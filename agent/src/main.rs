@@ -60,8 +60,7 @@ async fn run(flags: Flags) -> Result<(), Problem> {
     let router = Agent::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
     tracing::info!(address = %listener.address(), "agent ready");
     listener.serve(router, shutdown).await?;
-    tracker.close();
-    tracker.wait().await;
+    process::drain(&tracker).await;
     tracing::info!("agent stopped");
     Ok(())
 }

@@ -55,8 +55,7 @@ async fn run(flags: Flags) -> Result<(), Problem> {
     let router = Coordinator::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
     tracing::info!(address = %listener.address(), "coordinator ready");
     listener.serve(router, shutdown).await?;
-    tracker.close();
-    tracker.wait().await;
+    process::drain(&tracker).await;
     tracing::info!("coordinator stopped");
     Ok(())
 }

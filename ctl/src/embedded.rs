@@ -49,11 +49,11 @@ impl Embedded {
         Ok(Self { address: coordinator, shutdown, tracker, _sockets: sockets })
     }
 
-    /// Stops both and waits for what they were doing.
+    /// Stops both and waits, for a while, for what they were doing.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.tracker.close();
-        self.tracker.wait().await;
+        process::drain(&self.tracker).await;
     }
 }
 

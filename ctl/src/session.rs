@@ -11,7 +11,7 @@ use packhorse_proto::{
 use packhorse_service::{Address, connect, process};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Channel};
+use tonic::{Response, Status, transport::Channel};
 
 use crate::{
     args::{Common, StorageArg},
@@ -50,6 +50,17 @@ impl Session {
     /// A client for one call.
     pub fn client(&self) -> CoordinatorServiceClient<Channel> {
         self.client.clone()
+    }
+
+    /// The answer to a call; a signal ends the waiting.
+    pub async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<Response<T>, Problem> {
+        tokio::select! {
+            answer = call => answer.map_err(|status| self.problem(&status)),
+            () = self.stop.cancelled() => Err(Problem::cancelled("wait for the coordinator")),
+        }
     }
 
     /// The problem of a call that failed.

@@ -18,3 +18,6 @@ pub mod v1 {
 
 /// The compiled `.proto` files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Response metadata of `Create` and `Restore` that carries the run's name for `Cancel`.
+pub const RUN_METADATA: &str = "packhorse-run";

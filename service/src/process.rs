@@ -3,9 +3,11 @@
 //! Does not own: what stopping means. The first signal asks, the second ends the process at once; both are handled
 //! outside any work, so a stuck run cannot keep the process alive.
 
+use std::time::Duration;
+
 use packhorse_model::Exit;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Makes everything the process creates readable by its user only: the vault's files 0600, its folders 0700.
 pub fn restrict_new_files() {
@@ -37,6 +39,17 @@ pub fn cancel_on_signal(token: CancellationToken) -> tokio::sync::watch::Receive
     };
     tokio::runtime::Handle::current().spawn(task);
     receiver
+}
+
+/// Time that tracked work has to end after it was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Waits until all tracked work has ended, or the grace period is over.
+pub async fn drain(tracker: &TaskTracker) {
+    tracker.close();
+    if tokio::time::timeout(GRACE, tracker.wait()).await.is_err() {
+        tracing::warn!(tasks = tracker.len(), "work did not stop within {GRACE:?}, leaving it");
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the second signal must end the process whatever it is doing")]

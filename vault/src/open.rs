@@ -124,7 +124,8 @@ fn retries(options: &VaultSettings) -> RetryConfig {
             max_backoff: Duration::from_secs(15),
             base: 2.0,
         },
-        max_retries: 100,
+        // The budget of time is what ends the retries.
+        max_retries: 10_000,
         retry_timeout: options.retry_budget,
     }
 }

@@ -49,7 +49,9 @@ impl Child {
             let _ = rustix::pipe::fcntl_setpipe_size(stdout, PIPE_BYTES);
         }
         let process = Arc::new(Mutex::new(process));
-        let watch = tokio::spawn(kill_when_cancelled(Arc::clone(&process), cancel.clone()));
+        let watching = kill_when_cancelled(Arc::clone(&process), cancel.clone());
+        #[expect(clippy::disallowed_methods, reason = "ends with this handle, which aborts it")]
+        let watch = tokio::spawn(watching);
         let stderr = stderr.map(|stderr| std::thread::spawn(move || read_stderr(stderr)));
         Ok(Self { process, stdin, stdout, stderr, watch, cancel: cancel.clone() })
     }

@@ -53,7 +53,7 @@ impl Objects {
     /// Parents and time of a commit; none when it is missing or damaged.
     pub fn commit(&mut self, oid: Oid) -> Option<CommitFacts> {
         let commit = self.database.find_commit_iter(&to_gix(oid), &mut self.buffer).ok()?;
-        let parents = commit.clone().parent_ids().filter_map(|id| Oid::from_bytes(id.as_bytes())).collect();
+        let parents = commit.parent_ids().filter_map(|id| Oid::from_bytes(id.as_bytes())).collect();
         let time = commit.committer().ok()?.seconds();
         Some(CommitFacts { parents, time })
     }

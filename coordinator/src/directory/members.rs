@@ -8,9 +8,10 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use super::pax::{Pax, malformed, number};
+use super::pax::{Pax, malformed};
 
-const BLOCK: usize = 512;
+/// Everything in an archive fills whole blocks.
+pub(super) const BLOCK: usize = 512;
 /// Longest extended header or long name; paths have at most four kibibytes.
 const LONGEST: u64 = 1 << 20;
 
@@ -46,21 +47,15 @@ pub(super) enum Kind {
     Other(&'static str),
 }
 
-/// A run of a file's bytes that are in the archive; the rest is holes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) length: u64,
-}
-
 /// A reader of members.
 pub(super) struct Members<R> {
     reader: R,
     /// Bytes of the current member's contents that are not read yet.
-    left: u64,
+    pub(super) left: u64,
     /// Bytes after the contents, up to the next block.
     padding: u64,
-    sparse: bool,
+    /// Whether the contents start with a map that is not read yet.
+    pub(super) sparse: bool,
 }
 
 impl<R: Read> Members<R> {
@@ -93,31 +88,6 @@ impl<R: Read> Members<R> {
                 }
             }
         }
-    }
-
-    /// The runs of the current file's bytes that follow; read each with [`Members::contents`].
-    pub(super) fn extents(&mut self, size: u64) -> io::Result<Vec<Extent>> {
-        if !self.sparse {
-            return Ok(vec![Extent { offset: 0, length: size }]);
-        }
-        self.sparse = false;
-        let mut numbers = MapNumbers { members: self, block: Vec::new() };
-        let count = numbers.next()?;
-        let mut extents = Vec::new();
-        let mut end = 0;
-        for _ in 0..count {
-            let extent = Extent { offset: numbers.next()?, length: numbers.next()? };
-            if extent.offset < end {
-                return Err(malformed("a sparse file's map"));
-            }
-            end = extent.offset.checked_add(extent.length).ok_or_else(|| malformed("a sparse file's map"))?;
-            extents.push(extent);
-        }
-        let stored: u64 = extents.iter().map(|extent| extent.length).sum();
-        if end > size || stored != self.left {
-            return Err(malformed("a sparse file's map"));
-        }
-        Ok(extents)
     }
 
     /// Reads from the current member's contents, at most to their end.
@@ -199,30 +169,6 @@ impl<R: Read> Members<R> {
         let mut text = vec![0; usize::try_from(size).map_err(|_| malformed("an extended header"))?];
         self.contents(&mut text)?;
         Ok(text)
-    }
-}
-
-/// The decimal numbers, one a line, that a sparse file's contents start with; they fill whole blocks.
-struct MapNumbers<'a, R> {
-    members: &'a mut Members<R>,
-    block: Vec<u8>,
-}
-
-impl<R: Read> MapNumbers<'_, R> {
-    fn next(&mut self) -> io::Result<u64> {
-        loop {
-            if let Some(end) = self.block.iter().position(|byte| *byte == b'\n') {
-                let value = number(&self.block[..end]);
-                self.block.drain(..=end);
-                return value;
-            }
-            if self.block.len() > 20 {
-                return Err(malformed("a sparse file's map"));
-            }
-            let mut block = [0; BLOCK];
-            self.members.contents(&mut block)?;
-            self.block.extend_from_slice(&block);
-        }
     }
 }
 

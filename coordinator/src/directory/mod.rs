@@ -15,10 +15,12 @@
 
 mod archive;
 mod end_mark;
+mod failure;
 mod members;
 mod pax;
 mod report;
 mod site;
+mod sparse;
 mod staging;
 mod swap;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 
 use packhorse_model::{ErrorKind, Problem, Subject};
 
-use super::{staging, unpack::local};
+use super::{failure::local, staging};
 
 const WHAT: &str = "restore directory";
 

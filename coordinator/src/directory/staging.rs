@@ -15,7 +15,7 @@ use std::{
 use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
 use rustix::fs::{FlockOperation, flock};
 
-use super::unpack::local;
+use super::failure::local;
 
 const WHAT: &str = "prepare restore of directory";
 

@@ -19,12 +19,7 @@ use rustix::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    site::Site,
-    staging::Staging,
-    tree::Attributes,
-    unpack::{local, unpack},
-};
+use super::{failure::local, site::Site, staging::Staging, tree::Attributes, unpack::unpack};
 use crate::database::decompress::PlainReader;
 
 const WHAT: &str = "restore directory";

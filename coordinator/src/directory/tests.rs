@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File, FileTimes, OpenOptions, Permissions},
+    io::Read,
     os::unix::{
         ffi::OsStrExt,
         fs::{FileExt, MetadataExt, PermissionsExt, chown, lchown, symlink},
@@ -268,7 +269,7 @@ async fn files_that_cannot_be_read_are_failures_beside_the_archive() {
     let src = world.path("src");
     fill(&src, &[("good", "1"), ("bad", "2"), ("closed/x", "3")]);
     for name in ["bad", "closed"] {
-        fs::set_permissions(src.join(name), Permissions::from_mode(0)).expect("close");
+        fs::set_permissions(src.join(name), Permissions::from_mode(0o000)).expect("close");
     }
     let directory = world.scripted("exec setpriv --reuid=65534 --regid=65534 --clear-groups tar \"$@\"");
     let (summary, failures) = world.back_up(&directory).await.expect("archived");
@@ -297,6 +298,15 @@ async fn an_archive_that_is_not_whole_is_not_stored() {
         let problem = world.not_stored(&world.scripted(script)).await;
         assert!(problem.to_string().contains(said), "{script}: {problem}");
         assert_eq!(problem.subject, Subject::Directory);
+    }
+    // Large enough that parts of it were sent.
+    let mut random = vec![0; 24 << 20];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).expect("random bytes");
+    fs::write(world.path("src/big"), random).expect("write file");
+    world.not_stored(&world.scripted("tar \"$@\" | head -c 20000000; exit 2")).await;
+    while run_checked(hermetic_command("find").arg(world.path("vault")).args(["-type", "f"])).stdout != b"" {
+        // The abort runs beside us on this runtime.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let missing = Directory { path: world.path("missing"), ..world.directory(&[]) };
     assert_eq!(world.not_stored(&missing).await.kind, ErrorKind::NotFound);

@@ -13,13 +13,14 @@ use std::{
     },
 };
 
-use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_model::Problem;
 use rustix::{
     fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, linkat, mknodat, openat, symlinkat, unlinkat},
     io::Errno,
 };
 
 use super::{
+    failure::{Stop, local},
     members::{Kind, Member, Members},
     tree::{Attributes, Tree},
 };
@@ -54,49 +55,6 @@ pub(super) fn unpack(reader: PlainReader, root: OwnedFd, plain: u64) -> Result<(
         Err((Stop::Local(error), path)) => return Err(local("unpack archive", path, error.into())),
     }
     tree.finish().map_err(|error| local("unpack archive", "the folders", error.into()))
-}
-
-/// A problem with a path on this host.
-pub(super) fn local(what: &str, path: impl std::fmt::Display, error: io::Error) -> Problem {
-    let (kind, next) = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (ErrorKind::Unavailable, "free space for a second copy of the directory, then restore again")
-        }
-        io::ErrorKind::PermissionDenied => (ErrorKind::Denied, "run as root, or give this user the right"),
-        io::ErrorKind::NotFound => (ErrorKind::NotFound, "create the folder that is to hold the directory"),
-        _ => (ErrorKind::Unavailable, "correct what the system says, then restore again"),
-    };
-    Problem::new(kind, Subject::Directory, what).on(path).answered(error).next(next)
-}
-
-/// Why unpacking ended early.
-enum Stop {
-    Reading(io::Error),
-    Refused(&'static str),
-    Local(Errno),
-}
-
-impl Stop {
-    fn named(self, path: &[u8]) -> (Self, String) {
-        (self, String::from_utf8_lossy(path).into_owned())
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Reading(error)
-    }
-}
-
-impl From<Errno> for Stop {
-    fn from(error: Errno) -> Self {
-        match error {
-            Errno::LOOP | Errno::NOTDIR => Self::Refused("leads through something that is no folder"),
-            Errno::NOENT => Self::Refused("needs a folder or file that the archive does not hold"),
-            Errno::ISDIR => Self::Refused("would replace a folder"),
-            other => Self::Local(other),
-        }
-    }
 }
 
 fn place(

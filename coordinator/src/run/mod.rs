@@ -43,7 +43,10 @@ pub async fn create(
     cancel: &CancellationToken,
 ) -> Result<RunSummary, Problem> {
     let started_at = Timestamp::now();
-    let plan = plan::plan(vault, options, &request, started_at, run.clone()).await?;
+    let plan = tokio::select! {
+        plan = plan::plan(vault, options, &request, started_at, run.clone()) => plan?,
+        () = cancel.cancelled() => return Err(Problem::cancelled("plan backup")),
+    };
     let base_backup_id = if request.mode == BackupMode::Full { None } else { plan.base_backup_id() };
     board
         .accepted(RunAccepted {

@@ -19,6 +19,7 @@ use packhorse_proto::{
 };
 use packhorse_vault::Vault;
 use serde::Serialize;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, transport::server::Router};
@@ -82,6 +83,15 @@ fn json<T: Serialize>(value: &T) -> Result<String, Problem> {
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write summary").answered(e))
 }
 
+/// A stream of events, with the name for `Cancel` in the response's metadata, so that it is known before the first one.
+fn named<T>((run, events): (String, mpsc::Receiver<Result<T, Status>>)) -> Response<Events<T>> {
+    let mut response = Response::new(ReceiverStream::new(events));
+    if let Ok(name) = run.parse() {
+        response.metadata_mut().insert(packhorse_proto::RUN_METADATA, name);
+    }
+    response
+}
+
 #[tonic::async_trait]
 impl CoordinatorService for Service {
     type CreateStream = Events<v1::RunEvent>;
@@ -104,11 +114,11 @@ impl CoordinatorService for Service {
             }),
         };
         let ended = |json| v1::RunEvent { event: Some(Event::SummaryJson(json)) };
-        let events = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
+        let started = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
             let Shared { vault, options, .. } = &*shared;
             json(&run::create(vault, options, request, run, &board, &cancel).await?)
         });
-        Ok(Response::new(ReceiverStream::new(events)))
+        Ok(named(started))
     }
 
     async fn restore(
@@ -126,11 +136,11 @@ impl CoordinatorService for Service {
             }),
         };
         let ended = |json| v1::RestoreEvent { event: Some(Event::SummaryJson(json)) };
-        let events = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
+        let started = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
             let Shared { vault, options, .. } = &*shared;
             json(&restore::restore(vault, options, request, run, &board, &cancel).await?)
         });
-        Ok(Response::new(ReceiverStream::new(events)))
+        Ok(named(started))
     }
 
     async fn cancel(

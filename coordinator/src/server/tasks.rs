@@ -43,13 +43,13 @@ impl Tasks {
         running.get(run).map(CancellationToken::cancel).is_some()
     }
 
-    /// Starts a task and returns its events: what it tells, and last what it returned.
+    /// Starts a task and returns its name and its events: what it tells, and last what it returned.
     pub fn start<E, F>(
         &self,
         told: impl Fn(Told) -> E + Send + Sync + 'static,
         ended: impl FnOnce(String) -> E + Send + 'static,
         work: impl FnOnce(String, Board, CancellationToken) -> F,
-    ) -> mpsc::Receiver<Result<E, Status>>
+    ) -> (String, mpsc::Receiver<Result<E, Status>>)
     where
         E: Send + 'static,
         F: Future<Output = Result<String, Problem>> + Send + 'static,
@@ -59,7 +59,7 @@ impl Tasks {
         let (name, cancel) = (uuid::Uuid::new_v4().to_string(), self.shutdown.child_token());
         let board = Board::new(told_out);
         let work = work(name.clone(), board.clone(), cancel.clone());
-        let running = Arc::clone(&self.running);
+        let (running, task) = (Arc::clone(&self.running), name.clone());
         running.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), cancel);
         self.tracker.spawn(async move {
             let ticking = CancellationToken::new();
@@ -88,6 +88,6 @@ impl Tasks {
             }
             let _ = out.send(result.map(ended).map_err(|problem| status_of_problem(&problem))).await;
         });
-        receiver
+        (task, receiver)
     }
 }

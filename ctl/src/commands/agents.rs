@@ -13,9 +13,8 @@ use crate::{
 /// Lists the agents; exits with 14 when one does not answer.
 pub async fn run(common: &Common, _args: &AgentsArgs) -> Result<Exit, Problem> {
     let session = Session::open(common, &[]).await?;
-    let answer = session.client().agents(AgentsRequest {}).await;
-    let answer = answer.map(tonic::Response::into_inner).map_err(|status| session.problem(&status));
-    let exit = answer.map(|answer| show(common, &answer));
+    let answer = session.answer(session.client().agents(AgentsRequest {})).await;
+    let exit = answer.map(|answer| show(common, answer.get_ref()));
     session.close(exit).await
 }
 

@@ -18,10 +18,9 @@ pub async fn run(common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
 }
 
 async fn create(session: &Session, common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
-    let call = session.client().create(request(args)).await;
-    let events = call.map_err(|status| session.problem(&status))?.into_inner();
+    let started = session.answer(session.client().create(request(args))).await?;
     let display = ProgressDisplay::new(common, "backup");
-    let summary: RunSummary = follow(session, events, event_of, display).await?;
+    let summary: RunSummary = follow(session, started, event_of, display).await?;
     if common.json {
         render::json(&summary);
     } else {

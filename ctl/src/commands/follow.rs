@@ -3,9 +3,12 @@
 //! Does not own: the result's rendering. A signal cancels the run; its stream then tells how it ended.
 
 use packhorse_model::{ErrorKind, ItemFailure, Problem, Subject};
-use packhorse_proto::v1::{RunAccepted, RunProgress};
+use packhorse_proto::{
+    RUN_METADATA,
+    v1::{RunAccepted, RunProgress},
+};
 use serde::de::DeserializeOwned;
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use crate::{render::progress::ProgressDisplay, session::Session};
 
@@ -26,22 +29,21 @@ pub enum Event {
 /// Follows a stream to its summary.
 pub async fn follow<M, S: DeserializeOwned>(
     session: &Session,
-    mut events: Streaming<M>,
+    started: Response<Streaming<M>>,
     event_of: impl Fn(M) -> Event,
     mut display: ProgressDisplay,
 ) -> Result<S, Problem> {
-    let mut run = String::new();
+    let name = started.metadata().get(RUN_METADATA).and_then(|name| name.to_str().ok());
+    let run = name.unwrap_or_default().to_owned();
+    let mut events = started.into_inner();
     loop {
         let message = tokio::select! {
             message = events.message() => message,
-            () = session.cancel_on_signal(&run), if !run.is_empty() => continue,
+            () = session.cancel_on_signal(&run) => continue,
         };
         let message = message.map_err(|status: Status| session.problem(&status));
         match message.inspect_err(|_| display.clear())?.map(&event_of) {
-            Some(Event::Accepted(accepted)) => {
-                display.accepted(&accepted);
-                run = accepted.run;
-            }
+            Some(Event::Accepted(accepted)) => display.accepted(&accepted),
             Some(Event::Progress(progress)) => display.progress(&progress),
             Some(Event::Failure(failure)) => {
                 if let Ok(failure) = ItemFailure::try_from(failure) {

@@ -13,9 +13,8 @@ use crate::{
 /// Lists the committed backups.
 pub async fn run(common: &Common, _args: &ListArgs) -> Result<Exit, Problem> {
     let session = Session::open(common, &[]).await?;
-    let listed = session.client().list(ListRequest {}).await;
-    let listed = listed.map(tonic::Response::into_inner).map_err(|status| session.problem(&status));
-    let exit = listed.map(|answer| show(common, &answer));
+    let listed = session.answer(session.client().list(ListRequest {})).await;
+    let exit = listed.map(|answer| show(common, answer.get_ref()));
     session.close(exit).await
 }
 

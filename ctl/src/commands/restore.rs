@@ -18,10 +18,9 @@ pub async fn run(common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
 }
 
 async fn restore(session: &Session, common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
-    let call = session.client().restore(request(args)).await;
-    let events = call.map_err(|status| session.problem(&status))?.into_inner();
+    let started = session.answer(session.client().restore(request(args))).await?;
     let display = ProgressDisplay::new(common, "restore");
-    let summary: RestoreSummary = follow(session, events, event_of, display).await?;
+    let summary: RestoreSummary = follow(session, started, event_of, display).await?;
     if common.json {
         render::json(&summary);
     } else {

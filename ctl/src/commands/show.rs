@@ -23,8 +23,7 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
         repositories_of: args.storage.iter().map(ToString::to_string).collect(),
         failed_only: args.failed,
     };
-    let call = session.client().show(request).await;
-    let mut parts = call.map_err(|status| session.problem(&status))?.into_inner();
+    let mut parts = session.answer(session.client().show(request)).await?.into_inner();
     let (mut information, mut summary, mut storages) = (Value::Null, Value::Null, Vec::new());
     while let Some(response) = parts.message().await.map_err(|status| session.problem(&status))? {
         match response.part {

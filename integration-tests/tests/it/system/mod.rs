@@ -1,0 +1,1 @@
+//! Daemons, signals, databases and directories.
