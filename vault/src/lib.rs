@@ -23,6 +23,8 @@ mod read;
 mod ref_list;
 mod refs_file;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use bundle::{BundleHeader, empty_pack};

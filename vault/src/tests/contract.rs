@@ -1,0 +1,132 @@
+//! What every store must do for us: create-only, read back, detect damage, multipart all or nothing, odd names.
+
+use std::io::{Read as _, Write as _};
+
+use packhorse_model::{ErrorKind, ObjectDigest};
+use packhorse_testkit::CephGateway;
+use tokio::task::spawn_blocking;
+
+use super::stores;
+use crate::{ObjectKey, PartSize, Vault, VaultError, digest_of};
+
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::from_stored(text).expect("plain key")
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.expect("no panic")
+}
+
+async fn write(vault: &Vault, name: &str, bytes: Vec<u8>) -> Result<ObjectDigest, VaultError> {
+    let (vault, key) = (vault.clone(), key(name));
+    blocking(move || {
+        let mut writer = vault.writer(key, PartSize::SMALLEST);
+        writer.write_all(&bytes).expect("write");
+        writer.finish()
+    })
+    .await
+}
+
+async fn read(vault: &Vault, digest: &ObjectDigest) -> std::io::Result<Vec<u8>> {
+    let reader = vault.reader(&key(&digest.path), Some(digest)).await.expect("object exists");
+    blocking(move || {
+        let (mut reader, mut bytes) = (reader, Vec::new());
+        reader.read_to_end(&mut bytes).map(|_| bytes)
+    })
+    .await
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+async fn keeps_the_contract(vault: &Vault) {
+    // Create-only: another content is refused, our own earlier success is recognised.
+    let first = vault.create(&key("a/one"), "first".into()).await.expect("create");
+    assert_eq!(vault.create(&key("a/one"), "first".into()).await.expect("same bytes"), first);
+    let refused = vault.create(&key("a/one"), "other".into()).await.expect_err("taken");
+    assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(&vault.get(&key("a/one")).await.expect("read")[..], b"first");
+
+    // Nothing there is NotFound, not an outage.
+    assert_eq!(vault.get(&key("a/none")).await.expect_err("absent").kind(), ErrorKind::NotFound);
+    assert_eq!(vault.head(&key("a/none")).await.expect("answered"), None);
+    assert_eq!(vault.head(&key("a/one")).await.expect("answered"), Some(5));
+
+    // Small, exactly one part, and several parts, all read back with their digest.
+    for (name, len) in [("b/empty", 0), ("b/small", 10_000), ("b/part", 8 << 20), ("b/parts", 20_000_001)] {
+        let bytes = pattern(len);
+        let digest = write(vault, name, bytes.clone()).await.expect(name);
+        assert_eq!(digest, digest_of(&key(name), &bytes), "{name}");
+        assert_eq!(read(vault, &digest).await.expect(name), bytes, "{name}");
+    }
+
+    // A reader with a digest never ends cleanly on other bytes.
+    let mut wrong = vault.create(&key("c/x"), "content".into()).await.expect("create");
+    wrong.sha256 = first.sha256.clone();
+    assert_eq!(vault.get_checked(&wrong).await.expect_err("damaged").kind(), ErrorKind::Corrupt);
+    let error = read(vault, &wrong).await.expect_err("damaged");
+    assert_eq!(VaultError::of_io(&error).map(VaultError::kind), Some(ErrorKind::Corrupt));
+
+    // A writer that is dropped leaves nothing under its name.
+    let (dropped, long) = (vault.clone(), pattern(20 << 20));
+    blocking(move || {
+        let mut writer = dropped.writer(key("d/dropped"), PartSize::SMALLEST);
+        writer.write_all(&long).expect("write");
+    })
+    .await;
+    assert_eq!(vault.head(&key("d/dropped")).await.expect("answered"), None);
+
+    // Names with characters that stores and URLs treat specially.
+    for odd in ["e/a b+c@d.git/x", "e/%41/x", "e/ä/x", "e/[a]{b}~^#/x", "e/a&b=c?d;e,f!g'h(i)*/x", "e/a:b\\c/x"] {
+        let digest = vault.create(&key(odd), odd.to_owned().into()).await.expect(odd);
+        assert_eq!(vault.get_checked(&digest).await.expect(odd), odd.as_bytes());
+    }
+
+    // A listing names folders and objects directly below, and only those.
+    let mut names = vault.list_names(&key("b")).await.expect("list");
+    names.sort();
+    assert_eq!(names, ["empty", "part", "parts", "small"]);
+    assert_eq!(vault.list_names(&key("e")).await.expect("list").len(), 6);
+    assert_eq!(vault.list_names(&key("none")).await.expect("list"), Vec::<String>::new());
+    assert_eq!(vault.list_names(&key("a/on")).await.expect("list"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_keeps_the_contract() {
+    let (_folder, vault) = stores::folder();
+    keeps_the_contract(&vault).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_contract() {
+    keeps_the_contract(&stores::memory()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceph_gateway_keeps_the_contract() {
+    let vault = blocking(|| stores::ceph("vault-contract")).await;
+    keeps_the_contract(&vault).await;
+    // The upload that was dropped was aborted, so there is nothing to pay for.
+    packhorse_testkit::wait_until("abort of the dropped upload", std::time::Duration::from_secs(20), || {
+        match CephGateway::shared().list_uploads("vault-contract") {
+            open if open.is_empty() => Ok(()),
+            open => Err(format!("still open: {open:?}")),
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_counted() {
+    let vault = stores::memory();
+    write(&vault, "x/small", pattern(100)).await.expect("write");
+    assert_eq!(vault.requests().puts, 1);
+    write(&vault, "x/parts", pattern(17 << 20)).await.expect("write");
+    // Start, three parts, completion.
+    assert_eq!(vault.requests().puts, 6);
+    vault.head(&key("x/small")).await.expect("answered");
+    vault.get(&key("x/small")).await.expect("read");
+    vault.list_names(&key("x")).await.expect("list");
+    let counts = vault.requests();
+    assert_eq!((counts.heads, counts.gets, counts.lists, counts.total()), (1, 1, 1, 9));
+}

@@ -1,0 +1,4 @@
+//! Tests of the vault on real stores: one contract that all of them keep.
+
+mod contract;
+mod stores;
