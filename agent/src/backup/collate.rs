@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use packhorse_model::{Component, Counts, ItemFailure, ObjectDigest, Outcome, Problem};
+use packhorse_model::{Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Outcome, Problem, Subject};
 use packhorse_vault::{CatalogueEntry, CatalogueWriter};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -34,13 +34,14 @@ pub struct Collated {
     pub catalogue: Option<ObjectDigest>,
 }
 
-/// Writes entries until the channel closes; `complete` says then whether all of them came. Blocking.
+/// Writes entries until the channel closes; `expected` says then how many there must be, or why there are fewer.
+/// Blocking.
 pub fn run(
     mut lines: mpsc::Receiver<Line>,
     mut writer: Option<CatalogueWriter>,
     storage: &str,
     events: &mpsc::Sender<BackupEvent>,
-    complete: impl FnOnce() -> Result<(), Problem>,
+    expected: impl FnOnce() -> Result<u64, Problem>,
 ) -> Result<Collated, Problem> {
     let mut waiting = BTreeMap::new();
     let mut next = 0;
@@ -57,7 +58,7 @@ pub fn run(
                     item: entry.path.to_string(),
                     problem: problem.clone(),
                 };
-                // Nobody listens any more: the run is being given up, which `complete` will say.
+                // Nobody listens any more: the run is being given up, which `expected` will say.
                 let _ = events.blocking_send(BackupEvent::Failed(failure));
             }
             if let Some(writer) = &mut writer {
@@ -66,7 +67,13 @@ pub fn run(
             drop(permit);
         }
     }
-    complete()?;
+    let expected = expected()?;
+    if next != expected {
+        // A catalogue with a gap would lose repositories silently.
+        return Err(Problem::new(ErrorKind::Internal, Subject::Agent, "write catalogue")
+            .answered(format!("{next} of {expected} repositories came to an end"))
+            .next("report this defect with the agent's log"));
+    }
     if let Some(writer) = writer {
         collated.catalogue = Some(writer.finish()?);
     }

@@ -29,7 +29,10 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use packhorse_model::{
     BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Outcome, Problem, RepoFilter,
@@ -109,6 +112,19 @@ pub struct Run {
     git: Git,
     cancel: CancellationToken,
     progress: Arc<Progress>,
+    /// Why the vault is given up: its client's time budget is spent, or it refuses us.
+    vault_lost: OnceLock<Problem>,
+}
+
+impl Run {
+    /// Ends the storage when the vault is gone for good: every further repository would only wait as long for nothing.
+    fn give_up_if_vault_is_lost(&self, problem: &Problem) {
+        let lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
+        if lost && problem.subject == Subject::Vault {
+            let _ = self.vault_lost.set(problem.clone());
+            self.cancel.cancel();
+        }
+    }
 }
 
 /// Backs up one storage to its end.
@@ -140,6 +156,7 @@ pub async fn back_up_storage(
         git,
         cancel,
         progress,
+        vault_lost: OnceLock::new(),
     });
     let jobs = job.jobs.max(1);
     let (batches_out, batches_in) = mpsc::channel(4);
@@ -150,28 +167,31 @@ pub async fn back_up_storage(
         move || scan::run(&run, base, &batches_out)
     });
     let work = work_off(Arc::clone(&run), batches_in, lines_out, jobs);
-    let (settled_out, settled_in) = tokio::sync::oneshot::channel::<Result<(), Problem>>();
+    let (settled_out, settled_in) = tokio::sync::oneshot::channel::<Result<u64, Problem>>();
     let collate = spawn_blocking({
         let (run, events) = (Arc::clone(&run), events.clone());
         move || {
-            let key = ObjectKey::catalogue(&run.backup_id, &run.storage);
-            let writer = if run.dry_run { None } else { Some(CatalogueWriter::create(&run.vault, key)?) };
-            let complete =
+            let expected =
                 || settled_in.blocking_recv().unwrap_or_else(|_| Err(Problem::cancelled("back up storage")));
-            collate::run(lines_in, writer, run.storage.as_str(), &events, complete)
+            let collated = write_catalogue(&run, lines_in, &events, expected);
+            // Without a catalogue the rest of the work would be for nothing.
+            collated.inspect_err(|_| run.cancel.cancel())
         }
     });
     work.await;
     let scanned = scan.await.unwrap_or_else(|panic| Err(defect(panic)));
-    let stopped = run.cancel.is_cancelled().then(|| Problem::cancelled("back up storage").on(&run.storage));
+    let stopped = run.vault_lost.get().cloned();
+    let stopped = stopped.or_else(|| {
+        run.cancel.is_cancelled().then(|| Problem::cancelled("back up storage").on(&run.storage))
+    });
     let settled = match (&scanned, stopped) {
         (_, Some(problem)) => Err(problem),
         (Err(problem), None) => Err(problem.clone()),
-        (Ok(_), None) => Ok(()),
+        (Ok(scanned), None) => Ok(scanned.items),
     };
     let _ = settled_out.send(settled);
     let collated = collate.await.unwrap_or_else(|panic| Err(defect(panic)))?;
-    let scan::ScanRemarks { unnamable, unmatched } = scanned?;
+    let scan::Scanned { unnamable, unmatched, .. } = scanned?;
     let failures = collated.counts.failed + unnamable.len() as u64;
     for (item, problem) in unnamable {
         let storage = Some(run.storage.to_string());
@@ -186,6 +206,17 @@ pub async fn back_up_storage(
         failures,
         unmatched,
     })
+}
+
+fn write_catalogue(
+    run: &Run,
+    lines: mpsc::Receiver<collate::Line>,
+    events: &mpsc::Sender<BackupEvent>,
+    expected: impl FnOnce() -> Result<u64, Problem>,
+) -> Result<collate::Collated, Problem> {
+    let key = ObjectKey::catalogue(&run.backup_id, &run.storage);
+    let writer = if run.dry_run { None } else { Some(CatalogueWriter::create(&run.vault, key)?) };
+    collate::run(lines, writer, run.storage.as_str(), events, expected)
 }
 
 /// Takes batches until the walk ends, and every repository through the pipeline.
@@ -293,6 +324,9 @@ fn start(
         }
         drop(slot);
         run.progress.end(&path);
+        if let Some(problem) = &entry.error {
+            run.give_up_if_vault_is_lost(problem);
+        }
         let failed = entry.outcome == Outcome::Failed;
         run.progress.done(failed, entry.bytes_new);
         let _ = lines.send(collate::Line { number, entry, permit: Some(permit) }).await;

@@ -34,9 +34,11 @@ pub struct Item {
     pub permit: OwnedSemaphorePermit,
 }
 
-/// What the walk could not attach to a repository.
+/// What the walk came to in the end.
 #[derive(Debug, Default)]
-pub struct ScanRemarks {
+pub struct Scanned {
+    /// Items handed out.
+    pub items: u64,
     /// Names that cannot be stored, with why.
     pub unnamable: Vec<(String, Problem)>,
     /// Included patterns that matched nothing.
@@ -48,14 +50,14 @@ pub fn run(
     run: &Arc<Run>,
     base: Option<CatalogueReader>,
     batches: &mpsc::Sender<Vec<Item>>,
-) -> Result<ScanRemarks, Problem> {
+) -> Result<Scanned, Problem> {
     let mut scan = Scan {
         base: base.map(Iterator::peekable),
         matched: BTreeSet::new(),
         number: 0,
         batch: Vec::with_capacity(BATCH),
         window: Arc::new(Semaphore::new(WINDOW)),
-        remarks: ScanRemarks::default(),
+        remarks: Scanned::default(),
     };
     for found in Walk::new(&run.root, &run.filter)?.flatten() {
         if run.cancel.is_cancelled() {
@@ -79,6 +81,7 @@ pub fn run(
     let included = run.filter.included().iter().enumerate();
     let unmatched = included.filter(|(at, _)| !scan.matched.contains(at));
     scan.remarks.unmatched = unmatched.map(|(_, pattern)| pattern.to_string()).collect();
+    scan.remarks.items = scan.number;
     Ok(scan.remarks)
 }
 
@@ -88,7 +91,7 @@ struct Scan {
     number: u64,
     batch: Vec<Item>,
     window: Arc<Semaphore>,
-    remarks: ScanRemarks,
+    remarks: Scanned,
 }
 
 impl Scan {
