@@ -11,7 +11,8 @@ build: ## All programs, optimised, in target/release
 	cargo build --release --workspace --bins
 
 quickstart: ## A backup and a restore on this machine, from nothing
-	scripts/quickstart.sh
+	@.ci/install-tools build
+	@scripts/quickstart.sh
 
 test: tools-test ## All tests; servers are real and start by themselves
 	cargo build --workspace --bins
@@ -43,6 +44,7 @@ typos:
 
 bench: ## Measurements; for example make bench ARGS="--help"
 	@.ci/install-tools build
+	cargo build --release -p packhorse-ctl -p packhorse-bench
 	cargo run --release -p packhorse-bench -- $(ARGS)
 
 tools: ## Everything that `check` needs, where missing

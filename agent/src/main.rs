@@ -57,10 +57,12 @@ async fn run(flags: Flags) -> Result<(), Problem> {
     let shutdown = CancellationToken::new();
     let _signal = process::cancel_on_signal(shutdown.clone());
     let tracker = TaskTracker::new();
+    let uploads = vault.uploads().clone();
     let router = Agent::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
     tracing::info!(address = %listener.address(), "agent ready");
     listener.serve(router, shutdown).await?;
     process::drain(&tracker).await;
+    process::drain(&uploads).await;
     tracing::info!("agent stopped");
     Ok(())
 }

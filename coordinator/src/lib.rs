@@ -8,6 +8,7 @@ pub mod database;
 pub mod directory;
 mod fleet;
 mod options;
+mod pipe;
 mod restore;
 mod run;
 mod server;

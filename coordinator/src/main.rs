@@ -52,10 +52,12 @@ async fn run(flags: Flags) -> Result<(), Problem> {
     let shutdown = CancellationToken::new();
     let _signal = process::cancel_on_signal(shutdown.clone());
     let tracker = TaskTracker::new();
+    let uploads = vault.uploads().clone();
     let router = Coordinator::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
     tracing::info!(address = %listener.address(), "coordinator ready");
     listener.serve(router, shutdown).await?;
     process::drain(&tracker).await;
+    process::drain(&uploads).await;
     tracing::info!("coordinator stopped");
     Ok(())
 }

@@ -33,15 +33,9 @@ pub struct Args {
 #[derive(ClapArgs)]
 pub struct Common {
     /// Where the coordinator is: unix:///PATH or http://LOOPBACK:PORT
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "PACKHORSE_COORDINATOR",
-        conflicts_with = "embedded"
-    )]
+    #[arg(long, global = true, value_name = "URL", env = "PACKHORSE_COORDINATOR")]
     pub coordinator: Option<String>,
-    /// Do the work in this process, without daemons; the default when no coordinator is given
+    /// Do the work in this process, without daemons; the default when no coordinator is given, and beats one that is
     #[arg(long, global = true)]
     pub embedded: bool,
     /// Configuration file (embedded mode)

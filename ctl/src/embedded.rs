@@ -22,6 +22,7 @@ pub struct Embedded {
     pub address: Address,
     shutdown: CancellationToken,
     tracker: TaskTracker,
+    uploads: Vec<TaskTracker>,
     _sockets: TempDir,
 }
 
@@ -34,19 +35,23 @@ impl Embedded {
         let agent = Address::Unix(sockets.path().join("agent.sock"));
         let coordinator = Address::Unix(sockets.path().join("coordinator.sock"));
         let (shutdown, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let mut uploads = Vec::new();
 
         let options = AgentOptions::from_config(&config);
         config.agent = Vec::new();
         if !options.storages.is_empty() {
             config.agent.push(AgentAddress { address: agent.to_string() });
             let vault = open(&settings)?;
+            uploads.push(vault.uploads().clone());
             let router = Agent::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
             serve(Listener::bind(&agent).await?, router, &shutdown, &tracker);
         }
         let options = CoordinatorOptions::from_config(&config, &process::environment())?;
-        let service = Coordinator::new(options, open(&settings)?, shutdown.clone(), tracker.clone());
+        let vault = open(&settings)?;
+        uploads.push(vault.uploads().clone());
+        let service = Coordinator::new(options, vault, shutdown.clone(), tracker.clone());
         serve(Listener::bind(&coordinator).await?, service.router().await?, &shutdown, &tracker);
-        Ok(Self { address: coordinator, shutdown, tracker, _sockets: sockets })
+        Ok(Self { address: coordinator, shutdown, tracker, uploads, _sockets: sockets })
     }
 
     /// Stops both and waits, for a while, for what they were doing.
@@ -54,6 +59,9 @@ impl Embedded {
         self.shutdown.cancel();
         self.tracker.close();
         process::drain(&self.tracker).await;
+        for uploads in &self.uploads {
+            process::drain(uploads).await;
+        }
     }
 }
 

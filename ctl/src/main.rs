@@ -12,7 +12,7 @@ mod session;
 use std::process::ExitCode;
 
 use clap::Parser;
-use packhorse_model::{Exit, Problem};
+use packhorse_model::Exit;
 use packhorse_service::{process, telemetry};
 use tracing::level_filters::LevelFilter;
 
@@ -53,14 +53,9 @@ async fn run(args: &Args) -> Exit {
         Command::Agents(agents) => commands::agents::run(common, agents).await,
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     };
-    result.unwrap_or_else(|problem| failed(&problem, common.json))
-}
-
-fn failed(problem: &Problem, json: bool) -> Exit {
-    let exit = Exit::of_problem(problem);
-    if json {
-        render::json(&serde_json::json!({ "error": problem, "exit_code": exit.code() }));
-    }
-    render::note(&render::problem(problem));
-    exit
+    result.unwrap_or_else(|problem| {
+        let exit = Exit::of_problem(&problem);
+        render::failure(&problem, exit, common.json);
+        exit
+    })
 }

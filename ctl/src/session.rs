@@ -3,7 +3,7 @@
 //! Does not own: what is asked. The first signal cancels what this command started and waits for it to end; a second
 //! one ends the process (`service::process`).
 
-use packhorse_model::{Exit, Problem, Subject};
+use packhorse_model::{ErrorKind, Exit, Problem, Subject};
 use packhorse_proto::{
     problem_of_status,
     v1::{CancelRequest, coordinator_service_client::CoordinatorServiceClient},
@@ -28,6 +28,22 @@ pub struct Session {
     embedded: Option<Embedded>,
     stop: CancellationToken,
     signal: watch::Receiver<Option<Exit>>,
+    json: bool,
+}
+
+/// Flags that say how our own coordinator and agent work mean nothing to another one.
+fn refuse_embedded_flags(common: &Common, storages: &[StorageArg]) -> Result<(), Problem> {
+    let flag = if storages.iter().any(|storage| storage.path.is_some()) {
+        "--storage NAME=PATH"
+    } else if common.jobs.is_some() {
+        "--jobs"
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "read flags")
+        .on(flag)
+        .answered("only has a meaning in embedded mode, and a coordinator is given")
+        .next("leave it out, or add --embedded"))
 }
 
 impl Session {
@@ -35,8 +51,12 @@ impl Session {
     pub async fn open(common: &Common, storages: &[StorageArg]) -> Result<Self, Problem> {
         let stop = CancellationToken::new();
         let signal = process::cancel_on_signal(stop.clone());
-        let (address, embedded) = match &common.coordinator {
-            Some(address) => (address.parse()?, None),
+        let coordinator = common.coordinator.as_ref().filter(|_| !common.embedded);
+        let (address, embedded) = match coordinator {
+            Some(address) => {
+                refuse_embedded_flags(common, storages)?;
+                (address.parse()?, None)
+            }
             None => {
                 let embedded = Embedded::start(common, storages).await?;
                 (embedded.address.clone(), Some(embedded))
@@ -44,7 +64,7 @@ impl Session {
         };
         let channel = connect(&address, Subject::Coordinator).await?;
         let client = CoordinatorServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-        Ok(Self { client, address, embedded, stop, signal })
+        Ok(Self { client, address, embedded, stop, signal, json: common.json })
     }
 
     /// A client for one call.
@@ -85,7 +105,7 @@ impl Session {
         }
         match (&exit, *self.signal.borrow()) {
             (Err(problem), Some(signal)) => {
-                crate::render::note(&crate::render::problem(problem));
+                crate::render::failure(problem, signal, self.json);
                 Ok(signal)
             }
             _ => exit,

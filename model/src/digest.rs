@@ -63,7 +63,6 @@ impl fmt::Display for Sha256Hex {
 
 /// Where an object lies in the vault, and what its bytes must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ObjectDigest {
     /// Key below the vault's prefix.
     pub path: String,

@@ -22,7 +22,6 @@ pub enum Outcome {
 
 /// How many repositories ended in which outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// New steps.
     pub backed_up: u64,

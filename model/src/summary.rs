@@ -76,6 +76,9 @@ pub struct RunSummary {
     /// Nothing was written when true.
     #[serde(default)]
     pub dry_run: bool,
+    /// A storage, filter or component selection left parts out on purpose.
+    #[serde(default)]
+    pub partial: bool,
     /// The backup that increments were built on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_backup_id: Option<BackupId>,

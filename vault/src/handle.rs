@@ -13,6 +13,7 @@ use object_store::{
 use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::{ObjectKey, ObjectReader, ObjectWriter, PartSize, RequestCounts, VaultError, counts::Counter};
 
@@ -31,6 +32,7 @@ struct Inner {
     /// One permit for each MiB of upload buffers, shared by all writers of this vault.
     budget: Arc<Semaphore>,
     budget_mib: u32,
+    uploads: TaskTracker,
 }
 
 /// The digest of bytes that lie, or are to lie, at `key`.
@@ -46,7 +48,8 @@ impl Vault {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Path, label: String, budget_mib: u32) -> Self {
         let budget = Arc::new(Semaphore::new(budget_mib as usize));
         let counter = Counter::default();
-        Self { inner: Arc::new(Inner { store, prefix, label, counter, budget, budget_mib }) }
+        let uploads = TaskTracker::new();
+        Self { inner: Arc::new(Inner { store, prefix, label, counter, budget, budget_mib, uploads }) }
     }
 
     /// A vault on a store of the caller's, for tests.
@@ -57,6 +60,11 @@ impl Vault {
     /// The vault's URL, without credentials.
     pub fn label(&self) -> &str {
         &self.inner.label
+    }
+
+    /// Multipart uploads under way, those that are being aborted among them: a process that ends waits for them.
+    pub fn uploads(&self) -> &TaskTracker {
+        &self.inner.uploads
     }
 
     /// Requests so far.
@@ -158,8 +166,7 @@ impl Vault {
             "" => key.as_str().to_owned(),
             prefix => format!("{prefix}/{key}"),
         };
-        // Keys are relative and made of plain components, which is what `parse` asks for.
-        Path::parse(&joined).unwrap_or_else(|_| Path::from(joined))
+        Path::parse(joined).expect("keys are relative paths of plain components without control characters")
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {

@@ -26,6 +26,9 @@ pub struct BackupInformation {
     pub packhorse_format: u32,
     /// Whether anything selected is missing.
     pub state: RunState,
+    /// Whether a storage, filter or component selection left parts out on purpose.
+    #[serde(default)]
+    pub partial: bool,
     /// Whether increments were built on an earlier backup.
     pub incremental: bool,
     /// That earlier backup; of several storages' bases the newest.

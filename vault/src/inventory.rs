@@ -44,7 +44,14 @@ pub async fn committed(vault: &Vault) -> Result<(Vec<CommittedBackup>, Vec<Probl
 async fn record(vault: &Vault, id: BackupId) -> Result<Option<CommittedBackup>, VaultError> {
     let key = ObjectKey::information(&id);
     match vault.get(&key).await {
-        Ok(bytes) => BackupInformation::parse(&bytes, &key).map(Some),
+        Ok(bytes) => {
+            let found = BackupInformation::parse(&bytes, &key)?;
+            if found.backup_id == id {
+                return Ok(Some(found));
+            }
+            let finding = format!("is the record of backup {}", found.backup_id);
+            Err(VaultError::corrupt("read commit record", key, finding))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -61,7 +68,11 @@ pub async fn resolve(vault: &Vault, selector: &BackupSelector) -> Result<Committ
     match selector {
         BackupSelector::Id(id) => record(vault, id.clone()).await?.ok_or_else(not_found),
         BackupSelector::Latest(back) => {
-            let (backups, _) = committed(vault).await?;
+            let (backups, unreadable) = committed(vault).await?;
+            // Any of them may be newer than what can be read, so counting back would quietly take an older backup.
+            if let Some(problem) = unreadable.into_iter().next() {
+                return Err(problem.while_doing("find backup").next("name the backup by its ID"));
+            }
             backups.into_iter().nth(*back).ok_or_else(not_found)
         }
     }
@@ -75,7 +86,19 @@ pub async fn load_summary(vault: &Vault, backup: &CommittedBackup) -> Result<Run
         sha256: backup.report_sha256.clone(),
     };
     let bytes = vault.get_checked(&digest).await?;
-    serde_json::from_slice(&bytes).map_err(|e| VaultError::corrupt("read report", &digest.path, e))
+    let summary: RunSummary =
+        serde_json::from_slice(&bytes).map_err(|e| VaultError::corrupt("read report", &digest.path, e))?;
+    // The record holds no digest of itself: what orders and describes backups must be what the report says.
+    let recorded = (&backup.backup_id, backup.state, backup.started_at, backup.finished_at);
+    if recorded != (&summary.backup_id, summary.state, summary.started_at, summary.finished_at) {
+        let key = ObjectKey::information(&backup.backup_id);
+        return Err(VaultError::corrupt(
+            "read commit record",
+            key,
+            "disagrees with the report that it names",
+        ));
+    }
+    Ok(summary)
 }
 
 /// The newest catalogue that a storage's next increments can be built on.
@@ -83,6 +106,8 @@ pub async fn load_summary(vault: &Vault, backup: &CommittedBackup) -> Result<Run
 pub struct StorageBase {
     /// The backup that has it.
     pub backup_id: BackupId,
+    /// When that backup's run started.
+    pub started_at: jiff::Timestamp,
     /// The catalogue.
     pub catalogue: ObjectDigest,
 }
@@ -120,7 +145,7 @@ pub async fn base_for(
 fn usable(summary: &RunSummary, storage: &StorageName) -> Option<StorageBase> {
     let found: &StorageSummary = summary.storages.iter().find(|s| s.storage == *storage && !s.filtered)?;
     let catalogue = found.catalogue.clone()?;
-    Some(StorageBase { backup_id: summary.backup_id.clone(), catalogue })
+    Some(StorageBase { backup_id: summary.backup_id.clone(), started_at: summary.started_at, catalogue })
 }
 
 impl Vault {

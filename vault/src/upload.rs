@@ -96,7 +96,8 @@ impl ObjectWriter {
         })?;
         if self.upload.is_none() {
             let (sender, receiver) = mpsc::channel(1);
-            let task = self.runtime.spawn(send_parts(self.vault.clone(), self.key.clone(), receiver));
+            let sending = send_parts(self.vault.clone(), self.key.clone(), receiver);
+            let task = self.vault.uploads().spawn_on(sending, &self.runtime);
             self.upload = Some(Upload { parts: Some(sender), task });
         }
         self.send(Part::Data(data, permit))

@@ -44,6 +44,14 @@ pub struct Source<'a> {
     pub size_on_disk: u64,
 }
 
+/// How the pack is proven undamaged.
+enum Proof {
+    /// By inflating every entry as it passes.
+    Inflate,
+    /// By the checksums of the repository's packs, elsewhere.
+    Packs,
+}
+
 /// What a bundle holds and what it leaves out.
 struct Range {
     header: BundleHeader,
@@ -68,7 +76,7 @@ pub fn write_full(
     };
     std::thread::scope(|scope| {
         let proof = scope.spawn(|| pack_proof::prove(source.dir, source.refs.object_format, cancel));
-        let written = write(source, git, &range, writer, cancel);
+        let written = write(source, git, &range, Proof::Packs, writer, cancel);
         let proof = proof.join().unwrap_or_else(|_| Err("the check of the packs ended by a defect".into()));
         // A damaged pack explains what git says of it, so it goes first.
         match (proof, written) {
@@ -105,7 +113,7 @@ pub fn write_increment(
     let prerequisites = prerequisites::of(&mut objects, &targets, &known);
     drop(objects);
     let range = Range { header: header(source.refs, listed, prerequisites), tips, known };
-    write(source, git, &range, writer, cancel)
+    write(source, git, &range, Proof::Inflate, writer, cancel)
 }
 
 fn header(refs: &RefSnapshot, mut listed: Vec<(Vec<u8>, Oid)>, prerequisites: Vec<Oid>) -> BundleHeader {
@@ -119,6 +127,7 @@ fn write(
     source: &Source<'_>,
     git: &Git,
     range: &Range,
+    proof: Proof,
     writer: &mut ObjectWriter,
     cancel: &CancellationToken,
 ) -> Result<(), BundleError> {
@@ -126,21 +135,23 @@ fn write(
         writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
         return writer.write_all(&empty_pack(source.refs.object_format)).map_err(vault_error);
     }
-    let thin = !range.known.is_empty();
     let mut command = git.command(source.dir);
     command.args(["-c", "pack.windowMemory=100m", "-c", "core.useReplaceRefs=false"]);
     if source.size_on_disk < SMALL {
         command.args(["-c", "pack.threads=1"]);
     }
     command.args(["pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q"]);
-    if thin {
+    if !range.known.is_empty() {
         command.arg("--thin");
     }
     let mut child = Child::spawn(command, cancel).map_err(|e| BundleError::Git(format!("start git: {e}")))?;
     child.feed(revisions(range));
     let Some(stdout) = child.stdout() else { return Err(BundleError::Git("git has no output".into())) };
     writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
-    let copied = if thin { copy_inflating(stdout, writer, source.refs) } else { copy_plain(stdout, writer) };
+    let copied = match proof {
+        Proof::Inflate => copy_inflating(stdout, writer, source.refs),
+        Proof::Packs => copy_plain(stdout, writer),
+    };
     let finished = match &copied {
         // The child may still be writing: its handle kills it.
         Err(Copied::Vault(_)) => None,

@@ -51,7 +51,10 @@ pub fn run(
         while let Some(Line { entry, permit, .. }) = waiting.remove(&next) {
             next += 1;
             collated.count(&entry);
-            if let (Outcome::Failed, Some(problem)) = (entry.outcome, &entry.error) {
+            // What a stop itself broke off is no failure; `expected` will say that there was one.
+            if let (Outcome::Failed, Some(problem)) = (entry.outcome, &entry.error)
+                && problem.kind != ErrorKind::Cancelled
+            {
                 let failure = ItemFailure {
                     component: Component::Repositories,
                     storage: Some(storage.to_owned()),

@@ -3,8 +3,10 @@
 //! Does not own: the bundle's bytes (`bundle`). The order is the promise: a manifest exists only when everything it
 //! names is durable, so a crash before it leaves nothing that a reader would look at.
 
-use packhorse_model::{BackupId, ObjectDigest, RepoPath, StorageName};
-use packhorse_vault::{Head, Manifest, ObjectKey, Packhorse, RefSnapshot, Step, Vault, VaultError};
+use packhorse_model::{BackupId, ObjectDigest, RepoPath, Sha256Hex, StorageName};
+use packhorse_vault::{
+    Head, Manifest, ObjectKey, Packhorse, RefSnapshot, Step, Vault, VaultError, digest_of,
+};
 
 use super::{plan::Plan, snapshot::Snapshot};
 
@@ -90,9 +92,18 @@ pub async fn commit(
 }
 
 /// Writes an unchanged repository's manifest again under this run's ID, so that Gitaly finds it by that name.
-pub async fn carry_over(vault: &Vault, place: &Place, manifest: &str) -> Result<Committed, VaultError> {
+pub async fn carry_over(
+    vault: &Vault,
+    place: &Place,
+    manifest: &str,
+    sha256: Option<&Sha256Hex>,
+) -> Result<Committed, VaultError> {
     let key = ObjectKey::from_stored(manifest)?;
-    let manifest = Manifest::parse(&vault.get(&key).await?, &key)?;
+    let bytes = vault.get(&key).await?;
+    if sha256.is_some_and(|sha256| digest_of(&key, &bytes).sha256 != *sha256) {
+        return Err(VaultError::corrupt("read manifest", &key, "its digest is not the catalogue's"));
+    }
+    let manifest = Manifest::parse(&bytes, &key)?;
     let stored = publish(vault, place, &manifest).await?;
     Ok(Committed::new(&manifest, stored, 0))
 }

@@ -43,6 +43,8 @@ pub struct Walk<'a> {
     filter: &'a RepoFilter,
     /// Folders still to visit, deepest last, each list reversed so that `pop` ascends.
     stack: Vec<Vec<Pending>>,
+    /// What the storage's own folder holds that cannot be named.
+    found_first: Vec<Found>,
 }
 
 struct Pending {
@@ -58,20 +60,22 @@ fn passed_over(depth: usize, name: &str) -> bool {
 impl<'a> Walk<'a> {
     /// A walk over the storage at `root`, limited to what the filter selects.
     pub fn new(root: &Path, filter: &'a RepoFilter) -> Result<Self, Problem> {
-        let mut walk = Self { root: root.to_owned(), filter, stack: Vec::new() };
+        let mut walk = Self { root: root.to_owned(), filter, stack: Vec::new(), found_first: Vec::new() };
         let top = list(root).map_err(|e| {
-            Problem::new(ErrorKind::Unavailable, Subject::Agent, "read storage")
+            let (kind, subject) = match e.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    (ErrorKind::Invalid, Subject::Configuration)
+                }
+                _ => (ErrorKind::Denied, Subject::Host),
+            };
+            Problem::new(kind, subject, "read storage")
                 .on(root.display())
                 .answered(e)
                 .next("check the storage's path and that the agent may read it")
         })?;
         let (folders, unnamable) = walk.folders(&top, "", root);
         walk.stack.push(folders);
-        if let Some(name) = unnamable.into_iter().next() {
-            return Err(Problem::new(ErrorKind::Invalid, Subject::Agent, "read storage")
-                .on(root.display())
-                .answered(format!("has a folder {name:?}, which is no UTF-8 name")));
-        }
+        walk.found_first.extend(unnamable.into_iter().map(not_utf8));
         Ok(walk)
     }
 
@@ -103,14 +107,7 @@ impl<'a> Walk<'a> {
             return self.unusable(&relative, problem, found);
         }
         let (folders, unnamable) = self.folders(&entries, &relative, &dir);
-        for name in unnamable {
-            let name = format!("{relative}/{name}");
-            let problem = Problem::new(ErrorKind::Invalid, Subject::Repository, "read folder")
-                .on(&name)
-                .answered("its name is not UTF-8, so it cannot be stored")
-                .next("rename it");
-            found.push(Found::Unnamable(name, problem));
-        }
+        found.extend(unnamable.into_iter().map(|name| not_utf8(format!("{relative}/{name}"))));
         self.stack.push(folders);
     }
 
@@ -164,7 +161,7 @@ impl Iterator for Walk<'_> {
 
     /// What the next folder that holds anything held; `None` at the end of the walk.
     fn next(&mut self) -> Option<Vec<Found>> {
-        let mut found = Vec::new();
+        let mut found = std::mem::take(&mut self.found_first);
         while found.is_empty() {
             let top = self.stack.last_mut()?;
             match top.pop() {
@@ -176,6 +173,14 @@ impl Iterator for Walk<'_> {
         }
         Some(found)
     }
+}
+
+fn not_utf8(name: String) -> Found {
+    let problem = Problem::new(ErrorKind::Invalid, Subject::Repository, "read folder")
+        .on(&name)
+        .answered("its name is not UTF-8, so it cannot be stored")
+        .next("rename it");
+    Found::Unnamable(name, problem)
 }
 
 struct Entry {

@@ -30,7 +30,7 @@ pub fn archive(dir: &Path) -> io::Result<Option<Vec<u8>>> {
 fn add(builder: &mut tar::Builder<Vec<u8>>, path: &Path, name: &Path, left: &mut u64) -> io::Result<()> {
     let meta = fs::symlink_metadata(path)?;
     let mut header = tar::Header::new_gnu();
-    header.set_mode(meta.permissions().mode() & 0o7777);
+    header.set_mode(meta.permissions().mode() & 0o777);
     header.set_mtime(0);
     if meta.is_dir() {
         header.set_entry_type(tar::EntryType::Directory);

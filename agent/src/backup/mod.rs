@@ -319,7 +319,8 @@ fn start(
         run.progress.start(&candidate.path);
         let path = candidate.path.clone();
         let mut entry = repository::back_up(&run, candidate, base, snapshot).await;
-        if run.manifest_every_run && !run.dry_run && entry.bytes_new == 0 {
+        let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
+        if run.manifest_every_run && !run.dry_run && settled {
             entry = repository::carry_over(&run, entry).await;
         }
         drop(slot);

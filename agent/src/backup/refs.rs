@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use gix::bstr::ByteSlice as _;
 use packhorse_vault::{Head, ObjectFormat, Oid, RefList, Symref};
 
 /// A ref that git would not accept either.
@@ -57,7 +58,32 @@ pub fn read(dir: &Path, format: ObjectFormat) -> Result<Refs, RefsError> {
     loose.sort_by(|a, b| a.0.cmp(&b.0));
     let packed = read_packed(dir, format)?;
     let (refs, symbolic) = overlay(loose, packed);
+    check_names(&head, &refs, &symbolic)?;
     Ok(resolve(head, refs, symbolic))
+}
+
+/// Refuses names that git would not accept: no restore could write them. A HEAD on one is what `git clone` leaves while
+/// it is at work.
+fn check_names(head: &Head, refs: &RefList, symbolic: &[Symref]) -> Result<(), RefsError> {
+    let names = refs.iter().map(|(name, _)| name).chain(symbolic.iter().map(|symref| symref.name.as_slice()));
+    for name in names {
+        if !is_valid(name) {
+            return Err(broken(name, "git does not allow its name"));
+        }
+    }
+    if let Some(symref) = symbolic.iter().find(|symref| !is_valid(&symref.target)) {
+        return Err(broken(&symref.name, "points to a name that git does not allow"));
+    }
+    match head {
+        Head::Symbolic(target) if !is_valid(target) => {
+            Err(broken(b"HEAD", "points to a name that git does not allow"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_valid(name: &[u8]) -> bool {
+    name.starts_with(b"refs/") && gix::validate::reference::name(name.as_bstr()).is_ok()
 }
 
 fn read_folder(

@@ -194,7 +194,7 @@ fn entry(candidate: &Candidate, snapshot: &Snapshot, committed: Option<Committed
 pub async fn carry_over(run: &Run, entry: CatalogueEntry) -> CatalogueEntry {
     let Some(manifest) = entry.manifest.clone() else { return entry };
     let place = Place { id: run.backup_id.clone(), storage: run.storage.clone(), repo: entry.path.clone() };
-    match commit::carry_over(&run.vault, &place, &manifest).await {
+    match commit::carry_over(&run.vault, &place, &manifest, entry.manifest_sha256.as_ref()).await {
         Ok(committed) => CatalogueEntry {
             manifest: Some(committed.manifest.path),
             manifest_sha256: Some(committed.manifest.sha256),

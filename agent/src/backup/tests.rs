@@ -29,7 +29,7 @@ fn boundary_of_git(repo: &GitRepo, tips: &[String], known: &[String]) -> Vec<Oid
 #[test]
 fn prerequisites_are_the_boundary_that_git_finds() {
     let folder = tempfile::tempdir().expect("temp folder");
-    let repo = GitRepo::init(&folder.path().join("r.git"));
+    let repo = GitRepo::init(folder.path().join("r.git"));
     // A history with forks and merges: every new commit picks parents among the last ones.
     let mut commits: Vec<String> = Vec::new();
     for number in 0_usize..60 {
@@ -57,11 +57,19 @@ fn prerequisites_are_the_boundary_that_git_finds() {
         let listed_but_old = |oid: &Oid| {
             to_oids(&tips).contains(oid)
                 && repo
-                    .run(&["rev-list", "-1", &oid.to_string(), &format!("^{}", known.join(" ^"))].join(" ").split(' ').collect::<Vec<_>>())
+                    .run(
+                        &["rev-list", "-1", &oid.to_string(), &format!("^{}", known.join(" ^"))]
+                            .join(" ")
+                            .split(' ')
+                            .collect::<Vec<_>>(),
+                    )
                     .trim()
                     .is_empty()
         };
-        assert!(edge.iter().all(|oid| found.contains(oid)), "round {round}: git has {edge:?}, found {found:?}");
+        assert!(
+            edge.iter().all(|oid| found.contains(oid)),
+            "round {round}: git has {edge:?}, found {found:?}"
+        );
         let extra: Vec<_> = found.iter().filter(|oid| !edge.contains(oid)).collect();
         assert!(extra.iter().all(|oid| listed_but_old(oid)), "round {round}: {extra:?} are no boundary");
     }
@@ -70,7 +78,7 @@ fn prerequisites_are_the_boundary_that_git_finds() {
 #[test]
 fn no_ref_is_lost_while_refs_are_packed() {
     let folder = tempfile::tempdir().expect("temp folder");
-    let repo = GitRepo::init(&folder.path().join("r.git"));
+    let repo = GitRepo::init(folder.path().join("r.git"));
     let tip = repo.commit("main", &[("a", "1")]);
     for number in 0..20 {
         repo.update_ref(format!("refs/heads/b{number}").as_str(), &tip);

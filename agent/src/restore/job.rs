@@ -54,7 +54,7 @@ pub struct RestoreProgress {
 }
 
 /// What a restore did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreResult {
     /// Repositories put in place.
     pub restored: u64,
@@ -62,4 +62,6 @@ pub struct RestoreResult {
     pub bytes: u64,
     /// Failures told by [`RestoreEvent::Failed`].
     pub failures: u64,
+    /// Included patterns that no entry of this storage's catalogue matches.
+    pub unmatched: Vec<String>,
 }

@@ -91,6 +91,7 @@ impl Progress {
             restored: load(&self.0.restored),
             bytes: load(&self.0.bytes),
             failures: load(&self.0.failed),
+            unmatched: Vec::new(),
         }
     }
 }

@@ -2,25 +2,19 @@
 //!
 //! Does not own: any step of one repository. Every task it starts has ended when it returns.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use packhorse_model::{Component, ErrorKind, ItemFailure, Problem, Subject};
+use packhorse_model::{Component, ErrorKind, ItemFailure, Problem, RepoPath, Subject};
 use packhorse_vault::{CatalogueEntry, Vault};
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, JoinSet, spawn_blocking},
+    task::{Id, JoinSet, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::restore::{
-    Progress, RestoreEvent, RestoreJob, RestoreResult,
-    git_child::GitChild,
-    io_problem::task_problem,
-    owner::Owner,
-    place,
-    repository::Restored,
-    select::{Selection, Survey},
-    workshop::Workshop,
+    Progress, RestoreEvent, RestoreJob, RestoreResult, git_child::GitChild, io_problem::task_problem,
+    owner::Owner, place, repository::Restored, select::Selection, workshop::Workshop,
 };
 
 /// Everything that the repositories of one restore share; cheap to clone.
@@ -57,13 +51,13 @@ pub async fn restore_storage(
     })
     .await?;
     let restore = open(vault, job, events, cancel).await?;
-    let telling = restore.tell_progress();
-    let stopping = restore.stop_when_cancelled();
-    restore.tell_unmatched(&survey).await;
+    let mut watching = JoinSet::new();
+    watching.spawn(restore.clone().tell_progress());
+    watching.spawn(restore.clone().stop_when_cancelled());
     let ran = restore.run(selection, survey.known).await;
-    telling.abort();
-    stopping.abort();
-    restore.close(ran).await
+    watching.shutdown().await;
+    let result = restore.close(ran).await?;
+    Ok(RestoreResult { unmatched: survey.unmatched, ..result })
 }
 
 fn check_root(job: &RestoreJob) -> Result<(), Problem> {
@@ -104,11 +98,11 @@ impl Restore {
         self.progress.know(known);
         let (sender, mut entries) = mpsc::channel::<CatalogueEntry>(16);
         let reading = spawn_blocking(move || selection.send(&sender));
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut paths) = (JoinSet::new(), HashMap::new());
         let mut number = 0;
         loop {
             while tasks.len() >= self.job.jobs.max(1) {
-                tasks.join_next().await;
+                self.end_one(&mut tasks, &mut paths).await;
             }
             let entry = tokio::select! {
                 () = self.cancel.cancelled() => break,
@@ -116,28 +110,33 @@ impl Restore {
             };
             let Some(entry) = entry else { break };
             number += 1;
-            let restore = self.clone();
-            tasks.spawn(async move { restore.one(entry, number).await });
+            self.progress.start(&entry.path);
+            let (restore, path) = (self.clone(), entry.path.clone());
+            let task = tasks.spawn(async move { restore.repository(&entry, number).await });
+            paths.insert(task.id(), path);
         }
         drop(entries);
-        while tasks.join_next().await.is_some() {}
+        while !tasks.is_empty() {
+            self.end_one(&mut tasks, &mut paths).await;
+        }
         reading.await.map_err(|e| task_problem("read catalogue", &e))?
     }
 
-    async fn one(self, entry: CatalogueEntry, number: u64) {
-        self.progress.start(&entry.path);
-        let path = entry.path.clone();
-        // A task of its own: a defect that panics fails one repository, not the restore.
-        let restore = self.clone();
-        let task = tokio::spawn(async move { restore.repository(&entry, number).await });
-        let Restored { placed, problem } = task.await.unwrap_or_else(|e| Restored {
-            placed: false,
-            problem: Some(task_problem("restore repository", &e)),
-        });
-        if let Some(problem) = problem {
+    /// Waits for one repository; a defect that panics fails only that one.
+    async fn end_one(&self, tasks: &mut JoinSet<Restored>, paths: &mut HashMap<Id, RepoPath>) {
+        let (id, restored) = match tasks.join_next_with_id().await {
+            None => return,
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => {
+                let problem = Some(task_problem("restore repository", &error));
+                (error.id(), Restored { placed: false, problem })
+            }
+        };
+        let Some(path) = paths.remove(&id) else { return };
+        if let Some(problem) = restored.problem {
             self.fail(path.to_string(), problem).await;
         }
-        self.progress.end(&path, placed);
+        self.progress.end(&path, restored.placed);
     }
 
     /// Tells a failure; those that the cancellation itself caused are none.
@@ -152,34 +151,15 @@ impl Restore {
         let _ = self.events.send(RestoreEvent::Failed(failure)).await;
     }
 
-    async fn tell_unmatched(&self, survey: &Survey) {
-        for pattern in &survey.unmatched {
-            let problem = Problem::new(ErrorKind::NotFound, Subject::Repository, "select repositories")
-                .on(pattern)
-                .answered(format!(
-                    "backup {} has no such repository in {}",
-                    self.job.backup_id, self.job.source
-                ))
-                .next("correct the pattern, or choose another backup");
-            self.fail(pattern.clone(), problem).await;
+    async fn tell_progress(self) {
+        while self.events.send(RestoreEvent::Progress(self.progress.now())).await.is_ok() {
+            tokio::time::sleep(PACE).await;
         }
     }
 
-    fn tell_progress(&self) -> JoinHandle<()> {
-        let (progress, events) = (self.progress.clone(), self.events.clone());
-        tokio::spawn(async move {
-            while events.send(RestoreEvent::Progress(progress.now())).await.is_ok() {
-                tokio::time::sleep(PACE).await;
-            }
-        })
-    }
-
-    fn stop_when_cancelled(&self) -> JoinHandle<()> {
-        let (progress, cancel) = (self.progress.clone(), self.cancel.clone());
-        tokio::spawn(async move {
-            cancel.cancelled().await;
-            progress.stop();
-        })
+    async fn stop_when_cancelled(self) {
+        self.cancel.cancelled().await;
+        self.progress.stop();
     }
 
     /// Makes what was restored durable and removes the temporary folder, whatever `ran` says.

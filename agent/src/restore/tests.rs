@@ -3,7 +3,6 @@
 mod chains;
 mod damage;
 mod desk;
-mod measure;
 mod places;
 mod selection;
 mod writer;

@@ -60,7 +60,7 @@ pub(super) async fn start(
             restored: result.restored,
             bytes: result.bytes,
             failures: result.failures,
-            unmatched: Vec::new(),
+            unmatched: result.unmatched,
         };
         Ok(v1::RestoreStorageEvent { event: Some(Event::Finished(finished)) })
     }))

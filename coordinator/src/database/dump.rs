@@ -8,14 +8,8 @@ use packhorse_vault::{ObjectKey, PartSize, Vault};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    child::{Child, LastLines},
-    compress::{compress, joined},
-    connection::Connection,
-    failure,
-    snapshot::Snapshot,
-    trailer::Trailer,
-};
+use super::{connection::Connection, failure, snapshot::Snapshot, trailer::Trailer};
+use crate::pipe::{Child, LastLines, compress, joined};
 
 const WHAT: &str = "dump database";
 const NOTHING_STORED: &str = "nothing of this dump is in the vault";

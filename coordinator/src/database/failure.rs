@@ -7,7 +7,8 @@ use std::process::ExitStatus;
 
 use packhorse_model::{ErrorKind, Problem, Subject};
 
-use super::{child::LastLines, connection::Connection};
+use super::connection::Connection;
+use crate::pipe::LastLines;
 
 /// Fragments of the programs' messages, what to do about them, and how.
 const KNOWN: [(&str, ErrorKind, &str); 16] = [

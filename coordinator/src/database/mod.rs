@@ -11,10 +11,7 @@
 //! object of an unfinished dump (at most parts of an upload, which the store's lifecycle rule removes), and never half
 //! a restored database: the server rolls back what was not committed.
 
-pub(crate) mod child;
-pub(crate) mod compress;
 mod connection;
-pub(crate) mod decompress;
 mod dump;
 mod failure;
 mod psql;

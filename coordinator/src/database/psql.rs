@@ -12,12 +12,8 @@ use packhorse_model::Problem;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    child::{Child, LastLines},
-    compress::{io_problem, joined},
-    connection::Connection,
-    failure,
-};
+use super::{connection::Connection, failure};
+use crate::pipe::{Child, LastLines, io_problem, joined};
 
 /// Without start-up files, terse (so that no message quotes a row), stopping at the first error, never asking.
 const ARGUMENTS: [&str; 11] = [

@@ -17,14 +17,13 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    compress::joined,
     connection::Connection,
-    decompress::PlainReader,
     failure, psql,
     script::{self, Failed},
     target,
     trailer::Trailer,
 };
+use crate::pipe::{PlainReader, joined};
 
 const WHAT: &str = "restore database";
 const UNTOUCHED: &str = "the database was left as it was";

@@ -13,12 +13,8 @@ use packhorse_model::Problem;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    child::Child,
-    compress::{io_problem, joined},
-    connection::Connection,
-    failure, psql,
-};
+use super::{connection::Connection, failure, psql};
+use crate::pipe::{Child, io_problem, joined};
 
 const OPEN: &str = "\
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n\

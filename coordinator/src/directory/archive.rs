@@ -19,10 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{Directory, end_mark::EndMark, report::Report};
-use crate::database::{
-    child::Child,
-    compress::{compress, joined},
-};
+use crate::pipe::{Child, compress, joined};
 
 const WHAT: &str = "archive directory";
 const NOTHING_STORED: &str = "nothing of this archive is in the vault";

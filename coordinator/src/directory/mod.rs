@@ -41,7 +41,7 @@ use packhorse_service::config::DirectoryConfig;
 use packhorse_vault::{ObjectKey, Vault};
 use tokio_util::sync::CancellationToken;
 
-use crate::database::decompress::PlainReader;
+use crate::pipe::PlainReader;
 
 /// A configured directory, ready to be archived.
 #[derive(Clone, Debug)]
@@ -122,6 +122,6 @@ pub async fn restore_one(
     let (target, id, plain) = (target.to_owned(), id.clone(), summary.bytes_plain);
     let restored =
         tokio::task::spawn_blocking(move || swap::restore(reader, &target, &id, plain, force, &cancel));
-    crate::database::compress::joined(restored.await)?;
+    crate::pipe::joined(restored.await)?;
     Ok(RestoredItem { name: summary.name.clone(), items: 1, bytes: summary.object.size })
 }

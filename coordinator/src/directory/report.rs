@@ -6,7 +6,7 @@
 
 use packhorse_model::RunSummary;
 
-use crate::database::child::LastLines;
+use crate::pipe::LastLines;
 
 /// Ends of lines about files that changed under tar's hands.
 const CHANGED: [&str; 4] = [

@@ -20,7 +20,7 @@ use rustix::{
 use tokio_util::sync::CancellationToken;
 
 use super::{failure::local, site::Site, staging::Staging, tree::Attributes, unpack::unpack};
-use crate::database::decompress::PlainReader;
+use crate::pipe::PlainReader;
 
 const WHAT: &str = "restore directory";
 const UNTOUCHED: &str = "the directory was left as it was";

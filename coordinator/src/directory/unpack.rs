@@ -24,7 +24,7 @@ use super::{
     members::{Kind, Member, Members},
     tree::{Attributes, Tree},
 };
-use crate::database::decompress::PlainReader;
+use crate::pipe::PlainReader;
 
 /// Bytes of a file that are copied at once, and the shortest run of zeros that becomes a hole.
 const CHUNK: usize = 64 * 1024;

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use packhorse_model::{BackupId, Counts, DatabaseSummary, DirectorySummary, RunSummary, StorageSummary};
 
+use super::request::RunRequest;
 use crate::board::Board;
 
 /// The parts of a finished run.
@@ -18,9 +19,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Whether there is anything to commit.
-    pub fn is_empty(&self) -> bool {
-        self.storages.is_empty() && self.databases.is_empty() && self.directories.is_empty()
+    /// Whether there is nothing to commit. Empty storages are something, unless repositories were asked for by name.
+    pub fn is_empty(&self, request: &RunRequest) -> bool {
+        let no_match = !request.filter.included().is_empty()
+            && self.storages.iter().all(|storage| storage.counts.total() == 0);
+        (self.storages.is_empty() || no_match) && self.databases.is_empty() && self.directories.is_empty()
     }
 }
 
@@ -28,7 +31,7 @@ impl Parts {
 pub fn collect(
     backup_id: BackupId,
     base_backup_id: Option<BackupId>,
-    dry_run: bool,
+    request: &RunRequest,
     (started_at, finished_at): (Timestamp, Timestamp),
     parts: Parts,
     board: &Board,
@@ -50,7 +53,8 @@ pub fn collect(
     RunSummary {
         backup_id,
         state: RunSummary::state_of(failures_total),
-        dry_run,
+        dry_run: request.dry_run,
+        partial: request.is_partial(),
         base_backup_id,
         started_at,
         finished_at,

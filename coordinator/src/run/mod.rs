@@ -71,9 +71,9 @@ pub async fn create(
             .next("run again"));
     }
     let parts = Parts { storages, databases, directories };
-    let nothing = parts.is_empty();
+    let nothing = parts.is_empty(&request);
     let times = (started_at, Timestamp::now());
-    let summary = collect::collect(plan.backup_id, base_backup_id, request.dry_run, times, parts, board);
+    let summary = collect::collect(plan.backup_id, base_backup_id, &request, times, parts, board);
     if nothing {
         return Err(nothing_to_commit(&summary));
     }

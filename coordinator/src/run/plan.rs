@@ -39,7 +39,8 @@ pub struct RunPlan {
 impl RunPlan {
     /// The newest backup that any storage builds on.
     pub fn base_backup_id(&self) -> Option<BackupId> {
-        self.storages.iter().filter_map(|plan| plan.base.as_ref()).map(|base| base.backup_id.clone()).max()
+        let bases = self.storages.iter().filter_map(|plan| plan.base.as_ref());
+        bases.max_by_key(|base| base.started_at).map(|base| base.backup_id.clone())
     }
 }
 
@@ -51,8 +52,6 @@ pub async fn plan(
     now: Timestamp,
     attempt: String,
 ) -> Result<RunPlan, Problem> {
-    let backup_id =
-        request.backup_id.clone().unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
     let (agents, failures) = match request.components.selects(&Component::Repositories) {
         true => choose_agents(options, request).await?,
         false => (Vec::new(), Vec::new()),
@@ -72,14 +71,42 @@ pub async fn plan(
             .answered("the vault has no backup of this storage to build on")
             .next("run without --incremental"));
     }
-    let vault_id = if request.dry_run {
-        FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default()
-    } else {
-        let marker = FormatMarker::read_or_create(vault, attempt.clone()).await?;
-        journal(options, &backup_id, now, attempt).claim(vault).await?;
-        marker.vault_id
-    };
+    if request.dry_run {
+        let vault_id = FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default();
+        let backup_id = request.backup_id.clone();
+        let backup_id = backup_id.unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
+        return Ok(RunPlan { backup_id, vault_id, storages, failures });
+    }
+    let vault_id = FormatMarker::read_or_create(vault, attempt.clone()).await?.vault_id;
+    let backup_id = claim(vault, options, request, now, attempt).await?;
     Ok(RunPlan { backup_id, vault_id, storages, failures })
+}
+
+/// Seconds that a default ID may be moved to find one that is free.
+const ID_TRIES: i64 = 30;
+
+/// Claims the operator's ID, or the first free default one: their time has whole seconds, so two runs may meet.
+async fn claim(
+    vault: &Vault,
+    options: &CoordinatorOptions,
+    request: &RunRequest,
+    now: Timestamp,
+    attempt: String,
+) -> Result<BackupId, Problem> {
+    if let Some(id) = &request.backup_id {
+        journal(options, id, now, attempt).claim(vault).await?;
+        return Ok(id.clone());
+    }
+    let mut later = 0;
+    loop {
+        let time = now.saturating_add(jiff::SignedDuration::from_secs(later)).unwrap_or(now);
+        let id = BackupId::from_time(time, &options.instance_version);
+        match journal(options, &id, now, attempt.clone()).claim(vault).await {
+            Ok(()) => return Ok(id),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && later < ID_TRIES => later += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn journal(options: &CoordinatorOptions, id: &BackupId, now: Timestamp, attempt: String) -> RunJournal {

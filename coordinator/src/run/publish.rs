@@ -33,6 +33,7 @@ async fn write(vault: &Vault, summary: &RunSummary, instance_version: &str) -> R
         packhorse_version: env!("CARGO_PKG_VERSION").to_owned(),
         packhorse_format: FORMAT,
         state: summary.state,
+        partial: summary.partial,
         incremental: summary.base_backup_id.is_some(),
         base_backup_id: summary.base_backup_id.clone(),
         started_at: summary.started_at,

@@ -37,6 +37,12 @@ fn show(common: &Common, answer: &ListResponse) -> Exit {
     if unreadable.is_empty() { Exit::Complete } else { Exit::Damaged }
 }
 
+fn kind(backup: &Value) -> String {
+    let kind = if backup["incremental"].as_bool() == Some(true) { "incremental" } else { "full" };
+    let partial = if backup["partial"].as_bool() == Some(true) { ", partial" } else { "" };
+    format!("{kind}{partial}")
+}
+
 fn table(backups: &[Value]) -> String {
     let mut table =
         Table::new(&["ID", "AGE", "STATE", "KIND", "REPOS", "FAILED", "DB", "DIRS", "NEW", "TOTAL"]);
@@ -47,7 +53,7 @@ fn table(backups: &[Value]) -> String {
             text("backup_id"),
             render::age(&text("started_at")),
             text("state"),
-            if backup["incremental"].as_bool() == Some(true) { "incremental" } else { "full" }.to_owned(),
+            kind(backup),
             number("repositories").to_string(),
             number("failures").to_string(),
             number("databases").to_string(),

@@ -9,7 +9,7 @@ mod table;
 
 use std::io::Write as _;
 
-use packhorse_model::Problem;
+use packhorse_model::{Exit, Problem};
 use serde::Serialize;
 
 pub use self::{
@@ -32,6 +32,14 @@ pub fn json(value: &impl Serialize) {
 /// Prints something that is no result.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}
+
+/// Tells how a command failed, on stderr, and with `--json` on stdout too.
+pub fn failure(problem: &Problem, exit: Exit, json: bool) {
+    if json {
+        self::json(&serde_json::json!({ "error": problem, "exit_code": exit.code() }));
+    }
+    note(&self::problem(problem));
 }
 
 /// The long form of a problem.

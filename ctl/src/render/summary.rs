@@ -21,6 +21,9 @@ pub fn run(summary: &RunSummary) -> String {
     let took = duration(summary.started_at, summary.finished_at);
     let what = if summary.dry_run { "Dry run of backup" } else { "Backup" };
     let mut lines = vec![format!("{what} {}  {}  in {took}", summary.backup_id, state(summary.state))];
+    if summary.partial {
+        lines.push("  partial       only what was selected is in it".to_owned());
+    }
     if let Some(base) = &summary.base_backup_id {
         lines.push(format!("  built on      {base}"));
     }

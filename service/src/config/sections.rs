@@ -2,7 +2,7 @@
 //!
 //! Does not own: reading the file (`load`). Every section refuses keys that it does not know.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use bytesize::ByteSize;
 use packhorse_model::{StorageName, VaultSettings};
@@ -135,7 +135,7 @@ impl Default for CoordinatorSection {
     }
 }
 
-/// `[[agent_at]]`-style entry: where the coordinator finds an agent.
+/// `[[agent]]`: where the coordinator finds an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentAddress {
@@ -158,7 +158,7 @@ impl Default for RunSection {
 }
 
 /// `[[database]]`: a PostgreSQL database.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// `main` gives `db/database.sql.gz`, any other name `db/<name>_database.sql.gz`.
@@ -174,6 +174,13 @@ pub struct DatabaseConfig {
     /// Further environment for `pg_dump` and `psql`, such as `PGOPTIONS`.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for DatabaseConfig {
+    /// Only the name: the URL and the environment may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseConfig").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// `[[directory]]`: a directory component.

@@ -78,7 +78,9 @@ async fn keeps_the_contract(vault: &Vault) {
     assert_eq!(vault.head(&key("d/dropped")).await.expect("answered"), None);
 
     // Names with characters that stores and URLs treat specially.
-    for odd in ["e/a b+c@d.git/x", "e/%41/x", "e/ä/x", "e/[a]{b}~^#/x", "e/a&b=c?d;e,f!g'h(i)*/x", "e/a:b\\c/x"] {
+    for odd in
+        ["e/a b+c@d.git/x", "e/%41/x", "e/ä/x", "e/[a]{b}~^#/x", "e/a&b=c?d;e,f!g'h(i)*/x", "e/a:b\\c/x"]
+    {
         let digest = vault.create(&key(odd), odd.to_owned().into()).await.expect(odd);
         assert_eq!(vault.get_checked(&digest).await.expect(odd), odd.as_bytes());
     }

@@ -19,7 +19,10 @@ fn member(archive: &mut Builder<Vec<u8>>, kind: EntryType, path: &str, link: &st
     archive.append(&header, data).expect("append to memory");
 }
 
-fn unpacked(members: &[(EntryType, &str, &str, u32, &[u8])]) -> (tempfile::TempDir, Result<(), Problem>) {
+/// Kind, path, link, mode and data.
+type Member<'a> = (EntryType, &'a str, &'a str, u32, &'a [u8]);
+
+fn unpacked(members: &[Member<'_>]) -> (tempfile::TempDir, Result<(), Problem>) {
     let mut archive = Builder::new(Vec::new());
     for (kind, path, link, mode, data) in members {
         member(&mut archive, *kind, path, link, *mode, data);
@@ -65,7 +68,7 @@ fn an_empty_archive_is_no_hooks() {
 fn what_would_escape_is_refused() {
     let outside = tempfile::tempdir().expect("temporary folder");
     let link = outside.path().to_str().expect("UTF-8");
-    let attempts: [&[(EntryType, &str, &str, u32, &[u8])]; 7] = [
+    let attempts: [&[Member<'_>]; 7] = [
         &[(T::Regular, "custom_hooks/../../out", "", 0o644, b"x")],
         &[(T::Regular, "/custom_hooks/out", "", 0o644, b"x")],
         &[(T::Symlink, "custom_hooks", link, 0o777, b""), (T::Regular, "custom_hooks/out", "", 0o644, b"x")],

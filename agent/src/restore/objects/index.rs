@@ -1,10 +1,10 @@
 //! The index of a pack, made while the pack arrives, or by git when that is wiser.
 //!
-//! Does not own: reading the bundle. In process it takes two threads and, from a budget that all restores of this
-//! agent share, as much memory as the number of objects and the delta chains ask for. The first share is waited for;
-//! the second, which is known only when the pack has arrived, is taken if it is free, else git does the work: so
-//! restores cannot block each other half way. What goes wrong in process is decided by git as well, after the digest
-//! of the bundle is proven; git's verdict on a pack is final.
+//! Does not own: reading the bundle. In process it takes two threads and, from budgets that all restores of this
+//! agent share, as much memory as the number of objects and then the delta chains ask for. Both are waited for, always
+//! in this order and each taken whole, so restores cannot block each other half way; packs that ask for more than there
+//! is go to git. What goes wrong in process is decided by git as well, after the digest of the bundle is proven; git's
+//! verdict on a pack is final.
 
 use std::{
     cell::RefCell,
@@ -32,15 +32,18 @@ use crate::restore::{
     io_problem::{corrupt, io_problem},
 };
 
-/// MiB that all indexing of this process may hold at once.
-const BUDGET_MIB: u32 = 128;
-static BUDGET: Semaphore = Semaphore::const_new(BUDGET_MIB as usize);
+/// MiB of object tables that all indexing of this process may hold at once.
+const TABLES_MIB: u32 = 128;
+static TABLES: Semaphore = Semaphore::const_new(TABLES_MIB as usize);
+/// MiB of delta chains likewise.
+const CHAINS_MIB: u32 = 48;
+static CHAINS: Semaphore = Semaphore::const_new(CHAINS_MIB as usize);
 
 const MIB: u64 = 1 << 20;
 /// Measured: tables for an object, its deltas and the sorting of ids.
 const BYTES_PER_OBJECT: u64 = 224;
 /// What chains may take without asking again.
-const CHAINS_FREE_MIB: u64 = 4;
+const CHAINS_FREE_MIB: u64 = 2;
 const THREADS: usize = 2;
 /// No single object of this size is held in memory.
 const LARGEST_OBJECT: usize = 48 << 20;
@@ -124,11 +127,11 @@ fn slice_of(range: data::EntryRange, pack: &data::File) -> Option<&[u8]> {
 /// Waits for the memory that `count` objects take; none when they need more than there is.
 fn reserve_tables(count: u32) -> Option<SemaphorePermit<'static>> {
     let mib = u64::from(count) * BYTES_PER_OBJECT / MIB + 1 + CHAINS_FREE_MIB;
-    let mib = u32::try_from(mib).ok().filter(|mib| *mib <= BUDGET_MIB)?;
-    Handle::current().block_on(BUDGET.acquire_many(mib)).ok()
+    let mib = u32::try_from(mib).ok().filter(|mib| *mib <= TABLES_MIB)?;
+    Handle::current().block_on(TABLES.acquire_many(mib)).ok()
 }
 
-/// Takes what the chains need beyond what is free; an error when git has to do the work.
+/// Waits for what the chains need beyond what is free; an error when git has to do the work.
 fn reserve_chains(chains: &Chains, thin: bool) -> io::Result<Option<SemaphorePermit<'static>>> {
     if thin && chains.has_names() {
         return Err(io::Error::other("the pack may be thin"));
@@ -137,8 +140,9 @@ fn reserve_chains(chains: &Chains, thin: bool) -> io::Result<Option<SemaphorePer
     if mib <= CHAINS_FREE_MIB {
         return Ok(None);
     }
-    let mib = u32::try_from(mib).map_err(io::Error::other)?;
-    BUDGET.try_acquire_many(mib).map(Some).map_err(io::Error::other)
+    let mib = u32::try_from(mib).ok().filter(|mib| *mib <= CHAINS_MIB);
+    let mib = mib.ok_or_else(|| io::Error::other("the delta chains are too large"))?;
+    Handle::current().block_on(CHAINS.acquire_many(mib)).map(Some).map_err(io::Error::other)
 }
 
 fn index_by_git(objects: &Objects<'_>, bundle: &str, pack: &Path, thin: bool) -> Result<(), Problem> {

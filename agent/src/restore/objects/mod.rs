@@ -68,10 +68,10 @@ impl Objects<'_> {
                 Err(error) => Some(error),
             }
         };
-        if let Some(error) = absent {
-            if error.kind() != ErrorKind::NotFound || digest.is_some() {
-                return Err(vault_problem(error));
-            }
+        if let Some(error) = absent
+            && (error.kind() != ErrorKind::NotFound || digest.is_some())
+        {
+            return Err(vault_problem(error));
         }
         let refs = runtime.block_on(fetch_named(self.vault, self.manifest, &step.ref_path));
         match refs {

@@ -211,6 +211,17 @@ async fn deltas_on_bases_of_earlier_steps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_chain() {
+    let (_folder, repo) = source(&[]);
+    let mut writer = Writer::new(true);
+    for number in 0..40 {
+        repo.commit(&format!("branch-{number}"), &[("file", number.to_string())]);
+        writer.step(&repo, "a/b.git");
+    }
+    comes_back(&repo, &mut writer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ref_to_an_object_that_no_bundle_holds_is_refused() {
     let (_folder, repo) = source(&[]);
     let mut writer = Writer::new(false);

@@ -88,13 +88,15 @@ impl Desk {
 
 pub(super) async fn run(vault: &Vault, job: RestoreJob, cancel: CancellationToken) -> Ran {
     let (sender, mut events) = mpsc::channel(4);
-    let restoring = tokio::spawn(restore_storage(vault.clone(), job, sender, cancel));
     let (mut failures, mut last) = (Vec::new(), RestoreProgress::default());
-    while let Some(event) = events.recv().await {
-        match event {
-            RestoreEvent::Failed(failure) => failures.push(failure),
-            RestoreEvent::Progress(progress) => last = progress,
+    let listening = async {
+        while let Some(event) = events.recv().await {
+            match event {
+                RestoreEvent::Failed(failure) => failures.push(failure),
+                RestoreEvent::Progress(progress) => last = progress,
+            }
         }
-    }
-    Ran { result: restoring.await.expect("no panic"), failures, last }
+    };
+    let (result, ()) = tokio::join!(restore_storage(vault.clone(), job, sender, cancel), listening);
+    Ran { result, failures, last }
 }

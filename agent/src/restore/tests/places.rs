@@ -151,12 +151,11 @@ async fn a_cancelled_restore_leaves_nothing_half_done() {
     let catalogue = writer.catalogue().await;
     for delay in [0, 5, 20, 60] {
         let (desk, cancel) = (Desk::new(), CancellationToken::new());
-        let later = cancel.clone();
-        tokio::spawn(async move {
+        let stop = async {
             tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
-            later.cancel();
-        });
-        let ran = run(&writer.vault, desk.job(catalogue.clone()), cancel).await;
+            cancel.cancel();
+        };
+        let (ran, ()) = tokio::join!(run(&writer.vault, desk.job(catalogue.clone()), cancel.clone()), stop);
         assert_eq!(ran.failures, []);
         assert!(ran.result.is_ok() || ran.result.expect_err("error").kind == ErrorKind::Cancelled);
         desk.assert_tidy();

@@ -148,17 +148,6 @@ impl Writer {
         self.entries.insert(repo_path, entry);
     }
 
-    /// Puts other bytes in the place of an object, and stores a manifest that says so.
-    pub(super) fn replace(&mut self, key: &str, bytes: &[u8], path: &str) {
-        let digest = self.put(key, bytes);
-        self.edit(path, |manifest| {
-            if let Some(table) = &mut manifest.packhorse {
-                table.objects.retain(|object| object.path != key);
-                table.objects.push(digest);
-            }
-        });
-    }
-
     /// Changes the stored manifest.
     pub(super) fn edit(&mut self, path: &str, change: impl FnOnce(&mut Manifest)) {
         change(self.manifests.get_mut(&repo_path(path)).expect("has a step"));

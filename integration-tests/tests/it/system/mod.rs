@@ -1,1 +1,14 @@
-//! Daemons, signals, databases and directories.
+//! Whole sites: configuration files, daemons, signals, databases and directories, failing and damaged stores.
+//!
+//! Does not own: what a repository may look like (`repositories`, `histories`). Every test runs our real programs
+//! against real servers in a folder of its own (`site`); runs are stopped half way by a git that waits (`gate`).
+
+mod bare_hands;
+mod daemons;
+mod damage;
+mod exit_codes;
+mod gate;
+mod golden;
+mod site;
+mod store_failures;
+mod whole;

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use flate2::bufread::MultiGzDecoder;
 use packhorse_model::{ErrorKind, ObjectDigest, Problem, Subject};
 use packhorse_vault::{ObjectKey, ObjectReader, Vault, VaultError};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 /// A blocking reader of plain bytes.
@@ -30,8 +31,12 @@ impl PlainReader {
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<Self, Problem> {
         let reader = vault.reader(key, Some(object)).await?;
+        // The decoder reads the header at once, and the reader blocks.
+        let gzip = spawn_blocking(move || MultiGzDecoder::new(reader)).await.map_err(|panic| {
+            Problem::new(ErrorKind::Internal, Subject::Host, "run a blocking task").answered(panic)
+        })?;
         Ok(Self {
-            gzip: MultiGzDecoder::new(reader),
+            gzip,
             object: object.clone(),
             plain: 0,
             cancel: cancel.clone(),

@@ -69,7 +69,9 @@ impl Child {
         each: impl FnMut(&mut C, &str) + Send + 'static,
     ) -> Result<JoinHandle<C>, Problem> {
         let stderr = self.inner.stderr.take().ok_or_else(|| self.lost("taken twice"))?;
-        Ok(tokio::spawn(read_lines(stderr, collector, each)))
+        #[expect(clippy::disallowed_methods, reason = "ends with the child, whose end is always waited for")]
+        let reading = tokio::spawn(read_lines(stderr, collector, each));
+        Ok(reading)
     }
 
     /// Waits for the child's end, or kills its group when asked to stop.

@@ -1,0 +1,75 @@
+//! 2,000 repositories of 20 to 200 commits, laid out and packed as a GitLab storage after housekeeping.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::{
+    cached,
+    history::{Change, History},
+    random::Random,
+    source_text::Author,
+};
+use crate::{bench::Bench, loops::in_parallel, programs::Git};
+
+const REPOSITORIES: u64 = 2_000;
+
+/// A storage and the repositories in it.
+pub struct Small {
+    /// The storage.
+    pub storage: PathBuf,
+    /// Folders of all repositories.
+    pub repositories: Vec<PathBuf>,
+}
+
+/// Makes them, or finds them.
+pub fn small(bench: &Bench) -> Result<Small> {
+    let storage = cached(bench, "small-1", |dir| {
+        let git = &bench.programs.git;
+        in_parallel(&paths(dir), |number, path| make(git, path, number as u64))
+    })?;
+    let repositories = paths(&storage);
+    Ok(Small { storage, repositories })
+}
+
+/// Like GitLab's hashed storage.
+fn paths(storage: &Path) -> Vec<PathBuf> {
+    let path = |number| {
+        let mut random = Random::new(number);
+        let hash: String = (0..4).map(|_| format!("{:016x}", random.next())).collect();
+        storage.join("@hashed").join(&hash[..2]).join(&hash[2..4]).join(format!("{hash}.git"))
+    };
+    (0..REPOSITORIES).map(path).collect()
+}
+
+fn make(git: &Git, path: &Path, seed: u64) -> Result<()> {
+    write_history(History::create(git, path)?, seed)?;
+    git.run(path, &["repack", "-a", "-d", "-b", "-q"])?;
+    git.run(path, &["pack-refs", "--all"])
+}
+
+fn write_history(mut history: History, seed: u64) -> Result<()> {
+    let mut random = Random::new(seed);
+    let author = Author::new(&mut random, 300);
+    let mut files: Vec<_> = (0..random.between(3, 25)).map(|_| author.file(&mut random, 60)).collect();
+    let change = |number: usize, text: &[String]| Change {
+        path: format!("lib/{}/file{number}.rb", number % 3),
+        content: text.concat().into_bytes(),
+    };
+    let first: Vec<Change> = files.iter().enumerate().map(|(number, text)| change(number, text)).collect();
+    let mut tip = history.commit("main", &[], &first)?;
+    for number in 1..random.between(20, 200) {
+        let at = random.below(files.len());
+        author.edit(&mut random, &mut files[at]);
+        tip = history.commit("main", &[tip], &[change(at, &files[at])])?;
+        if number % 20 == 0 {
+            history.point(&format!("refs/heads/topic-{number}"), tip)?;
+            history.point(&format!("refs/merge-requests/{number}/head"), tip)?;
+        }
+        if number % 30 == 0 {
+            history.tag(&format!("v{number}"), tip)?;
+        }
+    }
+    history.finish()?;
+    Ok(())
+}

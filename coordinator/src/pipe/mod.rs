@@ -1,0 +1,12 @@
+//! What databases and directories have in common: a child process, and its output through gzip into the vault and back.
+//!
+//! Does not own: what the children are. Nothing is staged on disk; an object gets its name only after the child that
+//! made it ended well.
+
+mod child;
+mod compress;
+mod decompress;
+
+pub(crate) use child::{Child, LastLines};
+pub(crate) use compress::{compress, io_problem, joined};
+pub(crate) use decompress::PlainReader;

@@ -1,0 +1,134 @@
+//! Repositories that change while they are backed up: pushed to, repacked, pruned, removed and made again.
+//!
+//! Does not own: how fast that is. The noise and the backups run side by side until both have done a number of rounds.
+//! What a backup holds must be sound, must be the same for every reader, and must be made of refs that existed.
+
+mod noise;
+
+use std::fs;
+
+use packhorse_model::RunSummary;
+use packhorse_testkit::GitRepo;
+
+use self::noise::{Log, during};
+use crate::world::World;
+
+/// Backups beside the noise.
+const BACKUPS: usize = 6;
+
+/// Restores a backup with whatever it has of `busy.git`, and holds it against the log.
+#[track_caller]
+fn assert_sound(world: &World, id: &str, code: i32, log: &Log) -> bool {
+    let (folder, _) = world.restore_with(id, &[], code);
+    let path = folder.join("busy.git");
+    if !path.exists() {
+        return false;
+    }
+    let restored = GitRepo::open(&path);
+    restored.fsck();
+    let state = restored.state();
+    for (name, entry) in &state.refs {
+        assert!(log.had(name, &entry.oid), "backup {id}: {} never was {}", name.escape_ascii(), entry.oid);
+    }
+    world.replay(id, "busy.git", &state);
+    fs::remove_dir_all(folder).expect("remove what was restored");
+    true
+}
+
+/// Backs up beside the noise; every run must be complete unless `may_fail`, and then must name the item.
+#[track_caller]
+fn survive(world: &World, log: &Log, may_fail: bool, noise: impl FnMut(u64) + Send) {
+    let mut runs = Vec::new();
+    during(noise, |rounds| {
+        for number in 0..BACKUPS {
+            rounds.wait_for_more();
+            let (id, call) = world.create();
+            let extra: &[&str] = if number == BACKUPS / 2 { &["--full"] } else { &[] };
+            let output = call.args(extra).arg("--json").run();
+            assert!(output.code == 0 || (may_fail && output.code == 3), "{output:?}");
+            let summary: RunSummary = serde_json::from_str(&output.stdout).expect("a run summary");
+            let failed: Vec<&str> = summary.failures.iter().map(|failure| failure.item.as_str()).collect();
+            assert_eq!(failed, if output.code == 3 { vec!["busy.git"] } else { vec![] });
+            runs.push((id, output.code));
+        }
+    });
+    let sound = runs.iter().filter(|(id, code)| assert_sound(world, id, *code, log)).count();
+    eprintln!("{sound} of {} runs had the busy repository; codes {runs:?}", runs.len());
+    assert!(may_fail || sound == runs.len());
+    // When it is quiet again, nothing is missing.
+    let last = world.backup(&[]);
+    world.check(&[last]);
+}
+
+#[test]
+fn pushed_to_and_committed_to() {
+    let (world, log) = (World::new(), Log::default());
+    let repo = world.repo("busy.git");
+    let work = GitRepo::init(world.path("work.git"));
+    log.commit(&repo, "refs/heads/main");
+    survive(&world, &log, false, |round| {
+        log.commit(&repo, "refs/heads/main");
+        work.commit("pushed", &[("a", round.to_string())]);
+        let topic = format!("refs/heads/topic-{}", round % 5);
+        let tip = work.tip("refs/heads/pushed").expect("was committed");
+        log.note(&topic, &tip);
+        let refspec = format!("+{tip}:{topic}");
+        work.run(&["push", "--quiet", repo.path().to_str().expect("UTF-8"), &refspec]);
+    });
+}
+
+#[test]
+fn repacked_and_pack_refs() {
+    let (world, log) = (World::new(), Log::default());
+    let repo = world.repo("busy.git");
+    repo.fill("big", 60);
+    log.note("refs/heads/big", &repo.tip("refs/heads/big").expect("was filled"));
+    survive(&world, &log, false, |round| {
+        log.commit(&repo, &format!("refs/heads/branch-{}", round % 7));
+        repo.pack_refs();
+        match round % 3 {
+            0 => repo.repack(),
+            1 => drop(repo.run(&["repack", "-d", "-q", "--geometric=2", "--write-midx"])),
+            _ => repo.gc(),
+        }
+    });
+}
+
+#[test]
+fn force_pushed_and_pruned_at_once() {
+    let (world, log) = (World::new(), Log::default());
+    let repo = world.repo("busy.git");
+    let base = repo.fill("main", 20);
+    log.note("refs/heads/main", &base);
+    survive(&world, &log, true, |round| {
+        let name = format!("refs/heads/rewritten-{}", round % 3);
+        let tip = repo.commit_on(Some(&base), &[("again", round.to_string())]);
+        log.note(&name, &tip);
+        repo.update_ref(&name, &tip);
+        repo.gc();
+    });
+}
+
+#[test]
+fn removed_and_made_again() {
+    let (world, log) = (World::new(), Log::default());
+    world.repo("quiet.git").commit("main", &[("a", "1")]);
+    let template = GitRepo::init(world.path("template.git"));
+    template.fill("main", 20);
+    log.note("refs/heads/main", &template.tip("refs/heads/main").expect("was filled"));
+    let (place, away) = (world.storage().join("busy.git"), world.path("away"));
+    survive(&world, &log, true, |round| {
+        if round % 2 == 0 {
+            // Moved away first, as an instance does it, or torn down in place.
+            if place.exists() {
+                fs::rename(&place, &away).expect("move away");
+                fs::remove_dir_all(&away).expect("remove");
+            }
+            fs::create_dir_all(&place).expect("create folder");
+            let clone = ["clone", "--quiet", "--bare", "--no-local"];
+            template.run(&[&clone[..], &[".", place.to_str().expect("UTF-8")]].concat());
+        } else {
+            fs::remove_dir_all(&place).expect("remove in place");
+        }
+    });
+}

@@ -1,0 +1,93 @@
+//! Agents that are down, or die while they work.
+//!
+//! Does not own: callers that go away. What an agent serves is missing from the backup, by name, and nothing else is.
+
+use packhorse_testkit::Backupctl;
+
+use super::{
+    super::site::{json, listed, text},
+    Fleet, SOON, STORAGES,
+};
+
+#[test]
+fn an_agent_that_is_down_is_missing_by_name() {
+    let mut fleet = Fleet::start();
+    let states = fleet.states();
+    fleet.ctl(["create", "--backup-id", "0001"]).run().expect_success();
+    assert_eq!(fleet.agent(1).terminate(), 0);
+
+    let output = fleet.ctl(["create", "--backup-id", "0002"]).run().expect_code(3);
+    let address = fleet.addresses[1].clone();
+    assert!(output.stdout.contains("INCOMPLETE") && output.stdout.contains(&address), "{}", output.stdout);
+    let output = fleet.ctl(["create", "--json", "--backup-id", "0003"]).run().expect_code(3);
+    let failure = &json(&output)["failures"][0];
+    assert!(text(&failure["item"]).contains(&address), "{failure:#}");
+    assert_eq!(text(&failure["problem"]["subject"]), "agent");
+    let agents = fleet.ctl(["agents"]).run().expect_code(14);
+    assert!(agents.stdout.contains(&address), "{}", agents.stdout);
+    let refused = fleet.ctl(["create", "--storage", "second"]).run().expect_code(14);
+    assert!(refused.stderr.contains(&address), "{}", refused.stderr);
+
+    assert_eq!(fleet.agent(0).terminate(), 0);
+    fleet.ctl(["create", "--backup-id", "0004"]).run().expect_code(14);
+    fleet.ctl(["restore", "0001"]).run().expect_code(14);
+    assert_eq!(
+        listed(fleet.ctl([])),
+        ["0003", "0002", "0001"],
+        "what was committed is listed without agents"
+    );
+
+    fleet.start_agent(0);
+    fleet.start_agent(1);
+    fleet.ctl(["create", "--backup-id", "0005"]).run().expect_success();
+    fleet.assert_restores("0005", &states);
+    fleet.stop(&["run or restore ended without success"]);
+}
+
+#[test]
+fn without_a_coordinator_nothing_is_reached() {
+    let mut fleet = Fleet::start();
+    assert_eq!(fleet.coordinator().terminate(), 0);
+    for args in [&["list"][..], &["create"], &["restore", "latest"], &["show", "latest"], &["agents"]] {
+        let output = fleet.ctl(["--json"]).args(args).run().expect_code(14);
+        let error = &json(&output)["error"];
+        assert_eq!(
+            (text(&error["kind"]), text(&error["subject"])),
+            ("unavailable".into(), "coordinator".into())
+        );
+    }
+    let nobody = format!("http://127.0.0.1:{}", packhorse_testkit::free_port());
+    let output = Backupctl::new().args(["list", "--coordinator", &nobody]).run().expect_code(14);
+    assert!(output.stderr.contains(&nobody), "{}", output.stderr);
+    fleet.coordinator = None;
+    fleet.stop(&[]);
+}
+
+#[test]
+fn an_agent_that_is_killed_leaves_its_storage_out_of_the_backup() {
+    let mut fleet = Fleet::start();
+    let before = fleet.states();
+    fleet.ctl(["create", "--backup-id", "0001"]).run().expect_success();
+    // Only the second storage changes, so only its agent is held.
+    fleet.repo(1).fill("main", 3);
+    fleet.gate.close();
+    let mut run = fleet.ctl(["create", "--json", "--backup-id", "0002"]).spawn();
+    fleet.gate.wait_until_reached();
+    fleet.agent(1).kill();
+    fleet.gate.open();
+    assert_eq!(run.wait(SOON), 3, "{}", run.lines().join("\n"));
+    let summary: serde_json::Value =
+        serde_json::from_str(&run.stdout_lines().join("\n")).expect("a summary as JSON");
+    assert_eq!(text(&summary["state"]), "incomplete");
+    let missing: Vec<String> =
+        summary["failures"].as_array().expect("failures").iter().map(|f| text(&f["storage"])).collect();
+    assert_eq!(missing, [STORAGES[1][0]], "the spare storage had ended before");
+
+    fleet.start_agent(1);
+    let after = fleet.states();
+    let output = fleet.ctl(["create", "--json", "--backup-id", "0003"]).run().expect_success();
+    assert_eq!(text(&json(&output)["state"]), "complete");
+    fleet.assert_restores("0003", &after);
+    fleet.assert_restores("0001", &before);
+    fleet.stop(&[]);
+}

@@ -1,0 +1,49 @@
+//! Golden archives: vaults that earlier versions wrote, which every later version must restore exactly.
+//!
+//! Does not own: writing them (`examples/make_golden.rs`). An archive is never edited; a change of the format adds one
+//! beside it.
+
+mod expected;
+
+use std::{fs, path::PathBuf};
+
+use packhorse_testkit::PostgresServer;
+use serde_json::Value;
+
+use super::site::{Site, copy, listed};
+
+fn golden(format: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format)
+}
+
+#[test]
+fn format_1_restores_exactly_with_its_database() {
+    let (site, server) = (Site::new(), PostgresServer::start());
+    copy(&golden("format-1/vault"), &site.path("vault"));
+    let text = fs::read_to_string(golden("format-1/expected.json")).expect("the golden archive is there");
+    let all: Value = serde_json::from_str(&text).expect("expected.json is JSON");
+    let ids: Vec<&String> = all.as_object().expect("one entry for each backup").keys().collect();
+    assert_eq!(ids, ["0001", "0002"]);
+    for id in ids {
+        let (storage, uploads) = (format!("{id}/storage"), site.path(&format!("{id}/uploads")));
+        server.create_database(&format!("main_{id}"));
+        let config = format!(
+            "[vault]\nurl = '{}'\n{}[[directory]]\nname = 'uploads'\npath = '{}'\n\
+             [[database]]\nname = 'main'\nurl = '{}'\n",
+            site.vault_url(),
+            site.storage_section("default", &storage),
+            uploads.display(),
+            server.url(&format!("main_{id}"))
+        );
+        let file = format!("{id}.toml");
+        site.write(&file, &config);
+        site.ctl(&file, ["restore", id]).run().expect_success();
+        let tables = server.table_checksums(&format!("main_{id}"));
+        let found = expected::describe(&site.path(&storage), &uploads, &tables);
+        let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("JSON can be written");
+        assert_eq!(pretty(&all[id]), pretty(&found), "backup {id}");
+    }
+    let mut newest_first = listed(site.ctl("0001.toml", []));
+    newest_first.reverse();
+    assert_eq!(newest_first, ["0001", "0002"]);
+}
