@@ -15,7 +15,7 @@ quickstart: ## A backup and a restore on this machine, from nothing
 	@scripts/quickstart.sh
 
 test: tools-test ## All tests; servers are real and start by themselves
-	cargo build --workspace --bins
+	cargo build --quiet --workspace --all-targets
 	cargo test --quiet --doc --workspace
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		echo cargo nextest run --workspace $(ARGS); \

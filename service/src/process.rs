@@ -18,13 +18,14 @@ pub fn restrict_new_files() {
 /// signal stands for, once it came.
 pub fn cancel_on_signal(token: CancellationToken) -> tokio::sync::watch::Receiver<Option<Exit>> {
     let (sender, receiver) = tokio::sync::watch::channel(None);
+    // Before anything else is done: a signal that comes before the task runs must not end the process.
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::warn!("signals cannot be handled; the process ends at once when it gets one");
+        return receiver;
+    };
     let task = async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            tracing::warn!("signals cannot be handled; the process ends at once when it gets one");
-            return;
-        };
         let mut next = async || {
             tokio::select! {
                 _ = interrupt.recv() => Exit::Interrupted,

@@ -49,6 +49,20 @@ impl VaultError {
         Self { next, ..Self::new(kind, operation, object, answer) }
     }
 
+    pub(crate) fn from_file(operation: &str, object: &str, error: &io::Error) -> Self {
+        let (kind, next) = match error.kind() {
+            io::ErrorKind::AlreadyExists => (ErrorKind::AlreadyExists, None),
+            io::ErrorKind::PermissionDenied => {
+                (ErrorKind::Denied, Some("check the permissions of the vault's folder"))
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (ErrorKind::Unavailable, Some("free space in the vault"))
+            }
+            _ => (ErrorKind::Unavailable, Some("check the vault's file system, then run again")),
+        };
+        Self { next, ..Self::new(kind, operation, object, error) }
+    }
+
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match self.kind {
             ErrorKind::NotFound => io::ErrorKind::NotFound,

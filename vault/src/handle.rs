@@ -15,7 +15,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::{ObjectKey, ObjectReader, ObjectWriter, PartSize, RequestCounts, VaultError, counts::Counter};
+use crate::{
+    ObjectKey, ObjectReader, ObjectWriter, PartSize, RequestCounts, VaultError, counts::Counter,
+    folder::Folder,
+};
 
 /// An open vault; cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ struct Inner {
     budget: Arc<Semaphore>,
     budget_mib: u32,
     uploads: TaskTracker,
+    /// The folder of a `file://` vault, where many small objects are made durable together.
+    folder: Option<Folder>,
 }
 
 /// The digest of bytes that lie, or are to lie, at `key`.
@@ -45,16 +50,22 @@ pub fn digest_of(key: &ObjectKey, bytes: &[u8]) -> ObjectDigest {
 }
 
 impl Vault {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: Path, label: String, budget_mib: u32) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        folder: Option<Folder>,
+        prefix: Path,
+        label: String,
+        budget_mib: u32,
+    ) -> Self {
         let budget = Arc::new(Semaphore::new(budget_mib as usize));
         let counter = Counter::default();
         let uploads = TaskTracker::new();
-        Self { inner: Arc::new(Inner { store, prefix, label, counter, budget, budget_mib, uploads }) }
+        Self { inner: Arc::new(Inner { store, prefix, label, counter, budget, budget_mib, uploads, folder }) }
     }
 
     /// A vault on a store of the caller's, for tests.
     pub fn with_store(store: Arc<dyn ObjectStore>, label: &str) -> Self {
-        Self::new(store, Path::ROOT, label.to_owned(), 64)
+        Self::new(store, None, Path::ROOT, label.to_owned(), 64)
     }
 
     /// The vault's URL, without credentials.
@@ -139,9 +150,23 @@ impl Vault {
         }
     }
 
+    /// Does what [`Vault::create`] does, faster where many do it at once: in a `file://` vault one sync of the file system
+    /// answers for all of them. For objects that a later one names with their digest, and for no other.
+    pub async fn create_bulk(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
+        let Some(folder) = &self.inner.folder else { return self.create(key, bytes).await };
+        let digest = digest_of(key, &bytes);
+        self.inner.counter.put();
+        let created = folder.create(&self.path(key), bytes).await;
+        created.map(|()| digest).map_err(|e| VaultError::from_file("create object", key.as_str(), &e))
+    }
+
     /// Writes an object that may exist: only `+latest.toml`, which other tools read, and which nothing of ours trusts.
     pub async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
         self.inner.counter.put();
+        if let Some(folder) = &self.inner.folder {
+            let replaced = folder.replace(&self.path(key), bytes).await;
+            return replaced.map_err(|e| VaultError::from_file("write object", key.as_str(), &e));
+        }
         let put = self.inner.store.put(&self.path(key), bytes.into()).await;
         put.map(drop).map_err(|e| VaultError::from_store("write object", key.as_str(), e))
     }
@@ -169,8 +194,16 @@ impl Vault {
         Path::parse(joined).expect("keys are relative paths of plain components without control characters")
     }
 
-    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.inner.store
+    pub(crate) fn folder(&self) -> Option<&Folder> {
+        self.inner.folder.as_ref()
+    }
+
+    /// The store that multipart uploads go to; those of a folder are made durable by [`Folder::sync`].
+    pub(crate) fn upload_store(&self) -> Arc<dyn ObjectStore> {
+        match &self.inner.folder {
+            Some(folder) => Arc::clone(&folder.store) as Arc<dyn ObjectStore>,
+            None => Arc::clone(&self.inner.store),
+        }
     }
 
     pub(crate) fn counter(&self) -> &Counter {

@@ -9,6 +9,7 @@ mod catalogue;
 mod counts;
 mod error;
 mod fingerprint;
+mod folder;
 mod format_marker;
 mod handle;
 mod information;

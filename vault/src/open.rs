@@ -13,7 +13,7 @@ use object_store::{
 use packhorse_model::{ErrorKind, VaultSettings};
 use url::Url;
 
-use crate::{Vault, VaultError};
+use crate::{Vault, VaultError, folder::Folder};
 
 /// Opens a vault. Makes no request; a `file://` folder is created when it is missing.
 pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
@@ -27,8 +27,13 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
         "file" => Path::ROOT,
         _ => Path::from_url_path(url.path()).map_err(|e| invalid(&label, e))?,
     };
+    let mut folder = None;
     let store: Arc<dyn ObjectStore> = match url.scheme() {
-        "file" => Arc::new(local(&url, &label)?),
+        "file" => {
+            let (store, bulk) = local(&url, &label)?;
+            folder = Some(bulk);
+            Arc::new(store)
+        }
         "s3" => Arc::new(s3(&url, &options, &label)?),
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()
@@ -50,7 +55,7 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
             return Err(invalid(&label, format!("scheme {other:?} is none of file, s3, gs, az")));
         }
     };
-    Ok(Vault::new(store, prefix, label, options.upload_memory_mib.max(8)))
+    Ok(Vault::new(store, folder, prefix, label, options.upload_memory_mib.max(8)))
 }
 
 fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
@@ -89,13 +94,14 @@ fn bucket_url(url: &Url) -> String {
     format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-fn local(url: &Url, label: &str) -> Result<LocalFileSystem, VaultError> {
+fn local(url: &Url, label: &str) -> Result<(LocalFileSystem, Folder), VaultError> {
     let path = url.to_file_path().map_err(|()| invalid(label, "is not a local absolute path"))?;
     std::fs::create_dir_all(&path)
         .map_err(|e| VaultError::new(ErrorKind::Unavailable, "create vault folder", path.display(), e))?;
     let store = LocalFileSystem::new_with_prefix(&path)
         .map_err(|e| VaultError::from_store("open vault", label, e))?;
-    Ok(store.with_fsync(true))
+    let folder = Folder::open(&path).map_err(|e| VaultError::from_file("open vault", label, &e))?;
+    Ok((store.with_fsync(true), folder))
 }
 
 fn s3(url: &Url, options: &VaultSettings, label: &str) -> Result<object_store::aws::AmazonS3, VaultError> {

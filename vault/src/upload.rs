@@ -69,7 +69,7 @@ impl ObjectWriter {
         let digest = ObjectDigest { path: self.key.to_string(), size: self.size, sha256 };
         if self.upload.is_none() {
             let bytes = Bytes::from(mem::take(&mut self.buffer));
-            let created = self.runtime.block_on(self.vault.create(&self.key, bytes))?;
+            let created = self.runtime.block_on(self.vault.create_bulk(&self.key, bytes))?;
             debug_assert_eq!(created, digest, "the hash of the stream is the hash of the buffer");
             return Ok(digest);
         }
@@ -173,12 +173,15 @@ impl Write for ObjectWriter {
 async fn send_parts(vault: Vault, key: ObjectKey, mut parts: mpsc::Receiver<Part>) -> Result<(), VaultError> {
     let failed = |e| VaultError::from_store("upload object", key.as_str(), e);
     vault.counter().put();
-    let mut upload = vault.store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
+    let mut upload = vault.upload_store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
     let result = feed(&vault, &mut upload, &mut parts).await;
     let result = match result {
         Ok(true) => {
             vault.counter().put();
-            upload.complete().await.map(drop)
+            match upload.complete().await {
+                Ok(_) => make_durable(&vault).await,
+                Err(error) => Err(error),
+            }
         }
         Ok(false) => abort(&vault, &key, &mut upload).await,
         Err(error) => Err(error),
@@ -190,6 +193,13 @@ async fn send_parts(vault: Vault, key: ObjectKey, mut parts: mpsc::Receiver<Part
             Err(failed(error))
         }
     }
+}
+
+/// An object store's answer is a promise; a folder's has to be made one.
+async fn make_durable(vault: &Vault) -> object_store::Result<()> {
+    let Some(folder) = vault.folder() else { return Ok(()) };
+    let failed = |error| object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(error) };
+    folder.sync().await.map_err(failed)
 }
 
 async fn feed(

@@ -3,9 +3,9 @@
 //! Does not own: the bundle's bytes (`bundle`). The order is the promise: a manifest exists only when everything it
 //! names is durable, so a crash before it leaves nothing that a reader would look at.
 
-use packhorse_model::{BackupId, ObjectDigest, RepoPath, Sha256Hex, StorageName};
+use packhorse_model::{BackupId, ErrorKind, ObjectDigest, RepoPath, Sha256Hex, StorageName};
 use packhorse_vault::{
-    Head, Manifest, ObjectKey, Packhorse, RefSnapshot, Step, Vault, VaultError, digest_of,
+    Head, Manifest, ObjectKey, ObjectWriter, Packhorse, RefSnapshot, Step, Vault, VaultError, digest_of,
 };
 
 use super::{plan::Plan, snapshot::Snapshot};
@@ -60,23 +60,23 @@ impl Place {
     }
 }
 
-/// Uploads the refs list and the hooks, then commits the step with its bundle, which is durable already.
+/// Completes the bundle, uploads the refs list and the hooks beside it, then commits the step.
 pub async fn commit(
     vault: &Vault,
     place: &Place,
     plan: Plan,
     snapshot: &Snapshot,
-    bundle: Option<ObjectDigest>,
+    bundle: Option<ObjectWriter>,
 ) -> Result<Committed, VaultError> {
     let (refs_key, hooks_key) = (place.step_key(&plan, "refs"), place.step_key(&plan, "custom_hooks.tar"));
-    let put_refs = vault.create(&refs_key, snapshot.refs.refs_file().into());
+    let put_refs = vault.create_bulk(&refs_key, snapshot.refs.refs_file().into());
     let put_hooks = async {
         match &snapshot.hooks {
-            Some(archive) => vault.create(&hooks_key, archive.clone().into()).await.map(Some),
+            Some(archive) => vault.create_bulk(&hooks_key, archive.clone().into()).await.map(Some),
             None => Ok(None),
         }
     };
-    let (refs, hooks) = futures_util::try_join!(put_refs, put_hooks)?;
+    let (bundle, refs, hooks) = futures_util::try_join!(finish(bundle), put_refs, put_hooks)?;
     let step = Step {
         // Gitaly names a bundle even where an empty repository has none.
         bundle_path: place.step_key(&plan, "bundle").to_string(),
@@ -108,10 +108,18 @@ pub async fn carry_over(
     Ok(Committed::new(&manifest, stored, 0))
 }
 
+async fn finish(bundle: Option<ObjectWriter>) -> Result<Option<ObjectDigest>, VaultError> {
+    let Some(writer) = bundle else { return Ok(None) };
+    let finished = tokio::task::spawn_blocking(move || writer.finish()).await;
+    finished
+        .unwrap_or_else(|panic| Err(VaultError::new(ErrorKind::Internal, "upload bundle", "bundle", panic)))
+        .map(Some)
+}
+
 async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<ObjectDigest, VaultError> {
     let bytes = bytes::Bytes::from(manifest.to_toml());
     let key = ObjectKey::manifest(&place.storage, &place.repo, &place.id);
-    let committed = vault.create(&key, bytes.clone()).await?;
+    let committed = vault.create_bulk(&key, bytes.clone()).await?;
     vault.overwrite(&ObjectKey::latest_manifest(&place.storage, &place.repo), bytes).await?;
     Ok(committed)
 }

@@ -112,11 +112,24 @@ pub struct Run {
     git: Git,
     cancel: CancellationToken,
     progress: Arc<Progress>,
+    /// Steps being committed: they wait for the vault, not for a CPU, so there are many more than jobs.
+    commits: Arc<Semaphore>,
     /// Why the vault is given up: its client's time budget is spent, or it refuses us.
     vault_lost: OnceLock<Problem>,
 }
 
+/// Steps that are committed at once, those of few refs; one of many refs counts as several, to bound memory.
+const COMMITS: u32 = 64;
+/// Refs that count as one step.
+const REFS_EACH: usize = 5_000;
+
 impl Run {
+    /// Waits for room to commit a step. The semaphore is never closed, so there always comes a permit.
+    async fn room_to_commit(&self, snapshot: &snapshot::Snapshot) -> Option<OwnedSemaphorePermit> {
+        let size = u32::try_from(1 + snapshot.refs.refs.len() / REFS_EACH).unwrap_or(COMMITS).min(COMMITS);
+        Arc::clone(&self.commits).acquire_many_owned(size).await.ok()
+    }
+
     /// Ends the storage when the vault is gone for good: every further repository would only wait as long for nothing.
     fn give_up_if_vault_is_lost(&self, problem: &Problem) {
         let lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
@@ -156,6 +169,7 @@ pub async fn back_up_storage(
         git,
         cancel,
         progress,
+        commits: Arc::new(Semaphore::new(COMMITS as usize)),
         vault_lost: OnceLock::new(),
     });
     let jobs = job.jobs.max(1);
@@ -318,12 +332,11 @@ fn start(
     let job = async move {
         run.progress.start(&candidate.path);
         let path = candidate.path.clone();
-        let mut entry = repository::back_up(&run, candidate, base, snapshot).await;
+        let mut entry = repository::back_up(&run, candidate, base, snapshot, slot).await;
         let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
         if run.manifest_every_run && !run.dry_run && settled {
             entry = repository::carry_over(&run, entry).await;
         }
-        drop(slot);
         run.progress.end(&path);
         if let Some(problem) = &entry.error {
             run.give_up_if_vault_is_lost(problem);

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use packhorse_model::{ErrorKind, ObjectDigest, Outcome, Problem, Subject};
-use packhorse_vault::{CatalogueEntry, Head, PartSize};
-use tokio::task::spawn_blocking;
+use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
+use packhorse_vault::{CatalogueEntry, Head, ObjectWriter, PartSize};
+use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
 
 use super::{
     Run,
@@ -29,8 +29,9 @@ pub async fn back_up(
     candidate: Candidate,
     base: Option<CatalogueEntry>,
     snapshot: Snapshot,
+    slot: OwnedSemaphorePermit,
 ) -> CatalogueEntry {
-    match attempt(run, &candidate, base.as_ref(), snapshot).await {
+    match attempt(run, &candidate, base.as_ref(), snapshot, slot).await {
         Ok(entry) => entry,
         Err(SnapshotError::Gone) => missing(&candidate),
         Err(SnapshotError::Failed(problem)) => failed(&candidate, base, problem),
@@ -84,6 +85,7 @@ async fn attempt(
     candidate: &Candidate,
     base: Option<&CatalogueEntry>,
     mut snapshot: Snapshot,
+    slot: OwnedSemaphorePermit,
 ) -> Result<CatalogueEntry, SnapshotError> {
     let mut tries = 0;
     loop {
@@ -117,6 +119,9 @@ async fn attempt(
                 return Err(SnapshotError::Failed(git_problem(candidate, answer)));
             }
         };
+        // Git is done: another repository may have it while the vault is waited for.
+        let _room = run.room_to_commit(&snapshot).await;
+        drop(slot);
         let committed = commit::commit(&run.vault, &place, plan, &snapshot, bundle).await;
         let committed = committed.map_err(|error| SnapshotError::Failed(error.into()))?;
         return Ok(entry(candidate, &snapshot, Some(committed)));
@@ -129,7 +134,7 @@ async fn bundle_of(
     place: &Place,
     plan: Plan,
     snapshot: &Snapshot,
-) -> (Plan, Result<Option<ObjectDigest>, BundleError>) {
+) -> (Plan, Result<Option<ObjectWriter>, BundleError>) {
     if matches!(plan, Plan::Empty) {
         return (plan, Ok(None));
     }
@@ -145,8 +150,7 @@ async fn bundle_of(
             }
             Plan::Full | Plan::Empty => bundle::write_full(&source, &run.git, &mut writer, &run.cancel),
         };
-        let bundle = written.and_then(|()| writer.finish().map_err(BundleError::Vault));
-        (plan, bundle.map(Some))
+        (plan, written.map(|()| Some(writer)))
     });
     match writing.await {
         Ok(written) => written,

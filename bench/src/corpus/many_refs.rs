@@ -30,7 +30,7 @@ pub fn many_refs(bench: &Bench) -> Result<Repository> {
         add_refs(&repository, &commits)?;
         // Sorts the file that was only appended to.
         git.run(&repository, &["pack-refs", "--all"])?;
-        git.run(&repository, &["repack", "-a", "-d", "-b", "-q"])?;
+        git.run(&repository, &["repack", "-a", "-d", "-f", "-b", "-q"])?;
         git.run(&repository, &["commit-graph", "write", "--reachable"])
     })?;
     Ok(Repository { storage, name: "refs.git".to_owned(), title: "200,000 refs".to_owned() })

@@ -24,7 +24,7 @@ pub struct Small {
 
 /// Makes them, or finds them.
 pub fn small(bench: &Bench) -> Result<Small> {
-    let storage = cached(bench, "small-1", |dir| {
+    let storage = cached(bench, "small-2", |dir| {
         let git = &bench.programs.git;
         in_parallel(&paths(dir), |number, path| make(git, path, number as u64))
     })?;
@@ -44,7 +44,7 @@ fn paths(storage: &Path) -> Vec<PathBuf> {
 
 fn make(git: &Git, path: &Path, seed: u64) -> Result<()> {
     write_history(History::create(git, path)?, seed)?;
-    git.run(path, &["repack", "-a", "-d", "-b", "-q"])?;
+    git.run(path, &["repack", "-a", "-d", "-f", "-b", "-q"])?;
     git.run(path, &["pack-refs", "--all"])
 }
 

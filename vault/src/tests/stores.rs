@@ -39,5 +39,5 @@ pub fn ceph(bucket: &str) -> Vault {
         })
         .build()
         .expect("valid settings");
-    Vault::new(Arc::new(store), Path::from("some/prefix"), format!("s3://{bucket}"), 64)
+    Vault::new(Arc::new(store), None, Path::from("some/prefix"), format!("s3://{bucket}"), 64)
 }

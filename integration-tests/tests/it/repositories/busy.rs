@@ -5,7 +5,7 @@
 
 mod noise;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use packhorse_model::RunSummary;
 use packhorse_testkit::GitRepo;
@@ -117,18 +117,26 @@ fn removed_and_made_again() {
     template.fill("main", 20);
     log.note("refs/heads/main", &template.tip("refs/heads/main").expect("was filled"));
     let (place, away) = (world.storage().join("busy.git"), world.path("away"));
+    let clone_to = |path: &Path| {
+        let path = path.to_str().expect("UTF-8");
+        template.run(&["clone", "--quiet", "--bare", "--no-local", ".", path]);
+    };
     survive(&world, &log, true, |round| {
-        if round % 2 == 0 {
-            // Moved away first, as an instance does it, or torn down in place.
-            if place.exists() {
-                fs::rename(&place, &away).expect("move away");
-                fs::remove_dir_all(&away).expect("remove");
-            }
-            fs::create_dir_all(&place).expect("create folder");
-            let clone = ["clone", "--quiet", "--bare", "--no-local"];
-            template.run(&[&clone[..], &[".", place.to_str().expect("UTF-8")]].concat());
-        } else {
+        // Made aside and moved in, as an instance does it; every third time made in place.
+        let aside = world.storage().join("+gitaly/tmp/new.git");
+        if round % 3 != 0 {
+            clone_to(&aside);
+        }
+        if place.exists() && round % 2 == 0 {
+            fs::rename(&place, &away).expect("move away");
+            fs::remove_dir_all(&away).expect("remove what was moved away");
+        } else if place.exists() {
             fs::remove_dir_all(&place).expect("remove in place");
+        }
+        if round % 3 == 0 {
+            clone_to(&place);
+        } else {
+            fs::rename(&aside, &place).expect("move in");
         }
     });
 }

@@ -6,6 +6,7 @@
 
 mod harm;
 mod matrix;
+mod record;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
