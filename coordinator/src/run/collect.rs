@@ -3,9 +3,9 @@
 //! Does not own: telling or storing it. The state follows from the number of failures and from nothing else.
 
 use jiff::Timestamp;
-use packhorse_model::{BackupId, Counts, DatabaseSummary, DirectorySummary, RunSummary, StorageSummary};
+use packhorse_model::{Counts, DatabaseSummary, DirectorySummary, RunSummary, StorageSummary};
 
-use super::request::RunRequest;
+use super::{plan::RunPlan, request::RunRequest};
 use crate::board::Board;
 
 /// The parts of a finished run.
@@ -29,8 +29,7 @@ impl Parts {
 
 /// The summary of a run.
 pub fn collect(
-    backup_id: BackupId,
-    base_backup_id: Option<BackupId>,
+    plan: &RunPlan,
     request: &RunRequest,
     (started_at, finished_at): (Timestamp, Timestamp),
     parts: Parts,
@@ -51,11 +50,11 @@ pub fn collect(
     bytes_total += others;
     let (failures, failures_total) = board.failures();
     RunSummary {
-        backup_id,
+        backup_id: plan.backup_id.clone(),
         state: RunSummary::state_of(failures_total),
         dry_run: request.dry_run,
-        partial: request.is_partial(),
-        base_backup_id,
+        partial: plan.some_storages_only || request.is_partial(),
+        base_backup_id: plan.base_backup_id(request),
         started_at,
         finished_at,
         repositories,

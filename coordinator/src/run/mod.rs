@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use packhorse_model::{
     Component, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure, Problem, RunSummary, Subject,
 };
-use packhorse_proto::v1::{BackupMode, RunAccepted};
+use packhorse_proto::v1::RunAccepted;
 use packhorse_vault::Vault;
 use tokio_util::sync::CancellationToken;
 
@@ -47,12 +47,11 @@ pub async fn create(
         plan = plan::plan(vault, options, &request, started_at, run.clone()) => plan?,
         () = cancel.cancelled() => return Err(Problem::cancelled("plan backup")),
     };
-    let base_backup_id = if request.mode == BackupMode::Full { None } else { plan.base_backup_id() };
     board
         .accepted(RunAccepted {
             run,
             backup_id: plan.backup_id.to_string(),
-            base_backup_id: base_backup_id.as_ref().map(ToString::to_string),
+            base_backup_id: plan.base_backup_id(&request).map(String::from),
             storages: plan.storages.iter().map(|plan| plan.storage.to_string()).collect(),
         })
         .await;
@@ -73,7 +72,7 @@ pub async fn create(
     let parts = Parts { storages, databases, directories };
     let nothing = parts.is_empty(&request);
     let times = (started_at, Timestamp::now());
-    let summary = collect::collect(plan.backup_id, base_backup_id, &request, times, parts, board);
+    let summary = collect::collect(&plan, &request, times, parts, board);
     if nothing {
         return Err(nothing_to_commit(&summary));
     }

@@ -32,13 +32,18 @@ pub struct RunPlan {
     pub vault_id: String,
     /// The storages.
     pub storages: Vec<StoragePlan>,
+    /// Whether storages that exist were left out on purpose.
+    pub some_storages_only: bool,
     /// What is known to be missing from the start: agents that do not answer.
     pub failures: Vec<ItemFailure>,
 }
 
 impl RunPlan {
-    /// The newest backup that any storage builds on.
-    pub fn base_backup_id(&self) -> Option<BackupId> {
+    /// The newest backup that any storage builds on; none in a full run.
+    pub fn base_backup_id(&self, request: &RunRequest) -> Option<BackupId> {
+        if request.mode == BackupMode::Full {
+            return None;
+        }
         let bases = self.storages.iter().filter_map(|plan| plan.base.as_ref());
         bases.max_by_key(|base| base.started_at).map(|base| base.backup_id.clone())
     }
@@ -52,10 +57,11 @@ pub async fn plan(
     now: Timestamp,
     attempt: String,
 ) -> Result<RunPlan, Problem> {
-    let (agents, failures) = match request.components.selects(&Component::Repositories) {
-        true => choose_agents(options, request).await?,
-        false => (Vec::new(), Vec::new()),
-    };
+    let Chosen { agents, some_only: some_storages_only, failures } =
+        match request.components.selects(&Component::Repositories) {
+            true => choose_agents(options, request).await?,
+            false => Chosen::default(),
+        };
     let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
     let bases = base_for(vault, &names).await?;
     let storages: Vec<StoragePlan> = agents
@@ -75,11 +81,11 @@ pub async fn plan(
         let vault_id = FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default();
         let backup_id = request.backup_id.clone();
         let backup_id = backup_id.unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
-        return Ok(RunPlan { backup_id, vault_id, storages, failures });
+        return Ok(RunPlan { backup_id, vault_id, storages, some_storages_only, failures });
     }
     let vault_id = FormatMarker::read_or_create(vault, attempt.clone()).await?.vault_id;
     let backup_id = claim(vault, options, request, now, attempt).await?;
-    Ok(RunPlan { backup_id, vault_id, storages, failures })
+    Ok(RunPlan { backup_id, vault_id, storages, some_storages_only, failures })
 }
 
 /// Seconds that a default ID may be moved to find one that is free.
@@ -120,7 +126,12 @@ fn journal(options: &CoordinatorOptions, id: &BackupId, now: Timestamp, attempt:
     }
 }
 
-type Chosen = (Vec<(StorageName, AgentHandle)>, Vec<ItemFailure>);
+#[derive(Default)]
+struct Chosen {
+    agents: Vec<(StorageName, AgentHandle)>,
+    some_only: bool,
+    failures: Vec<ItemFailure>,
+}
 
 /// The storages that were asked for, or all; an agent that does not answer is a failure of the run, not its end, as
 /// long as another one does.
@@ -128,7 +139,10 @@ async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Re
     let fleet = Fleet::muster(&options.agents).await?;
     if !request.storages.is_empty() {
         let chosen = request.storages.iter().map(|name| Ok((name.clone(), fleet.agent_of(name)?.clone())));
-        return Ok((chosen.collect::<Result<_, Problem>>()?, Vec::new()));
+        let agents = chosen.collect::<Result<Vec<_>, Problem>>()?;
+        let all = fleet.unreachable().next().is_none()
+            && fleet.storages.keys().all(|name| request.storages.contains(name));
+        return Ok(Chosen { agents, some_only: !all, failures: Vec::new() });
     }
     if fleet.storages.is_empty()
         && let Some((_, problem)) = fleet.unreachable().next()
@@ -142,5 +156,5 @@ async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Re
         problem: problem.clone(),
     });
     let failures = failures.collect();
-    Ok((fleet.storages.into_iter().collect(), failures))
+    Ok(Chosen { agents: fleet.storages.into_iter().collect(), some_only: false, failures })
 }

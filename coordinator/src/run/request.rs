@@ -49,13 +49,10 @@ pub fn components(
 }
 
 impl RunRequest {
-    /// Whether parts are left out on purpose.
+    /// Whether repositories or components are left out on purpose.
     pub fn is_partial(&self) -> bool {
         let components = &self.components;
-        !self.storages.is_empty()
-            || !self.filter.is_all()
-            || !components.only.is_empty()
-            || !components.skip.is_empty()
+        !self.filter.is_all() || !components.only.is_empty() || !components.skip.is_empty()
     }
 
     /// Checks a request from the wire.
