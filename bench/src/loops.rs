@@ -25,7 +25,9 @@ pub fn in_parallel(items: &[PathBuf], each: impl Fn(usize, &Path) -> Result<()> 
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..JOBS).map(|_| scope.spawn(worker)).collect();
-        let ended = workers.into_iter().map(|worker| worker.join());
-        ended.map(|result| result.unwrap_or_else(|_| Err(anyhow!("a worker panicked")))).collect()
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| Err(anyhow!("a worker panicked"))))
+            .fold(Ok(()), Result::and)
     })
 }

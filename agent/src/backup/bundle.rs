@@ -20,6 +20,8 @@ use crate::git::{Child, Git, Objects, hash_kind};
 
 /// Bytes moved from git to the upload at once.
 const CHUNK: usize = 256 * 1024;
+/// The same for a small repository, where clearing a larger buffer would cost more than it saves.
+const SMALL_CHUNK: usize = 32 * 1024;
 /// Repositories below this size are packed by one thread: starting more costs more than it saves.
 const SMALL: u64 = 8 << 20;
 
@@ -137,7 +139,8 @@ fn write(
     }
     let mut command = git.command(source.dir);
     command.args(["-c", "pack.windowMemory=100m", "-c", "core.useReplaceRefs=false"]);
-    if source.size_on_disk < SMALL {
+    let small = source.size_on_disk < SMALL;
+    if small {
         command.args(["-c", "pack.threads=1"]);
     }
     command.args(["pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q"]);
@@ -150,7 +153,7 @@ fn write(
     writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
     let copied = match proof {
         Proof::Inflate => copy_inflating(stdout, writer, source.refs),
-        Proof::Packs => copy_plain(stdout, writer),
+        Proof::Packs => copy_plain(stdout, writer, if small { SMALL_CHUNK } else { CHUNK }),
     };
     let finished = match &copied {
         // The child may still be writing: its handle kills it.
@@ -192,8 +195,8 @@ enum Copied {
     Pack(String),
 }
 
-fn copy_plain(mut stdout: impl Read, writer: &mut ObjectWriter) -> Result<(), Copied> {
-    let mut buffer = vec![0; CHUNK];
+fn copy_plain(mut stdout: impl Read, writer: &mut ObjectWriter, chunk: usize) -> Result<(), Copied> {
+    let mut buffer = vec![0; chunk];
     loop {
         match stdout.read(&mut buffer) {
             Ok(0) => return Ok(()),

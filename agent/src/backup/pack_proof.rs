@@ -106,7 +106,7 @@ fn hash<D: sha1::Digest>(
     cancel: &CancellationToken,
 ) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut hash = D::new();
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; usize::try_from(body).unwrap_or(CHUNK).min(CHUNK)];
     let mut left = body;
     while left > 0 {
         if cancel.is_cancelled() {

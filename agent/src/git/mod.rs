@@ -24,8 +24,21 @@ pub struct Git {
 
 impl Git {
     /// Git at a path, or by name on `PATH`.
+    ///
+    /// The name is looked up here, once: with an absolute program the standard library starts a child without copying
+    /// this process's page tables, which costs more than a small pack does.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        let program = program.into();
+        let is_name = program.components().count() == 1 && !program.is_absolute();
+        let found = std::env::var_os("PATH").filter(|_| is_name).and_then(|path| {
+            std::env::split_paths(&path).map(|folder| folder.join(&program)).find(|file| file.is_file())
+        });
+        Self { program: found.unwrap_or(program) }
+    }
+
+    /// The executable.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// A command without a repository.

@@ -1,6 +1,6 @@
 //! Git child processes of a restore.
 //!
-//! Does not own: what git is asked. No configuration of the host, no hook and no prompt takes part. A child is killed
+//! Does not own: what git is asked, or its environment (`crate::git`). No hook takes part. A child is killed
 //! when the restore is cancelled or the thread that waits for it goes away, and its last words become the problem.
 
 use std::{
@@ -13,10 +13,12 @@ use packhorse_model::{ErrorKind, Problem, Subject};
 use tokio::{io::AsyncWriteExt, process::Command, runtime::Handle};
 use tokio_util::sync::CancellationToken;
 
+use crate::git::Git;
+
 /// How to run git.
 #[derive(Clone)]
 pub(super) struct GitChild {
-    program: PathBuf,
+    git: Git,
     cancel: CancellationToken,
 }
 
@@ -31,7 +33,7 @@ pub(super) enum Input {
 impl GitChild {
     /// Runs this program until the token is cancelled.
     pub(super) fn new(program: PathBuf, cancel: CancellationToken) -> Self {
-        Self { program, cancel }
+        Self { git: Git::new(program), cancel }
     }
 
     /// Whether the restore was cancelled.
@@ -41,14 +43,8 @@ impl GitChild {
 
     /// A git command, in a repository or in none.
     pub(super) fn command(&self, repository: Option<&Path>) -> Command {
-        let mut command = Command::new(&self.program);
-        command.env_clear().envs(
-            ["PATH", "TMPDIR", "LD_LIBRARY_PATH"]
-                .into_iter()
-                .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
-        );
-        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
-        command.env("GIT_TERMINAL_PROMPT", "0").kill_on_drop(true);
+        let mut command = Command::from(self.git.bare_command());
+        command.kill_on_drop(true);
         // The storage as a whole is made durable at the end.
         command.args(["-c", "core.fsync=none", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"]);
         if let Some(repository) = repository {
@@ -74,7 +70,9 @@ impl GitChild {
         input: Option<Input>,
     ) -> Result<Vec<u8>, Problem> {
         let failed = |answer: String| {
-            Problem::new(ErrorKind::Internal, Subject::Host, what).on(self.program.display()).answered(answer)
+            Problem::new(ErrorKind::Internal, Subject::Host, what)
+                .on(self.git.program().display())
+                .answered(answer)
         };
         let (stdin, bytes) = match input {
             None => (Stdio::null(), Vec::new()),

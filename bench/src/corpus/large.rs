@@ -67,15 +67,15 @@ impl Tree {
     /// What a commit changes beside its edits.
     fn additions(&mut self, number: usize) -> Vec<Change> {
         let mut changes = Vec::new();
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             changes.push(self.new_file("src", 220));
         }
-        if number % 45 == 0 {
+        if number.is_multiple_of(45) {
             let size = self.random.between(100_000, 1_100_000);
             let path = format!("assets/image{}.png", number / 45 % 40);
             changes.push(Change { path, content: self.random.bytes(size) });
         }
-        if number % 150 == 0 {
+        if number.is_multiple_of(150) {
             let folder = format!("vendor/lib{}", number / 150 % 8);
             for file in 0..40 {
                 let text = self.author.file(&mut self.random, 900);
@@ -96,14 +96,14 @@ fn write_history(mut history: History) -> Result<()> {
     for number in 1..COMMITS {
         let mut changes = tree.edits();
         changes.extend(tree.additions(number));
-        if number % 12 == 0 {
+        if number.is_multiple_of(12) {
             let topic = history.commit(&format!("topic-{}", number % 600), &[tip], &changes)?;
             history.point(&format!("refs/merge-requests/{}/head", number / 12), topic)?;
             tip = history.commit("main", &[tip, topic], &changes)?;
         } else {
             tip = history.commit("main", &[tip], &changes)?;
         }
-        if number % 100 == 0 {
+        if number.is_multiple_of(100) {
             history.tag(&format!("v1.{}", number / 100), tip)?;
         }
     }

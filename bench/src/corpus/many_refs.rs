@@ -49,7 +49,7 @@ fn write_history(mut history: History) -> Result<Vec<String>> {
             Change { path: format!("src/{}/{at}.go", at % 8), content: files[at].concat().into_bytes() };
         let parents: Vec<_> = tip.into_iter().collect();
         let commit = history.commit("main", &parents, &[change])?;
-        if number % (COMMITS / TAGS) == 0 {
+        if number.is_multiple_of(COMMITS / TAGS) {
             history.tag(&format!("v{number}"), commit)?;
         }
         tip = Some(commit);
@@ -72,8 +72,8 @@ fn add_refs(repository: &Path, commits: &[String]) -> Result<()> {
     }
     // One for main.
     for number in 0..REFS - TAGS - 1 - commits.len() {
-        let kind = if number % 2 == 0 { "merge-requests" } else { "pipelines" };
-        let suffix = if number % 2 == 0 { "/head" } else { "" };
+        let kind = if number.is_multiple_of(2) { "merge-requests" } else { "pipelines" };
+        let suffix = if number.is_multiple_of(2) { "/head" } else { "" };
         writeln!(file, "{} refs/{kind}/{number}{suffix}", commits[random.below(commits.len())])?;
     }
     file.flush().context("write packed-refs")

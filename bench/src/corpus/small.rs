@@ -62,11 +62,11 @@ fn write_history(mut history: History, seed: u64) -> Result<()> {
         let at = random.below(files.len());
         author.edit(&mut random, &mut files[at]);
         tip = history.commit("main", &[tip], &[change(at, &files[at])])?;
-        if number % 20 == 0 {
+        if number.is_multiple_of(20) {
             history.point(&format!("refs/heads/topic-{number}"), tip)?;
             history.point(&format!("refs/merge-requests/{number}/head"), tip)?;
         }
-        if number % 30 == 0 {
+        if number.is_multiple_of(30) {
             history.tag(&format!("v{number}"), tip)?;
         }
     }

@@ -3,7 +3,7 @@
 use super::random::Random;
 
 const SYLLABLES: [&str; 24] = [
-    "ar", "ba", "con", "den", "ex", "fi", "gra", "ho", "in", "ka", "lo", "men", "no", "or", "pre", "qua",
+    "ar", "bo", "con", "den", "ex", "fi", "gra", "ho", "in", "ka", "lo", "men", "no", "or", "pre", "qua",
     "re", "sta", "tion", "un", "ver", "wor", "ya", "ze",
 ];
 const SHAPES: [&str; 10] = [
