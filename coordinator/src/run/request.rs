@@ -3,6 +3,8 @@
 //! Does not own: which agents there are (`plan`). Everything that can be wrong in a request is found here, before
 //! anything is written.
 
+use std::collections::BTreeSet;
+
 use packhorse_model::{
     BackupId, Component, ComponentSelection, ErrorKind, Problem, RepoFilter, StorageName, Subject,
 };
@@ -48,6 +50,12 @@ pub fn components(
     Ok(selection)
 }
 
+/// Storage names, each once.
+pub fn distinct(names: &[String]) -> Result<Vec<StorageName>, Problem> {
+    let names = names.iter().map(|name| name.parse()).collect::<Result<BTreeSet<StorageName>, _>>()?;
+    Ok(names.into_iter().collect())
+}
+
 impl RunRequest {
     /// Whether repositories or components are left out on purpose.
     pub fn is_partial(&self) -> bool {
@@ -62,7 +70,7 @@ impl RunRequest {
         Ok(Self {
             backup_id: wire.backup_id.map(|id| id.parse()).transpose()?,
             mode,
-            storages: wire.storages.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+            storages: distinct(&wire.storages)?,
             filter: filter_from_wire(wire.filter.as_slice())?,
             components: components(&wire.only, &wire.skip, &directories)?,
             dry_run: wire.dry_run,

@@ -3,6 +3,11 @@
 //! Does not own: the fixtures (`testkit`). One test binary for the crate, so it links once; nextest runs every test in a
 //! process of its own.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "a skipped case and a failing seed are told to whoever reads the test's output"
+)]
+
 mod histories;
 mod repositories;
 mod system;
