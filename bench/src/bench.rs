@@ -11,6 +11,13 @@ use anyhow::{Context as _, Result};
 
 use crate::{args::Args, programs::Programs};
 
+/// Folder of the vault that is written.
+pub const VAULT: &str = "vault";
+/// Folder of the pack that the peer indexes.
+pub const PACK: &str = "pack";
+/// Folder of the storage that is restored.
+pub const RESTORED: &str = "restored";
+
 /// One run of this program.
 pub struct Bench {
     /// What is measured.
@@ -39,6 +46,11 @@ impl Bench {
         remove(&dir)?;
         fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
         Ok(dir)
+    }
+
+    /// Removes what only one run needs; the repositories stay.
+    pub fn tidy(&self) -> Result<()> {
+        [VAULT, PACK, RESTORED].iter().try_for_each(|name| remove(&self.work.join(name)))
     }
 
     /// Tells the user what is going on.

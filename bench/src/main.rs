@@ -42,6 +42,7 @@ fn run(args: &Args) -> Result<()> {
         bench.say(&table::line(&row));
         rows.push(row);
     }
+    bench.tidy()?;
     writeln!(io::stdout(), "\n{}", table::render(&rows, &bench)).context("write the table")?;
     if let Some(file) = &args.json {
         let json = serde_json::json!({

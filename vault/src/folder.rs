@@ -17,7 +17,10 @@ use std::{
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
-use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::spawn_blocking,
+};
 
 /// The folder of a `file://` vault.
 #[derive(Debug)]
@@ -30,7 +33,12 @@ pub struct Folder {
     names: AtomicU64,
     lost: AtomicBool,
     turn: Mutex<()>,
+    /// Files written at once: more would only mean more threads.
+    writers: Semaphore,
 }
+
+/// Files written at once.
+const WRITERS: usize = 8;
 
 impl Folder {
     /// The folder at `path`, which exists.
@@ -44,6 +52,7 @@ impl Folder {
             names: AtomicU64::new(0),
             lost: AtomicBool::new(false),
             turn: Mutex::new(()),
+            writers: Semaphore::new(WRITERS),
         })
     }
 
@@ -72,14 +81,13 @@ impl Folder {
     /// Creates a file that must not exist. Durable when it returns.
     pub async fn create(&self, location: &object_store::path::Path, bytes: Bytes) -> io::Result<()> {
         let (target, staged) = self.paths(location)?;
-        spawn_blocking(move || {
+        self.write(move || {
             write(&staged, &bytes)?;
             let linked = fs::hard_link(&staged, &target);
             fs::remove_file(&staged)?;
             linked
         })
-        .await
-        .map_err(io::Error::other)??;
+        .await?;
         self.sync().await
     }
 
@@ -87,10 +95,15 @@ impl Folder {
     pub async fn replace(&self, location: &object_store::path::Path, bytes: Bytes) -> io::Result<()> {
         let (target, staged) = self.paths(location)?;
         let written = staged.clone();
-        spawn_blocking(move || write(&written, &bytes)).await.map_err(io::Error::other)??;
+        self.write(move || write(&written, &bytes)).await?;
         self.sync().await?;
-        spawn_blocking(move || fs::rename(&staged, &target)).await.map_err(io::Error::other)??;
+        self.write(move || fs::rename(&staged, &target)).await?;
         self.sync().await
+    }
+
+    async fn write(&self, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let _turn = self.writers.acquire().await.map_err(io::Error::other)?;
+        spawn_blocking(work).await.map_err(io::Error::other)?
     }
 
     /// The file of a location, and a name beside it that listings pass over, as `object_store` does with its own.

@@ -64,20 +64,35 @@ impl ObjectWriter {
 
     /// Completes the object and says where it lies and what it holds. Durable when it returns.
     pub fn finish(mut self) -> Result<ObjectDigest, VaultError> {
+        if self.upload.is_none() {
+            let runtime = self.runtime.clone();
+            return runtime.block_on(self.create());
+        }
         let hash = mem::take(&mut self.hash);
         let sha256 = Sha256Hex::from_bytes(hash.finalize().into());
         let digest = ObjectDigest { path: self.key.to_string(), size: self.size, sha256 };
-        if self.upload.is_none() {
-            let bytes = Bytes::from(mem::take(&mut self.buffer));
-            let created = self.runtime.block_on(self.vault.create_bulk(&self.key, bytes))?;
-            debug_assert_eq!(created, digest, "the hash of the stream is the hash of the buffer");
-            return Ok(digest);
-        }
         if !self.buffer.is_empty() {
             self.send_part()?;
         }
         self.send(Part::Finish)?;
         self.join().map(|()| digest)
+    }
+
+    /// The same within async code; a small object holds no thread while the store is waited for.
+    pub async fn complete(self) -> Result<ObjectDigest, VaultError> {
+        if self.upload.is_none() {
+            return self.create().await;
+        }
+        let key = self.key.clone();
+        let finished = tokio::task::spawn_blocking(move || self.finish()).await;
+        finished
+            .unwrap_or_else(|panic| Err(VaultError::new(ErrorKind::Internal, "upload object", &key, panic)))
+    }
+
+    /// Creates an object that fitted into the buffer.
+    async fn create(mut self) -> Result<ObjectDigest, VaultError> {
+        let bytes = Bytes::from(mem::take(&mut self.buffer));
+        self.vault.create_bulk(&self.key, bytes).await
     }
 
     fn send_part(&mut self) -> Result<(), VaultError> {

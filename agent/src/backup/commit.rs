@@ -3,7 +3,7 @@
 //! Does not own: the bundle's bytes (`bundle`). The order is the promise: a manifest exists only when everything it
 //! names is durable, so a crash before it leaves nothing that a reader would look at.
 
-use packhorse_model::{BackupId, ErrorKind, ObjectDigest, RepoPath, Sha256Hex, StorageName};
+use packhorse_model::{BackupId, ObjectDigest, RepoPath, Sha256Hex, StorageName};
 use packhorse_vault::{
     Head, Manifest, ObjectKey, ObjectWriter, Packhorse, RefSnapshot, Step, Vault, VaultError, digest_of,
 };
@@ -60,7 +60,9 @@ impl Place {
     }
 }
 
-/// Completes the bundle, uploads the refs list and the hooks beside it, then commits the step.
+/// Completes the bundle, uploads the refs list and the hooks, then commits the step.
+///
+/// The bundle comes first: it is what a full disk stops, and then nothing of the step is left.
 pub async fn commit(
     vault: &Vault,
     place: &Place,
@@ -76,7 +78,8 @@ pub async fn commit(
             None => Ok(None),
         }
     };
-    let (bundle, refs, hooks) = futures_util::try_join!(finish(bundle), put_refs, put_hooks)?;
+    let bundle = finish(bundle).await?;
+    let (refs, hooks) = futures_util::try_join!(put_refs, put_hooks)?;
     let step = Step {
         // Gitaly names a bundle even where an empty repository has none.
         bundle_path: place.step_key(&plan, "bundle").to_string(),
@@ -109,11 +112,10 @@ pub async fn carry_over(
 }
 
 async fn finish(bundle: Option<ObjectWriter>) -> Result<Option<ObjectDigest>, VaultError> {
-    let Some(writer) = bundle else { return Ok(None) };
-    let finished = tokio::task::spawn_blocking(move || writer.finish()).await;
-    finished
-        .unwrap_or_else(|panic| Err(VaultError::new(ErrorKind::Internal, "upload bundle", "bundle", panic)))
-        .map(Some)
+    match bundle {
+        Some(writer) => writer.complete().await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<ObjectDigest, VaultError> {

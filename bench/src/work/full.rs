@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{LARGE, ours};
 use crate::{
-    bench::Bench,
+    bench::{Bench, VAULT},
     corpus::{self, Repository},
     measure::{Comparison, Goal, Row, timed},
     peers,
@@ -39,7 +39,7 @@ fn compare(
         goal,
         peer: || timed(|| peers::pack_objects(git, &path, peer)),
         ours: || {
-            let vault = bench.fresh("vault")?;
+            let vault = bench.fresh(VAULT)?;
             let call = ours::Call::new(bench, git, &vault, &["create", "--full"]);
             call.storage(&repository.storage).only(repository).sample(&vault)
         },

@@ -7,7 +7,7 @@ use super::{
     ours::{Call, forget, size_on_disk},
 };
 use crate::{
-    bench::Bench,
+    bench::{Bench, PACK, RESTORED, VAULT},
     corpus::Repository,
     measure::{Comparison, Goal, Row, timed},
     peers,
@@ -16,7 +16,7 @@ use crate::{
 /// Ours includes the refs, fsync and everything else that makes a repository.
 pub fn repository(bench: &Bench, work: String, repository: &Repository) -> Result<Row> {
     let git = &bench.programs.git;
-    let (vault, packs) = (bench.fresh("vault")?, bench.fresh("pack")?);
+    let (vault, packs) = (bench.fresh(VAULT)?, bench.fresh(PACK)?);
     Call::new(bench, git, &vault, &["create", "--full"])
         .storage(&repository.storage)
         .only(repository)
@@ -34,7 +34,7 @@ pub fn repository(bench: &Bench, work: String, repository: &Repository) -> Resul
             timed(|| peers::index_pack(git, &pack))
         },
         ours: || {
-            let target = bench.fresh("restored")?;
+            let target = bench.fresh(RESTORED)?;
             Call::new(bench, git, &vault, &["restore", "latest"]).storage(&target).sample(&target)
         },
     }

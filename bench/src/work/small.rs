@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::ours::Call;
 use crate::{
-    bench::Bench,
+    bench::{Bench, VAULT},
     corpus,
     loops::JOBS,
     measure::{Comparison, Goal, Row, timed},
@@ -23,7 +23,7 @@ pub fn full(bench: &Bench, work: String) -> Result<Row> {
         goal: Goal::FasterAtLeast(2.0),
         peer: || timed(|| peers::bundles(git, &small.repositories)),
         ours: || {
-            let vault = bench.fresh("vault")?;
+            let vault = bench.fresh(VAULT)?;
             Call::new(bench, git, &vault, &["create", "--full"])
                 .storage(&small.storage)
                 .jobs(JOBS)
@@ -37,7 +37,7 @@ pub fn full(bench: &Bench, work: String) -> Result<Row> {
 pub fn unchanged(bench: &Bench, work: String) -> Result<Row> {
     let small = corpus::small(bench)?;
     let git = &bench.programs.git;
-    let vault = bench.fresh("vault")?;
+    let vault = bench.fresh(VAULT)?;
     let create =
         || Call::new(bench, git, &vault, &["create"]).storage(&small.storage).jobs(JOBS).sample(&vault);
     bench.say("  making the backup that nothing has changed since");
