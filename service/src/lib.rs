@@ -3,7 +3,6 @@
 //! Does not own: what the process is for. Nothing here knows the wire or the stored format.
 
 mod address;
-mod allocator;
 pub mod config;
 mod connect;
 mod listen;
