@@ -68,12 +68,12 @@ impl ObjectWriter {
             let runtime = self.runtime.clone();
             return runtime.block_on(self.create());
         }
-        let hash = mem::take(&mut self.hash);
-        let sha256 = Sha256Hex::from_bytes(hash.finalize().into());
-        let digest = ObjectDigest { path: self.key.to_string(), size: self.size, sha256 };
         if !self.buffer.is_empty() {
             self.send_part()?;
         }
+        let hash = mem::take(&mut self.hash);
+        let sha256 = Sha256Hex::from_bytes(hash.finalize().into());
+        let digest = ObjectDigest { path: self.key.to_string(), size: self.size, sha256 };
         self.send(Part::Finish)?;
         self.join().map(|()| digest)
     }
@@ -105,6 +105,8 @@ impl ObjectWriter {
             );
             return Err(VaultError::new(ErrorKind::Internal, "upload object", &self.key, answer));
         }
+        // Hashed here, part by part, because an object that fits into the buffer is hashed when it is created.
+        self.hash.update(&self.buffer);
         let data = Bytes::from(mem::take(&mut self.buffer));
         let permit = self.permit.take().ok_or_else(|| {
             VaultError::new(ErrorKind::Internal, "upload object", &self.key, "a part has no budget")
@@ -171,7 +173,6 @@ impl Write for ObjectWriter {
         let room = self.part_size - self.buffer.len();
         let taken = &bytes[..bytes.len().min(room)];
         self.buffer.extend_from_slice(taken);
-        self.hash.update(taken);
         self.size += taken.len() as u64;
         if self.buffer.len() == self.part_size {
             self.send_part().map_err(VaultError::into_io)?;
