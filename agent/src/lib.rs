@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod git;
+mod packs;
 pub mod restore;
 mod server;
 

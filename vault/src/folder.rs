@@ -16,7 +16,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use object_store::local::LocalFileSystem;
+use object_store::{local::LocalFileSystem, path::Path as Location};
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
 use tokio::{
     sync::{Mutex, Semaphore},
     task::spawn_blocking,
@@ -78,41 +82,86 @@ impl Folder {
         Ok(())
     }
 
-    /// Creates a file that must not exist. Durable when it returns.
-    pub async fn create(&self, location: &object_store::path::Path, bytes: Bytes) -> io::Result<()> {
-        let (target, staged) = self.paths(location)?;
-        self.write(move || {
-            write(&staged, &bytes)?;
-            let linked = fs::hard_link(&staged, &target);
-            fs::remove_file(&staged)?;
-            linked
-        })
-        .await?;
-        self.sync().await
+    /// Creates files that must not exist, in this order: all of them, or none. Durable when it returns; an error comes
+    /// with the number of the file that it is about.
+    pub async fn create_all(&self, files: Vec<(Location, Bytes)>) -> Result<(), (usize, io::Error)> {
+        let first = |error| (0, error);
+        let files: Vec<(Paths, Bytes)> = files
+            .into_iter()
+            .enumerate()
+            .map(|(number, (location, bytes))| Ok((self.paths(&location).map_err(|e| (number, e))?, bytes)))
+            .collect::<Result<_, _>>()?;
+        let written = self.write(move || {
+            for (number, (paths, bytes)) in files.iter().enumerate() {
+                let created = write(&paths.staged, bytes).and_then(|()| paths.create());
+                if let Err(error) = created {
+                    // A full disk must not be left fuller.
+                    files[..number].iter().for_each(|(paths, _)| drop(fs::remove_file(&paths.target)));
+                    return Err((number, error));
+                }
+            }
+            Ok(())
+        });
+        written.await.map_err(first)??;
+        self.sync().await.map_err(first)
     }
 
-    /// Replaces a file, or creates it. Durable when it returns.
-    pub async fn replace(&self, location: &object_store::path::Path, bytes: Bytes) -> io::Result<()> {
-        let (target, staged) = self.paths(location)?;
-        let written = staged.clone();
-        self.write(move || write(&written, &bytes)).await?;
+    /// Creates a file that must not exist and, when it is durable, replaces another one with a copy of it. What was
+    /// replaced is durable with the next [`Folder::sync`]; until then the file there is the old or the new one.
+    pub async fn create_and_replace(
+        &self,
+        create: &Location,
+        replace: &Location,
+        bytes: Bytes,
+    ) -> io::Result<()> {
+        let (new, copy) = (self.paths(create)?, self.paths(replace)?);
+        let staged = copy.staged.clone();
+        let written = self.write(move || {
+            write(&new.staged, &bytes)?;
+            let created = write(&staged, &bytes).and_then(|()| new.create());
+            if created.is_err() {
+                let _ = fs::remove_file(&new.staged);
+                let _ = fs::remove_file(&staged);
+            }
+            created
+        });
+        written.await??;
         self.sync().await?;
-        self.write(move || fs::rename(&staged, &target)).await?;
-        self.sync().await
+        self.write(move || fs::rename(&copy.staged, &copy.target)).await?
     }
 
-    async fn write(&self, work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         let _turn = self.writers.acquire().await.map_err(io::Error::other)?;
-        spawn_blocking(work).await.map_err(io::Error::other)?
+        spawn_blocking(work).await.map_err(io::Error::other)
     }
 
-    /// The file of a location, and a name beside it that listings pass over, as `object_store` does with its own.
-    fn paths(&self, location: &object_store::path::Path) -> io::Result<(PathBuf, PathBuf)> {
+    fn paths(&self, location: &Location) -> io::Result<Paths> {
         let target = self.store.path_to_filesystem(location).map_err(io::Error::other)?;
         let number = self.names.fetch_add(1, SeqCst);
         let mut staged = target.clone().into_os_string();
         staged.push(format!("#{}{number}", std::process::id()));
-        Ok((target, staged.into()))
+        Ok(Paths { target, staged: staged.into() })
+    }
+}
+
+/// The file of a location, and a name beside it that listings pass over, as `object_store` does with its own.
+struct Paths {
+    target: PathBuf,
+    staged: PathBuf,
+}
+
+impl Paths {
+    /// Gives the staged file its name, which nothing may have; otherwise nothing is left of it.
+    fn create(&self) -> io::Result<()> {
+        let renamed = rustix::fs::renameat_with(CWD, &self.staged, CWD, &self.target, RenameFlags::NOREPLACE);
+        let created = match renamed {
+            Ok(()) => return Ok(()),
+            // Network file systems may not know this way.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(&self.staged, &self.target),
+            Err(error) => Err(error.into()),
+        };
+        let removed = fs::remove_file(&self.staged);
+        created.and(removed)
     }
 }
 

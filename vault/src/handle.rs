@@ -150,25 +150,49 @@ impl Vault {
         }
     }
 
-    /// Does what [`Vault::create`] does, faster where many do it at once: in a `file://` vault one sync of the file system
-    /// answers for all of them. For objects that a later one names with their digest, and for no other.
-    pub async fn create_bulk(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
-        let Some(folder) = &self.inner.folder else { return self.create(key, bytes).await };
-        let digest = digest_of(key, &bytes);
-        self.inner.counter.put();
-        let created = folder.create(&self.path(key), bytes).await;
-        created.map(|()| digest).map_err(|e| VaultError::from_file("create object", key.as_str(), &e))
+    /// Does what [`Vault::create`] does for several objects, faster where many do it at once: in a `file://` vault one
+    /// sync of the file system answers for all of them. For objects that a later one names with their digest, and for no
+    /// other. A folder keeps either all of them or none.
+    pub async fn create_all(
+        &self,
+        objects: Vec<(ObjectKey, Bytes)>,
+    ) -> Result<Vec<ObjectDigest>, VaultError> {
+        let Some(folder) = &self.inner.folder else {
+            let creating =
+                objects.into_iter().map(|(key, bytes)| async move { self.create(&key, bytes).await });
+            return futures_util::future::try_join_all(creating).await;
+        };
+        let digests: Vec<ObjectDigest> = objects.iter().map(|(key, bytes)| digest_of(key, bytes)).collect();
+        digests.iter().for_each(|_| self.inner.counter.put());
+        let files = objects.into_iter().map(|(key, bytes)| (self.path(&key), bytes)).collect();
+        match folder.create_all(files).await {
+            Ok(()) => Ok(digests),
+            Err((number, error)) => {
+                Err(VaultError::from_file("create object", digests[number].path.as_str(), &error))
+            }
+        }
     }
 
-    /// Writes an object that may exist: only `+latest.toml`, which other tools read, and which nothing of ours trusts.
-    pub async fn overwrite(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
+    /// Creates an object like [`Vault::create_all`] and, once it is durable, writes a copy of it under a name that may
+    /// exist: only `+latest.toml`, which other tools read, and which nothing of ours trusts.
+    pub async fn create_with_latest(
+        &self,
+        key: &ObjectKey,
+        latest: &ObjectKey,
+        bytes: Bytes,
+    ) -> Result<ObjectDigest, VaultError> {
+        let Some(folder) = &self.inner.folder else {
+            let created = self.create(key, bytes.clone()).await?;
+            self.inner.counter.put();
+            let put = self.inner.store.put(&self.path(latest), bytes.into()).await;
+            put.map_err(|e| VaultError::from_store("write object", latest.as_str(), e))?;
+            return Ok(created);
+        };
+        let digest = digest_of(key, &bytes);
         self.inner.counter.put();
-        if let Some(folder) = &self.inner.folder {
-            let replaced = folder.replace(&self.path(key), bytes).await;
-            return replaced.map_err(|e| VaultError::from_file("write object", key.as_str(), &e));
-        }
-        let put = self.inner.store.put(&self.path(key), bytes.into()).await;
-        put.map(drop).map_err(|e| VaultError::from_store("write object", key.as_str(), e))
+        self.inner.counter.put();
+        let created = folder.create_and_replace(&self.path(key), &self.path(latest), bytes).await;
+        created.map(|()| digest).map_err(|e| VaultError::from_file("create object", key.as_str(), &e))
     }
 
     /// A blocking writer of a new object of unknown size.

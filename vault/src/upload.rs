@@ -4,7 +4,7 @@
 //! [`ObjectWriter::finish`]; a writer that is dropped instead aborts its multipart upload, so nothing partial is ever
 //! visible and nothing is left to pay for. Memory is bounded: a part's buffer is taken from the vault's shared budget
 //! before it is filled and given back when the store has it, and a writer takes a whole part at once, so writers
-//! cannot block each other half way.
+//! cannot block each other half way. Parts are hashed beside the writer, on their way to the store.
 
 use std::{
     io::{self, Write},
@@ -27,7 +27,6 @@ pub struct ObjectWriter {
     part_size: usize,
     buffer: Vec<u8>,
     permit: Option<OwnedSemaphorePermit>,
-    hash: Sha256,
     size: u64,
     parts: u64,
     runtime: Handle,
@@ -36,6 +35,7 @@ pub struct ObjectWriter {
 
 struct Upload {
     parts: Option<mpsc::Sender<Part>>,
+    hash: JoinHandle<Sha256Hex>,
     task: JoinHandle<Result<(), VaultError>>,
 }
 
@@ -52,47 +52,53 @@ const UNBUDGETED: usize = 512 * 1024;
 impl ObjectWriter {
     pub(crate) fn new(vault: Vault, key: ObjectKey, part_size: PartSize) -> Self {
         let part_size = usize::try_from(part_size.bytes()).unwrap_or(usize::MAX);
-        let (buffer, permit, hash) = (Vec::new(), None, Sha256::new());
-        let runtime = Handle::current();
-        Self { vault, key, part_size, buffer, permit, hash, size: 0, parts: 0, runtime, upload: None }
+        let (buffer, permit, runtime) = (Vec::new(), None, Handle::current());
+        Self { vault, key, part_size, buffer, permit, size: 0, parts: 0, runtime, upload: None }
     }
 
-    /// Bytes written so far.
-    pub fn bytes_written(&self) -> u64 {
-        self.size
+    /// Bytes that are held outside the vault's budget until the object is completed.
+    pub fn bytes_buffered(&self) -> usize {
+        if self.permit.is_none() { self.buffer.len() } else { 0 }
     }
 
     /// Completes the object and says where it lies and what it holds. Durable when it returns.
     pub fn finish(mut self) -> Result<ObjectDigest, VaultError> {
         if self.upload.is_none() {
             let runtime = self.runtime.clone();
-            return runtime.block_on(self.create());
+            return runtime.block_on(self.complete());
         }
         if !self.buffer.is_empty() {
             self.send_part()?;
         }
-        let hash = mem::take(&mut self.hash);
-        let sha256 = Sha256Hex::from_bytes(hash.finalize().into());
-        let digest = ObjectDigest { path: self.key.to_string(), size: self.size, sha256 };
         self.send(Part::Finish)?;
-        self.join().map(|()| digest)
+        let sha256 = self.join()?;
+        Ok(ObjectDigest { path: self.key.to_string(), size: self.size, sha256 })
     }
 
     /// The same within async code; a small object holds no thread while the store is waited for.
     pub async fn complete(self) -> Result<ObjectDigest, VaultError> {
-        if self.upload.is_none() {
-            return self.create().await;
-        }
-        let key = self.key.clone();
-        let finished = tokio::task::spawn_blocking(move || self.finish()).await;
-        finished
-            .unwrap_or_else(|panic| Err(VaultError::new(ErrorKind::Internal, "upload object", &key, panic)))
+        let mut digests = self.complete_with(Vec::new()).await?;
+        Ok(digests.swap_remove(0))
     }
 
-    /// Creates an object that fitted into the buffer.
-    async fn create(mut self) -> Result<ObjectDigest, VaultError> {
-        let bytes = Bytes::from(mem::take(&mut self.buffer));
-        self.vault.create_bulk(&self.key, bytes).await
+    /// Completes the object and, together with it when it is small and else after it, creates others that belong to it.
+    /// Their digests, this object's first.
+    pub async fn complete_with(
+        mut self,
+        others: Vec<(ObjectKey, Bytes)>,
+    ) -> Result<Vec<ObjectDigest>, VaultError> {
+        let (vault, key) = (self.vault.clone(), self.key.clone());
+        if self.upload.is_none() {
+            let bytes = Bytes::from(mem::take(&mut self.buffer));
+            let objects = [(key, bytes)].into_iter().chain(others).collect();
+            return vault.create_all(objects).await;
+        }
+        let finished = tokio::task::spawn_blocking(move || self.finish()).await;
+        let finished = finished.unwrap_or_else(|panic| {
+            Err(VaultError::new(ErrorKind::Internal, "upload object", &key, panic))
+        })?;
+        let others = if others.is_empty() { Vec::new() } else { vault.create_all(others).await? };
+        Ok([finished].into_iter().chain(others).collect())
     }
 
     fn send_part(&mut self) -> Result<(), VaultError> {
@@ -105,17 +111,18 @@ impl ObjectWriter {
             );
             return Err(VaultError::new(ErrorKind::Internal, "upload object", &self.key, answer));
         }
-        // Hashed here, part by part, because an object that fits into the buffer is hashed when it is created.
-        self.hash.update(&self.buffer);
         let data = Bytes::from(mem::take(&mut self.buffer));
         let permit = self.permit.take().ok_or_else(|| {
             VaultError::new(ErrorKind::Internal, "upload object", &self.key, "a part has no budget")
         })?;
         if self.upload.is_none() {
-            let (sender, receiver) = mpsc::channel(1);
+            let (sender, unhashed) = mpsc::channel(1);
+            let (hashed, receiver) = mpsc::channel(1);
             let sending = send_parts(self.vault.clone(), self.key.clone(), receiver);
             let task = self.vault.uploads().spawn_on(sending, &self.runtime);
-            self.upload = Some(Upload { parts: Some(sender), task });
+            let hashing = move || hash_parts(unhashed, &hashed);
+            let hash = self.vault.uploads().spawn_blocking_on(hashing, &self.runtime);
+            self.upload = Some(Upload { parts: Some(sender), hash, task });
         }
         self.send(Part::Data(data, permit))
     }
@@ -128,7 +135,7 @@ impl ObjectWriter {
             // The task ended early, so it has an error to tell.
             _ => match self.join() {
                 Err(error) => Err(error),
-                Ok(()) => Err(VaultError::new(
+                Ok(_) => Err(VaultError::new(
                     ErrorKind::Internal,
                     "upload object",
                     &self.key,
@@ -138,7 +145,7 @@ impl ObjectWriter {
         }
     }
 
-    fn join(&mut self) -> Result<(), VaultError> {
+    fn join(&mut self) -> Result<Sha256Hex, VaultError> {
         let Some(upload) = self.upload.take() else {
             return Err(VaultError::new(
                 ErrorKind::Internal,
@@ -148,10 +155,9 @@ impl ObjectWriter {
             ));
         };
         drop(upload.parts);
-        match self.runtime.block_on(upload.task) {
-            Ok(result) => result,
-            Err(panic) => Err(VaultError::new(ErrorKind::Internal, "upload object", &self.key, panic)),
-        }
+        let defect = |panic| VaultError::new(ErrorKind::Internal, "upload object", &self.key, panic);
+        self.runtime.block_on(upload.task).map_err(defect)??;
+        self.runtime.block_on(upload.hash).map_err(defect)
     }
 
     /// Takes a whole part from the budget, then makes room for it.
@@ -183,6 +189,20 @@ impl Write for ObjectWriter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Hashes parts on their way; ends when either side gives up.
+fn hash_parts(mut parts: mpsc::Receiver<Part>, hashed: &mpsc::Sender<Part>) -> Sha256Hex {
+    let mut hash = Sha256::new();
+    while let Some(part) = parts.blocking_recv() {
+        if let Part::Data(data, _) = &part {
+            hash.update(data);
+        }
+        if hashed.blocking_send(part).is_err() {
+            break;
+        }
+    }
+    Sha256Hex::from_bytes(hash.finalize().into())
 }
 
 /// Sends parts until told to finish; a channel that closes before that means that the writer gave up.

@@ -1,9 +1,10 @@
-//! Step 4, bundle: our own header, then the pack that `git pack-objects` writes for the frozen tips.
+//! Step 4, bundle: our own header, then a pack of what the frozen tips reach.
 //!
-//! Does not own: the upload (`vault::ObjectWriter`) or which step it is (`plan`). Linear in the number of refs, on every
-//! git version, because git is only given object ids. The pack is taken as it streams; what git wrote counts only when
-//! git exited with 0 and, as a whole, is proven: an increment by inflating every entry as it passes, a full step by the
-//! checksums of the packs that its objects are copied from.
+//! Does not own: the upload (`vault::ObjectWriter`) or which step it is (`plan`). A full step is copied from the
+//! repository's packs (`copy`) where they are made for it; everything else is what `git pack-objects` writes. Linear in
+//! the number of refs, on every git version, because git is only given object ids. Git's pack is taken as it streams; it
+//! counts only when git exited with 0 and, as a whole, is proven: an increment by inflating every entry as it passes, a
+//! full step by the checksums of the packs that its objects are copied from.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,12 @@ use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
 use packhorse_vault::{BundleHeader, ObjectWriter, Oid, RefSnapshot, VaultError, empty_pack};
 use tokio_util::sync::CancellationToken;
 
-use super::{pack_proof, plan::Continuation, prerequisites};
+use super::{
+    copy::{self, CopyError},
+    pack_proof,
+    plan::Continuation,
+    prerequisites,
+};
 use crate::git::{Child, Git, Objects, hash_kind};
 
 /// Bytes moved from git to the upload at once.
@@ -42,8 +48,6 @@ pub struct Source<'a> {
     pub dir: &'a Path,
     /// Its frozen refs.
     pub refs: &'a RefSnapshot,
-    /// Bytes of its objects on disk.
-    pub size_on_disk: u64,
 }
 
 /// How the pack is proven undamaged.
@@ -65,20 +69,45 @@ struct Range {
 pub fn write_full(
     source: &Source<'_>,
     git: &Git,
-    writer: &mut ObjectWriter,
+    open: impl FnOnce(u64) -> ObjectWriter,
     cancel: &CancellationToken,
-) -> Result<(), BundleError> {
+) -> Result<ObjectWriter, BundleError> {
     let listed = source.refs.refs.iter().map(|(name, oid)| (name.to_vec(), oid)).collect();
+    let header = header(source.refs, listed, vec![]);
+    match copy::prepare(source.dir, source.refs, cancel) {
+        Ok(copy) => {
+            let header = header.to_bytes();
+            let mut writer = open(copy.size() + header.len() as u64);
+            writer.write_all(&header).map_err(vault_error)?;
+            copy.write(&mut writer, cancel).map_err(|error| match error {
+                CopyError::Pack(finding) => BundleError::Git(finding),
+                CopyError::Receiver(error) => vault_error(error),
+                CopyError::Cancelled => BundleError::Cancelled,
+            })?;
+            Ok(writer)
+        }
+        Err(_) if cancel.is_cancelled() => Err(BundleError::Cancelled),
+        Err(reason) => {
+            tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
+            pack_full(source, git, header, open, cancel)
+        }
+    }
+}
+
+/// Has git pack everything, the packs' checksums being proven meanwhile.
+fn pack_full(
+    source: &Source<'_>,
+    git: &Git,
+    header: BundleHeader,
+    open: impl FnOnce(u64) -> ObjectWriter,
+    cancel: &CancellationToken,
+) -> Result<ObjectWriter, BundleError> {
     let tips: BTreeSet<Oid> =
         source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
-    let range = Range {
-        header: header(source.refs, listed, vec![]),
-        tips: tips.into_iter().collect(),
-        known: vec![],
-    };
+    let range = Range { header, tips: tips.into_iter().collect(), known: vec![] };
     std::thread::scope(|scope| {
         let proof = scope.spawn(|| pack_proof::prove(source.dir, source.refs.object_format, cancel));
-        let written = write(source, git, &range, Proof::Packs, writer, cancel);
+        let written = write(source, git, &range, Proof::Packs, open, cancel);
         let proof = proof.join().unwrap_or_else(|_| Err("the check of the packs ended by a defect".into()));
         // A damaged pack explains what git says of it, so it goes first.
         match (proof, written) {
@@ -94,9 +123,9 @@ pub fn write_increment(
     source: &Source<'_>,
     base: &Continuation,
     git: &Git,
-    writer: &mut ObjectWriter,
+    open: impl FnOnce(u64) -> ObjectWriter,
     cancel: &CancellationToken,
-) -> Result<(), BundleError> {
+) -> Result<ObjectWriter, BundleError> {
     let mut objects = Objects::open(source.dir, source.refs.object_format).map_err(unreadable)?;
     // Tips that were pruned cannot be given to git; then the increment only gets larger. HEAD's own object is no
     // base, because a reader that replays the chain does not keep it.
@@ -115,7 +144,7 @@ pub fn write_increment(
     let prerequisites = prerequisites::of(&mut objects, &targets, &known);
     drop(objects);
     let range = Range { header: header(source.refs, listed, prerequisites), tips, known };
-    write(source, git, &range, Proof::Inflate, writer, cancel)
+    write(source, git, &range, Proof::Inflate, open, cancel)
 }
 
 fn header(refs: &RefSnapshot, mut listed: Vec<(Vec<u8>, Oid)>, prerequisites: Vec<Oid>) -> BundleHeader {
@@ -130,16 +159,20 @@ fn write(
     git: &Git,
     range: &Range,
     proof: Proof,
-    writer: &mut ObjectWriter,
+    open: impl FnOnce(u64) -> ObjectWriter,
     cancel: &CancellationToken,
-) -> Result<(), BundleError> {
+) -> Result<ObjectWriter, BundleError> {
+    let header = range.header.to_bytes();
     if range.tips.is_empty() {
-        writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
-        return writer.write_all(&empty_pack(source.refs.object_format)).map_err(vault_error);
+        let mut writer = open(header.len() as u64);
+        writer.write_all(&header).map_err(vault_error)?;
+        writer.write_all(&empty_pack(source.refs.object_format)).map_err(vault_error)?;
+        return Ok(writer);
     }
+    let size_on_disk = pack_proof::size_on_disk(source.dir);
     let mut command = git.command(source.dir);
     command.args(["-c", "pack.windowMemory=100m", "-c", "core.useReplaceRefs=false"]);
-    let small = source.size_on_disk < SMALL;
+    let small = size_on_disk < SMALL;
     if small {
         command.args(["-c", "pack.threads=1"]);
     }
@@ -150,10 +183,11 @@ fn write(
     let mut child = Child::spawn(command, cancel).map_err(|e| BundleError::Git(format!("start git: {e}")))?;
     child.feed(revisions(range));
     let Some(stdout) = child.stdout() else { return Err(BundleError::Git("git has no output".into())) };
-    writer.write_all(&range.header.to_bytes()).map_err(vault_error)?;
+    let mut writer = open(size_on_disk + header.len() as u64);
+    writer.write_all(&header).map_err(vault_error)?;
     let copied = match proof {
-        Proof::Inflate => copy_inflating(stdout, writer, source.refs),
-        Proof::Packs => copy_plain(stdout, writer, if small { SMALL_CHUNK } else { CHUNK }),
+        Proof::Inflate => copy_inflating(stdout, &mut writer, source.refs),
+        Proof::Packs => copy_plain(stdout, &mut writer, if small { SMALL_CHUNK } else { CHUNK }),
     };
     let finished = match &copied {
         // The child may still be writing: its handle kills it.
@@ -168,7 +202,7 @@ fn write(
         return Err(BundleError::Git(format!("git pack-objects: {}: {said}", finished.status)));
     }
     match copied {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(writer),
         Err(Copied::Vault(error)) => Err(vault_error(error)),
         Err(Copied::Pack(finding)) => {
             Err(BundleError::Git(format!("git pack-objects wrote a bad pack: {finding}")))

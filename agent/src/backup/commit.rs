@@ -3,6 +3,7 @@
 //! Does not own: the bundle's bytes (`bundle`). The order is the promise: a manifest exists only when everything it
 //! names is durable, so a crash before it leaves nothing that a reader would look at.
 
+use bytes::Bytes;
 use packhorse_model::{BackupId, ObjectDigest, RepoPath, Sha256Hex, StorageName};
 use packhorse_vault::{
     Head, Manifest, ObjectKey, ObjectWriter, Packhorse, RefSnapshot, Step, Vault, VaultError, digest_of,
@@ -70,24 +71,23 @@ pub async fn commit(
     snapshot: &Snapshot,
     bundle: Option<ObjectWriter>,
 ) -> Result<Committed, VaultError> {
-    let (refs_key, hooks_key) = (place.step_key(&plan, "refs"), place.step_key(&plan, "custom_hooks.tar"));
-    let put_refs = vault.create_bulk(&refs_key, snapshot.refs.refs_file().into());
-    let put_hooks = async {
-        match &snapshot.hooks {
-            Some(archive) => vault.create_bulk(&hooks_key, archive.clone().into()).await.map(Some),
-            None => Ok(None),
-        }
+    let mut others = vec![(place.step_key(&plan, "refs"), Bytes::from(snapshot.refs.refs_file()))];
+    if let Some(archive) = &snapshot.hooks {
+        others.push((place.step_key(&plan, "custom_hooks.tar"), archive.clone().into()));
+    }
+    let path_of = |number: usize| others.get(number).map(|(key, _)| key.to_string()).unwrap_or_default();
+    let (ref_path, custom_hooks_path) = (path_of(0), path_of(1));
+    let new = match bundle {
+        Some(writer) => writer.complete_with(others).await?,
+        None => vault.create_all(others).await?,
     };
-    let bundle = finish(bundle).await?;
-    let (refs, hooks) = futures_util::try_join!(put_refs, put_hooks)?;
     let step = Step {
         // Gitaly names a bundle even where an empty repository has none.
         bundle_path: place.step_key(&plan, "bundle").to_string(),
-        ref_path: refs.path.clone(),
+        ref_path,
         previous_ref_path: String::new(),
-        custom_hooks_path: hooks.as_ref().map(|hooks| hooks.path.clone()).unwrap_or_default(),
+        custom_hooks_path,
     };
-    let new: Vec<ObjectDigest> = bundle.into_iter().chain([refs]).chain(hooks).collect();
     let bytes_new: u64 = new.iter().map(|object| object.size).sum();
     let manifest = manifest(plan, snapshot, step, new);
     let stored = publish(vault, place, &manifest).await?;
@@ -111,19 +111,10 @@ pub async fn carry_over(
     Ok(Committed::new(&manifest, stored, 0))
 }
 
-async fn finish(bundle: Option<ObjectWriter>) -> Result<Option<ObjectDigest>, VaultError> {
-    match bundle {
-        Some(writer) => writer.complete().await.map(Some),
-        None => Ok(None),
-    }
-}
-
 async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<ObjectDigest, VaultError> {
-    let bytes = bytes::Bytes::from(manifest.to_toml());
     let key = ObjectKey::manifest(&place.storage, &place.repo, &place.id);
-    let committed = vault.create_bulk(&key, bytes.clone()).await?;
-    vault.overwrite(&ObjectKey::latest_manifest(&place.storage, &place.repo), bytes).await?;
-    Ok(committed)
+    let latest = ObjectKey::latest_manifest(&place.storage, &place.repo);
+    vault.create_with_latest(&key, &latest, manifest.to_toml().into()).await
 }
 
 fn manifest(plan: Plan, snapshot: &Snapshot, mut step: Step, new: Vec<ObjectDigest>) -> Manifest {

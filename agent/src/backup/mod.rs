@@ -15,6 +15,7 @@
 mod bundle;
 mod collate;
 mod commit;
+mod copy;
 mod discover;
 mod hooks;
 mod pack_proof;
@@ -118,15 +119,22 @@ pub struct Run {
     vault_lost: OnceLock<Problem>,
 }
 
-/// Steps that are committed at once, those of few refs; one of many refs counts as several, to bound memory.
-const COMMITS: u32 = 64;
+/// Steps that are committed at once, small ones; a larger one counts as several, to bound memory.
+const COMMITS: u32 = 256;
 /// Refs that count as one step.
-const REFS_EACH: usize = 5_000;
+const REFS_EACH: usize = 1_250;
+/// Bytes of a bundle that wait to be written, likewise.
+const BYTES_EACH: usize = 128 * 1024;
 
 impl Run {
     /// Waits for room to commit a step. The semaphore is never closed, so there always comes a permit.
-    async fn room_to_commit(&self, snapshot: &snapshot::Snapshot) -> Option<OwnedSemaphorePermit> {
-        let size = u32::try_from(1 + snapshot.refs.refs.len() / REFS_EACH).unwrap_or(COMMITS).min(COMMITS);
+    async fn room_to_commit(
+        &self,
+        snapshot: &snapshot::Snapshot,
+        buffered: usize,
+    ) -> Option<OwnedSemaphorePermit> {
+        let size = 1 + snapshot.refs.refs.len() / REFS_EACH + buffered / BYTES_EACH;
+        let size = u32::try_from(size).unwrap_or(COMMITS).min(COMMITS);
         Arc::clone(&self.commits).acquire_many_owned(size).await.ok()
     }
 

@@ -15,7 +15,6 @@ use super::{
     bundle::{self, BundleError, Source},
     commit::{self, Committed, Place},
     discover::Candidate,
-    pack_proof,
     plan::{self, Plan},
     snapshot::{self, Snapshot, SnapshotError},
 };
@@ -120,7 +119,8 @@ async fn attempt(
             }
         };
         // Git is done: another repository may have it while the vault is waited for.
-        let _room = run.room_to_commit(&snapshot).await;
+        let buffered = bundle.as_ref().map_or(0, ObjectWriter::bytes_buffered);
+        let _room = run.room_to_commit(&snapshot, buffered).await;
         drop(slot);
         let committed = commit::commit(&run.vault, &place, plan, &snapshot, bundle).await;
         let committed = committed.map_err(|error| SnapshotError::Failed(error.into()))?;
@@ -141,16 +141,13 @@ async fn bundle_of(
     let (run, dir, refs) = (Arc::clone(run), candidate.dir.clone(), snapshot.refs.clone());
     let key = place.step_key(&plan, "bundle");
     let writing = spawn_blocking(move || {
-        let size_on_disk = pack_proof::size_on_disk(&dir);
-        let source = Source { dir: &dir, refs: &refs, size_on_disk };
-        let mut writer = run.vault.writer(key, PartSize::for_expected(size_on_disk));
+        let source = Source { dir: &dir, refs: &refs };
+        let open = |expected| run.vault.writer(key, PartSize::for_expected(expected));
         let written = match &plan {
-            Plan::Increment(base) => {
-                bundle::write_increment(&source, base, &run.git, &mut writer, &run.cancel)
-            }
-            Plan::Full | Plan::Empty => bundle::write_full(&source, &run.git, &mut writer, &run.cancel),
+            Plan::Increment(base) => bundle::write_increment(&source, base, &run.git, open, &run.cancel),
+            Plan::Full | Plan::Empty => bundle::write_full(&source, &run.git, open, &run.cancel),
         };
-        (plan, written.map(|()| Some(writer)))
+        (plan, written.map(Some))
     });
     match writing.await {
         Ok(written) => written,

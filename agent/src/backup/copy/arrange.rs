@@ -1,0 +1,90 @@
+//! What is copied from which pack: all of it, some of it, or nothing.
+//!
+//! Does not own: finding out what is reached. A pack that is reached as a whole is copied without a look at its entries;
+//! of another one the reached entries are, if none of them is a delta on something that is not.
+
+use super::reach::Reached;
+use crate::packs::{Location, Pack, PackSet, Unsuited};
+
+/// How a pack takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Not at all.
+    Nothing,
+    /// Entry by entry, those that are marked.
+    Some,
+    /// As it lies.
+    Whole,
+}
+
+/// What a copy consists of.
+pub struct Arrangement {
+    /// For each pack.
+    pub parts: Vec<Part>,
+    /// Objects in all.
+    pub objects: u32,
+    /// Bytes of the pack, about.
+    pub size: u64,
+}
+
+impl Arrangement {
+    /// Decides for every pack.
+    pub fn of(set: &PackSet, reached: &Reached) -> Result<Self, Unsuited> {
+        let mut arrangement = Self { parts: Vec::new(), objects: 0, size: 0 };
+        for (number, (pack, marks)) in set.packs().iter().zip(&reached.marks).enumerate() {
+            let part = match marks.count() {
+                0 => Part::Nothing,
+                count if count == pack.count() => Part::Whole,
+                _ => Part::Some,
+            };
+            if part == Part::Some {
+                for place in marks.iter() {
+                    check_base(set, reached, number as u32, place)?;
+                }
+            }
+            let objects = arrangement.objects.checked_add(marks.count());
+            arrangement.objects = objects.ok_or_else(|| Unsuited("has too many objects".into()))?;
+            if part != Part::Nothing {
+                arrangement.size += pack.body().end;
+            }
+            arrangement.parts.push(part);
+        }
+        arrangement.objects += reached.loose.len() as u32;
+        arrangement.size += reached.loose.iter().map(|entry| entry.len() as u64).sum::<u64>();
+        Ok(arrangement)
+    }
+
+    /// The one pack that is the copy, byte for byte.
+    pub fn only_pack<'a>(&self, set: &'a PackSet, reached: &Reached) -> Option<&'a Pack> {
+        let mut used = self.parts.iter().enumerate().filter(|(_, part)| **part != Part::Nothing);
+        match (used.next(), used.next()) {
+            (Some((number, Part::Whole)), None) if reached.loose.is_empty() => Some(&set.packs()[number]),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses a delta whose base is not copied: writing it would need the base, which nothing reaches.
+fn check_base(set: &PackSet, reached: &Reached, number: u32, place: u32) -> Result<(), Unsuited> {
+    let pack = &set.packs()[number as usize];
+    let entry = pack.entry(place)?;
+    if !entry.header.is_delta() {
+        return Ok(());
+    }
+    let base =
+        pack.base(&entry).and_then(|base| copied(set, reached, Location { pack: number, place: base }));
+    match base {
+        Some(_) => Ok(()),
+        None => Err(Unsuited(format!(
+            "{}: {} is a delta on what is not reached",
+            pack.path().display(),
+            pack.oid(place)
+        ))),
+    }
+}
+
+/// Where the object that lies at `at` is copied from: there, or from an earlier pack; none when it is not copied.
+pub fn copied(set: &PackSet, reached: &Reached, at: Location) -> Option<Location> {
+    let is_copied = |at: &Location| reached.marks[at.pack as usize].has(at.place);
+    Some(at).filter(is_copied).or_else(|| set.find(set.pack(at).oid(at.place)).filter(is_copied))
+}

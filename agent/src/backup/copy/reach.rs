@@ -1,0 +1,226 @@
+//! Everything that a repository's refs reach, found and marked.
+//!
+//! Does not own: the objects' content, beyond what leads on: commits, trees and tags are decoded, blobs only looked up.
+//! Where the pack has a bitmap, history is followed no further than to the commits that it knows. An object that is not
+//! there ends the walk, so a finished one is the proof that a copy of the marked objects is complete.
+
+use std::collections::HashSet;
+
+use gix::{
+    ObjectId,
+    object::Kind,
+    objs::{CommitRefIter, TagRefIter, TreeRefIter},
+};
+use packhorse_vault::{Oid, RefSnapshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    git::hash_kind,
+    packs::{Decoder, Location, LooseObject, Marks, PackSet, Unsuited},
+};
+
+/// Loose objects that are copied: more would better be packed, which git does.
+const LOOSE_OBJECTS: usize = 512;
+/// Bytes of them, unpacked.
+pub const LOOSE_BYTES: u64 = 2 << 20;
+/// Objects between two looks at the cancel token.
+const BETWEEN_LOOKS: u32 = 4096;
+/// Ids of tree entries that are remembered, because neighbouring trees share most of theirs.
+const REMEMBERED: usize = 1 << 12;
+
+/// What the refs reach.
+pub struct Reached {
+    /// For each pack, the entries.
+    pub marks: Vec<Marks>,
+    /// Loose objects, as entries of a pack, in the order in which they were met.
+    pub loose: Vec<Vec<u8>>,
+}
+
+impl Reached {
+    /// Follows every ref, and HEAD.
+    pub fn from(
+        set: &PackSet,
+        refs: &RefSnapshot,
+        cache: usize,
+        cancel: &CancellationToken,
+    ) -> Result<Self, Unsuited> {
+        let marks: Vec<Marks> = set.packs().iter().map(|pack| Marks::none(pack.count())).collect();
+        let remembered = vec![(ObjectId::null(hash_kind(set.format())), Role::Target); REMEMBERED];
+        let mut walk = Walk {
+            set,
+            followed: marks.clone(),
+            reached: Self { marks, loose: Vec::new() },
+            loose: HashSet::new(),
+            loose_left: LOOSE_BYTES,
+            waiting: Vec::new(),
+            decoder: Decoder::new(cache),
+            remembered,
+            words: Vec::new(),
+        };
+        let tips = || {
+            let tips = refs.head_oid().into_iter().chain(refs.refs.iter().map(|(_, oid)| oid));
+            tips.map(|oid: Oid| gix::ObjectId::from_bytes_or_panic(oid.as_bytes()))
+        };
+        // Those that have a bitmap settle nearly everything, so they go first.
+        if set.bitmap().is_some() {
+            tips().try_for_each(|tip| walk.expand(&tip).map(drop))?;
+        }
+        for tip in tips() {
+            walk.visit(&tip, Role::Target)?;
+        }
+        walk.run(cancel)?;
+        Ok(walk.reached)
+    }
+}
+
+struct Walk<'a> {
+    set: &'a PackSet,
+    reached: Reached,
+    /// Marked entries that may lead on, and were noted to be looked into: a damaged tree may call anything a blob.
+    followed: Vec<Marks>,
+    /// Loose objects that were met.
+    loose: HashSet<ObjectId>,
+    loose_left: u64,
+    waiting: Vec<Waiting>,
+    decoder: Decoder,
+    remembered: Vec<(ObjectId, Role)>,
+    words: Vec<u64>,
+}
+
+/// An object that was marked but not looked into.
+enum Waiting {
+    Packed(Location, Role),
+    Loose(LooseObject),
+}
+
+/// What an object is, as far as the one that names it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Of any kind: a ref's or a tag's target.
+    Target,
+    Commit,
+    Tree,
+    Blob,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, cancel: &CancellationToken) -> Result<(), Unsuited> {
+        let (mut data, mut seen) = (Vec::new(), 0_u32);
+        while let Some(object) = self.waiting.pop() {
+            seen += 1;
+            if seen.is_multiple_of(BETWEEN_LOOKS) && cancel.is_cancelled() {
+                return Err(Unsuited("asked to stop".into()));
+            }
+            match object {
+                Waiting::Loose(LooseObject { kind, data }) => self.follow(kind, &data)?,
+                Waiting::Packed(at, role) => {
+                    let pack = self.set.pack(at);
+                    // A blob may be large, and leads nowhere.
+                    if role == Role::Target && Decoder::kind(pack, at.place)? == Kind::Blob {
+                        continue;
+                    }
+                    let kind = self.decoder.decode(at.pack, pack, at.place, &mut data)?;
+                    self.follow(kind, &data)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits what an object names.
+    fn follow(&mut self, kind: Kind, data: &[u8]) -> Result<(), Unsuited> {
+        let hash = hash_kind(self.set.format());
+        let odd = |e: gix::error::Error| Unsuited(format!("{kind} cannot be read: {e}"));
+        match kind {
+            Kind::Blob => Ok(()),
+            Kind::Tag => {
+                let target = TagRefIter::from_bytes(data, hash).target_id().map_err(odd)?;
+                self.visit(&target, Role::Target)
+            }
+            Kind::Commit => {
+                let mut commit = CommitRefIter::from_bytes(data, hash);
+                let tree = commit.tree_id().map_err(odd)?;
+                for parent in commit.parent_ids() {
+                    self.visit(&parent, Role::Commit)?;
+                }
+                // Last in, first out: a tree is looked into just after those of its neighbours.
+                self.visit(&tree, Role::Tree)
+            }
+            Kind::Tree => {
+                for entry in TreeRefIter::from_bytes(data, hash) {
+                    let entry = entry.map_err(odd)?;
+                    if entry.mode.is_commit() {
+                        continue;
+                    }
+                    let start = [entry.oid.as_bytes()[0], entry.oid.as_bytes()[1]];
+                    let slot = usize::from(u16::from_le_bytes(start)) % REMEMBERED;
+                    let role = if entry.mode.is_tree() { Role::Tree } else { Role::Blob };
+                    if self.remembered[slot].0.as_ref() != entry.oid || self.remembered[slot].1 != role {
+                        self.visit(entry.oid, role)?;
+                        self.remembered[slot] = (entry.oid.to_owned(), role);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Marks an object, and notes it for later unless it leads nowhere or was met before.
+    fn visit(&mut self, oid: &gix::oid, role: Role) -> Result<(), Unsuited> {
+        let Some(at) = self.set.find(oid) else { return self.visit_loose(oid) };
+        let number = at.pack as usize;
+        if role == Role::Blob {
+            self.reached.marks[number].mark(at.place);
+            return Ok(());
+        }
+        if self.followed[number].has(at.place) || (role != Role::Tree && self.expand_at(at)?) {
+            return Ok(());
+        }
+        self.reached.marks[number].mark(at.place);
+        self.followed[number].mark(at.place);
+        self.waiting.push(Waiting::Packed(at, role));
+        Ok(())
+    }
+
+    fn visit_loose(&mut self, oid: &gix::oid) -> Result<(), Unsuited> {
+        if self.loose.contains(oid) {
+            return Ok(());
+        }
+        if self.loose.len() == LOOSE_OBJECTS {
+            return Err(Unsuited("has many loose objects".into()));
+        }
+        let object = LooseObject::read(self.set.objects(), oid, self.set.format(), self.loose_left)?;
+        let object = object.ok_or_else(|| Unsuited(format!("{oid} is in no pack and not loose")))?;
+        self.loose_left -= object.data.len() as u64;
+        self.loose.insert(oid.to_owned());
+        self.reached.loose.push(object.to_entry().map_err(|e| Unsuited(e.to_string()))?);
+        if object.kind != Kind::Blob {
+            self.waiting.push(Waiting::Loose(object));
+        }
+        Ok(())
+    }
+
+    /// Marks everything that a commit reaches, when the bitmap knows it.
+    fn expand(&mut self, oid: &gix::oid) -> Result<bool, Unsuited> {
+        match self.set.find(oid) {
+            Some(at) if !self.followed[at.pack as usize].has(at.place) => self.expand_at(at),
+            _ => Ok(false),
+        }
+    }
+
+    fn expand_at(&mut self, at: Location) -> Result<bool, Unsuited> {
+        let Some(bitmap) = self.set.bitmap().filter(|_| at.pack == 0) else { return Ok(false) };
+        let pack = self.set.pack(at);
+        let Some(entry) = bitmap.entry_of(pack.number(at.place)) else { return Ok(false) };
+        self.words.resize(self.followed[0].words(), 0);
+        let expanded = bitmap.expand(entry, &mut self.words);
+        expanded.ok_or_else(|| Unsuited(format!("{}: has an odd bitmap", pack.path().display())))?;
+        self.reached.marks[0].merge(&self.words);
+        self.followed[0].merge(&self.words);
+        if self.followed[0].has(at.place) {
+            Ok(true)
+        } else {
+            Err(Unsuited(format!("{}: has a bitmap of another pack", pack.path().display())))
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! One pack and its index.
+//!
+//! Does not own: proving the pack's own checksum ([`super::Feed`]) or resolving deltas ([`super::Decoder`]). A small
+//! pack is held in memory; of a large one only the index is. An entry is known by its place: its number in the order in
+//! which entries lie in the pack, which is also its number in git's bitmaps.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use gix::odb::pack::{data, index};
+use packhorse_vault::ObjectFormat;
+
+use super::{PackHash, Unsuited};
+use crate::git::hash_kind;
+
+/// Packs up to this size are read as a whole.
+const HELD: u64 = 4 << 20;
+/// Bytes in which every entry's header fits: a size, then an object id or a distance.
+const HEADER_BYTES: u64 = 48;
+/// Bits of an entry's number in the index, in a word with its offset.
+const NUMBER_BITS: u32 = 24;
+
+/// An open pack.
+pub struct Pack {
+    path: PathBuf,
+    bytes: Bytes,
+    index: index::File<Vec<u8>>,
+    /// By place: where the entry starts, then which it is in the index.
+    entries: Vec<u64>,
+    /// By number in the index: the place.
+    places: Vec<u32>,
+    /// Where the trailer starts.
+    end: u64,
+    checksum: Vec<u8>,
+    format: ObjectFormat,
+}
+
+enum Bytes {
+    Held(Vec<u8>),
+    OnDisk(File),
+}
+
+impl Pack {
+    /// Bytes of memory that a pack takes while it is open, from the size of its files.
+    pub fn memory(pack: u64, index: u64) -> u64 {
+        // The index has 28 bytes for each object or more; there are 12 in our tables, and 8 when it is copied in part.
+        index + index / 28 * 20 + if pack <= HELD { pack } else { 0 }
+    }
+
+    /// Opens the pack at `path`, which ends in `.pack`, with the index beside it.
+    pub fn open(path: PathBuf, format: ObjectFormat) -> Result<Self, Unsuited> {
+        let index_path = path.with_extension("idx");
+        let index = fs::read(&index_path).map_err(|e| Unsuited::at(&index_path, e))?;
+        let file = File::open(&path).map_err(|e| Unsuited::at(&path, e))?;
+        let len = file.metadata().map_err(|e| Unsuited::at(&path, e))?.len();
+        if !PackHash::ends(format, &index) {
+            return Err(Unsuited::at(&index_path, "its checksum is wrong"));
+        }
+        let index = index::File::from_data(index, index_path.clone(), hash_kind(format))
+            .map_err(|e| Unsuited::at(&index_path, e))?;
+        if index.version() != index::Version::V2 {
+            return Err(Unsuited::at(&index_path, "is of version 1"));
+        }
+        let end = len.checked_sub(format.len_in_bytes() as u64).filter(|end| *end >= 12);
+        let end = end.ok_or_else(|| Unsuited::at(&path, "is too short"))?;
+        let bytes = if len <= HELD {
+            let mut bytes = vec![0; len as usize];
+            file.read_exact_at(&mut bytes, 0).map_err(|e| Unsuited::at(&path, e))?;
+            Bytes::Held(bytes)
+        } else {
+            Bytes::OnDisk(file)
+        };
+        let (entries, places) = sort(&index, end).ok_or_else(|| Unsuited::at(&path, "has an odd index"))?;
+        let mut pack = Self { path, bytes, index, entries, places, end, checksum: Vec::new(), format };
+        pack.check_ends(len).map_err(|e| Unsuited::at(&pack.path, e))?;
+        Ok(pack)
+    }
+
+    /// Compares header and trailer with the index.
+    fn check_ends(&mut self, len: u64) -> Result<(), String> {
+        let mut buffer = Vec::new();
+        let header = self.read(0..12, &mut buffer).map_err(|e| e.to_string())?;
+        let header: [u8; 12] = header.try_into().map_err(|_| "has no header")?;
+        let (version, count) = data::header::decode(&header).map_err(|e| e.to_string())?;
+        if version != data::Version::V2 || count != self.count() {
+            return Err("does not fit its index".into());
+        }
+        let checksum = self.read(self.end..len, &mut buffer).map_err(|e| e.to_string())?.to_vec();
+        if checksum != self.index.pack_checksum().as_bytes() {
+            return Err("does not fit its index".into());
+        }
+        self.checksum = checksum;
+        Ok(())
+    }
+
+    /// The pack's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash that its objects have.
+    pub fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// The hash of its bytes, as its trailer and its index say.
+    pub fn checksum(&self) -> &[u8] {
+        &self.checksum
+    }
+
+    /// Entries.
+    pub fn count(&self) -> u32 {
+        self.places.len() as u32
+    }
+
+    /// The bytes of all entries.
+    pub fn body(&self) -> Range<u64> {
+        12..self.end
+    }
+
+    /// The place of an object.
+    pub fn find(&self, oid: &gix::oid) -> Option<u32> {
+        self.index.lookup(oid).map(|number| self.places[number as usize])
+    }
+
+    /// The object at a place.
+    pub fn oid(&self, place: u32) -> &gix::oid {
+        self.index.oid_at_index(self.number(place))
+    }
+
+    /// The number in the index of the entry at a place.
+    pub fn number(&self, place: u32) -> u32 {
+        (self.entries[place as usize] & ((1 << NUMBER_BITS) - 1)) as u32
+    }
+
+    /// Where the entry at a place lies.
+    pub fn range(&self, place: u32) -> Range<u64> {
+        let start = |place: usize| self.entries.get(place).map_or(self.end, |entry| entry >> NUMBER_BITS);
+        start(place as usize)..start(place as usize + 1)
+    }
+
+    /// The place of the entry that starts at `offset`.
+    pub fn place_at(&self, offset: u64) -> Option<u32> {
+        let at = self.entries.binary_search_by_key(&offset, |entry| entry >> NUMBER_BITS);
+        at.ok().map(|at| at as u32)
+    }
+
+    /// The header of the entry at a place.
+    pub fn entry(&self, place: u32) -> Result<data::Entry, Unsuited> {
+        let range = self.range(place);
+        let mut buffer = Vec::new();
+        let bytes = self.read(range.start..range.end.min(range.start + HEADER_BYTES), &mut buffer);
+        let bytes = bytes.map_err(|e| Unsuited::at(&self.path, e))?;
+        data::Entry::from_bytes(bytes, range.start, hash_kind(self.format))
+            .map_err(|e| Unsuited::at(&self.path, e))
+    }
+
+    /// The place of a delta's base; none when the entry is no delta, or its base is not in this pack.
+    pub fn base(&self, entry: &data::Entry) -> Option<u32> {
+        match &entry.header {
+            data::entry::Header::OfsDelta { base_distance } => {
+                entry.checked_base_pack_offset(*base_distance).and_then(|offset| self.place_at(offset))
+            }
+            data::entry::Header::RefDelta { base_id } => self.find(base_id),
+            _ => None,
+        }
+    }
+
+    /// Reads bytes of the file, into `buffer` unless they are held anyway.
+    pub fn read<'a>(&'a self, range: Range<u64>, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        match &self.bytes {
+            Bytes::Held(bytes) => {
+                let held = bytes.get(range.start as usize..range.end as usize);
+                held.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+            Bytes::OnDisk(file) => {
+                buffer.resize((range.end - range.start) as usize, 0);
+                file.read_exact_at(buffer, range.start)?;
+                Ok(buffer)
+            }
+        }
+    }
+}
+
+/// Entries by place, and places by number; none when the index has more or odder offsets than we can use.
+fn sort(index: &index::File<Vec<u8>>, end: u64) -> Option<(Vec<u64>, Vec<u32>)> {
+    let count = index.num_objects();
+    if count >= 1 << NUMBER_BITS || end >= 1 << (64 - NUMBER_BITS) {
+        return None;
+    }
+    let entry = |number| index.pack_offset_at_index(number) << NUMBER_BITS | u64::from(number);
+    let mut entries: Vec<u64> = (0..count).map(entry).collect();
+    entries.sort_unstable();
+    let offsets = || entries.iter().map(|entry| entry >> NUMBER_BITS);
+    let ascending = offsets().zip(offsets().skip(1)).all(|(one, next)| one < next);
+    if !ascending
+        || offsets().next().is_some_and(|first| first != 12)
+        || offsets().any(|offset| offset >= end)
+    {
+        return None;
+    }
+    let mut places = vec![0; count as usize];
+    for (place, entry) in entries.iter().enumerate() {
+        places[(entry & ((1 << NUMBER_BITS) - 1)) as usize] = place as u32;
+    }
+    Some((entries, places))
+}
