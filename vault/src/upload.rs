@@ -16,7 +16,11 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use object_store::{MultipartUpload, ObjectStoreExt as _};
 use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, sync::mpsc, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{AcquireError, OwnedSemaphorePermit, mpsc},
+    task::JoinHandle,
+};
 
 use crate::{ObjectKey, PartSize, Vault, VaultError};
 
@@ -112,9 +116,13 @@ impl ObjectWriter {
             return Err(VaultError::new(ErrorKind::Internal, "upload object", &self.key, answer));
         }
         let data = Bytes::from(mem::take(&mut self.buffer));
-        let permit = self.permit.take().ok_or_else(|| {
-            VaultError::new(ErrorKind::Internal, "upload object", &self.key, "a part has no budget")
-        })?;
+        // A last part may be so small that it was not taken from the budget; it takes what it needs now.
+        let permit = match self.permit.take() {
+            Some(permit) => permit,
+            None => self
+                .take_from_budget(data.len())
+                .map_err(|closed| VaultError::new(ErrorKind::Internal, "upload object", &self.key, closed))?,
+        };
         if self.upload.is_none() {
             let (sender, unhashed) = mpsc::channel(1);
             let (hashed, receiver) = mpsc::channel(1);
@@ -162,12 +170,16 @@ impl ObjectWriter {
 
     /// Takes a whole part from the budget, then makes room for it.
     fn reserve(&mut self) -> io::Result<()> {
-        let (budget, budget_mib) = self.vault.budget();
-        let mib = u32::try_from(self.part_size.div_ceil(1 << 20)).unwrap_or(u32::MAX).min(budget_mib);
-        let permit = self.runtime.block_on(budget.acquire_many_owned(mib));
-        self.permit = Some(permit.map_err(io::Error::other)?);
+        let permit = self.take_from_budget(self.part_size).map_err(io::Error::other)?;
+        self.permit = Some(permit);
         self.buffer.reserve_exact(self.part_size - self.buffer.len());
         Ok(())
+    }
+
+    fn take_from_budget(&self, bytes: usize) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let (budget, budget_mib) = self.vault.budget();
+        let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX).min(budget_mib);
+        self.runtime.block_on(budget.acquire_many_owned(mib))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
+use bytes::Bytes;
 use packhorse_model::{ErrorKind, ObjectDigest};
 use packhorse_testkit::CephGateway;
 use tokio::task::spawn_blocking;
@@ -21,7 +22,8 @@ async fn write(vault: &Vault, name: &str, bytes: Vec<u8>) -> Result<ObjectDigest
     let (vault, key) = (vault.clone(), key(name));
     blocking(move || {
         let mut writer = vault.writer(key, PartSize::SMALLEST);
-        writer.write_all(&bytes).expect("write");
+        // In pieces, as a stream comes.
+        bytes.chunks(100_000).for_each(|piece| writer.write_all(piece).expect("write"));
         writer.finish()
     })
     .await
@@ -54,12 +56,44 @@ async fn keeps_the_contract(vault: &Vault) {
     assert_eq!(vault.head(&key("a/one")).await.expect("answered"), Some(5));
 
     // Small, exactly one part, and several parts, all read back with their digest.
-    for (name, len) in [("b/empty", 0), ("b/small", 10_000), ("b/part", 8 << 20), ("b/parts", 20_000_001)] {
+    const PART: usize = 8 << 20;
+    for (name, len) in [
+        ("b/empty", 0),
+        ("b/small", 10_000),
+        ("b/part", PART),
+        ("b/parts", 20_000_001),
+        ("b/parts and a byte", PART + 1),
+        ("b/parts and a little", 2 * PART + 300_000),
+    ] {
         let bytes = pattern(len);
         let digest = write(vault, name, bytes.clone()).await.expect(name);
         assert_eq!(digest, digest_of(&key(name), &bytes), "{name}");
         assert_eq!(read(vault, &digest).await.expect(name), bytes, "{name}");
     }
+
+    // Several at once: their digests in order, and what is taken is refused by name.
+    let several = |names: [&str; 3]| {
+        names.into_iter().map(|name| (key(name), name.to_owned().into())).collect::<Vec<(ObjectKey, Bytes)>>()
+    };
+    let digests = vault.create_all(several(["s/1", "s/2", "s/3"])).await.expect("create all");
+    let expected: Vec<ObjectDigest> =
+        several(["s/1", "s/2", "s/3"]).iter().map(|(key, bytes)| digest_of(key, bytes)).collect();
+    assert_eq!(digests, expected);
+    vault.create(&key("s/5"), "taken".into()).await.expect("create");
+    let refused = vault.create_all(several(["s/4", "s/5", "s/6"])).await.expect_err("taken");
+    assert!(refused.kind() == ErrorKind::AlreadyExists && refused.to_string().contains("s/5"), "{refused}");
+    assert_eq!(&vault.get(&key("s/5")).await.expect("read")[..], b"taken");
+
+    // A copy under a name that may exist.
+    for text in ["one", "two"] {
+        let (new, latest) = (key(&format!("l/{text}")), key("l/latest"));
+        let created = vault.create_with_latest(&new, &latest, text.into()).await.expect(text);
+        assert_eq!(created, digest_of(&new, text.as_bytes()));
+        assert_eq!(&vault.get(&latest).await.expect("read")[..], text.as_bytes());
+    }
+    let refused = vault.create_with_latest(&key("l/one"), &key("l/latest"), "three".into()).await;
+    assert_eq!(refused.expect_err("taken").kind(), ErrorKind::AlreadyExists);
+    assert_eq!(&vault.get(&key("l/latest")).await.expect("read")[..], b"two");
 
     // A reader with a digest never ends cleanly on other bytes.
     let mut wrong = vault.create(&key("c/x"), "content".into()).await.expect("create");
@@ -88,7 +122,7 @@ async fn keeps_the_contract(vault: &Vault) {
     // A listing names folders and objects directly below, and only those.
     let mut names = vault.list_names(&key("b")).await.expect("list");
     names.sort();
-    assert_eq!(names, ["empty", "part", "parts", "small"]);
+    assert_eq!(names, ["empty", "part", "parts", "parts and a byte", "parts and a little", "small"]);
     assert_eq!(vault.list_names(&key("e")).await.expect("list").len(), 6);
     assert_eq!(vault.list_names(&key("none")).await.expect("list"), Vec::<String>::new());
     assert_eq!(vault.list_names(&key("a/on")).await.expect("list"), Vec::<String>::new());
@@ -96,8 +130,17 @@ async fn keeps_the_contract(vault: &Vault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_keeps_the_contract() {
-    let (_folder, vault) = stores::folder();
+    let (folder, vault) = stores::folder();
     keeps_the_contract(&vault).await;
+    // All or none, and nothing that was staged stays.
+    let mut names = vault.list_names(&key("s")).await.expect("list");
+    names.sort();
+    assert_eq!(names, ["1", "2", "3", "5"]);
+    for kind in ["s", "l"] {
+        let entries = std::fs::read_dir(folder.path().join("vault").join(kind)).expect("read folder");
+        let names: Vec<_> = entries.map(|entry| entry.expect("entry").file_name()).collect();
+        assert!(names.iter().all(|name| !name.to_string_lossy().contains('#')), "{names:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
