@@ -55,19 +55,19 @@ impl LooseObject {
         bytes.drain(..header);
         Ok(Some(Self { kind, data: bytes }))
     }
+}
 
-    /// The object as an entry of a pack.
-    pub fn to_entry(&self) -> io::Result<Vec<u8>> {
-        let header = match self.kind {
-            Kind::Commit => Header::Commit,
-            Kind::Tree => Header::Tree,
-            Kind::Blob => Header::Blob,
-            Kind::Tag => Header::Tag,
-        };
-        let mut entry = Vec::with_capacity(self.data.len() / 2 + 32);
-        header.write_to(self.data.len() as u64, &mut entry)?;
-        let mut deflate = ZlibEncoder::new(entry, Compression::default());
-        deflate.write_all(&self.data)?;
-        deflate.finish()
-    }
+/// An object as an entry of a pack that is no delta.
+pub fn object_entry(kind: Kind, data: &[u8]) -> io::Result<Vec<u8>> {
+    let header = match kind {
+        Kind::Commit => Header::Commit,
+        Kind::Tree => Header::Tree,
+        Kind::Blob => Header::Blob,
+        Kind::Tag => Header::Tag,
+    };
+    let mut entry = Vec::with_capacity(data.len() / 2 + 32);
+    header.write_to(data.len() as u64, &mut entry)?;
+    let mut deflate = ZlibEncoder::new(entry, Compression::default());
+    deflate.write_all(data)?;
+    deflate.finish()
 }

@@ -20,7 +20,7 @@ pub use bitmap::Bitmap;
 pub use decode::Decoder;
 pub use feed::{Feed, FeedError};
 pub use hash::PackHash;
-pub use loose::LooseObject;
+pub use loose::{LooseObject, object_entry};
 pub use marks::Marks;
 pub use pack::Pack;
 pub use set::{Location, PackFiles, PackSet};

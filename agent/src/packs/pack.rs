@@ -48,8 +48,9 @@ enum Bytes {
 impl Pack {
     /// Bytes of memory that a pack takes while it is open, from the size of its files.
     pub fn memory(pack: u64, index: u64) -> u64 {
-        // The index has 28 bytes for each object or more; there are 12 in our tables, and 8 when it is copied in part.
-        index + index / 28 * 20 + if pack <= HELD { pack } else { 0 }
+        // The index has 28 bytes for each object or more; there are 12 in our tables, 8 more when it is copied in part, and
+        // 8 while trees wait to be looked into.
+        index + index + if pack <= HELD { pack } else { 0 }
     }
 
     /// Opens the pack at `path`, which ends in `.pack`, with the index beside it.

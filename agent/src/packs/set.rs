@@ -17,7 +17,7 @@ use super::{Bitmap, Pack, Unsuited};
 const MOST_PACKS: usize = 64;
 
 /// Where an object is: the pack's number, and the place in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The pack's number.
     pub pack: u32,

@@ -42,6 +42,8 @@ pub struct PackCopy {
     set: PackSet,
     reached: Reached,
     arrangement: Arrangement,
+    /// Bytes of bases that a decoder may keep.
+    cache: usize,
     _memory: SemaphorePermit<'static>,
 }
 
@@ -55,7 +57,8 @@ pub fn prepare(dir: &Path, refs: &RefSnapshot, cancel: &CancellationToken) -> Re
     let memory = Handle::current().block_on(MEMORY.acquire_many(mib));
     let memory = memory.map_err(|e| Unsuited(e.to_string()))?;
     let set = files.open(refs.object_format)?;
-    let reached = Reached::from(&set, refs, cache as usize, cancel)?;
+    let cache = cache as usize;
+    let reached = Reached::from(&set, refs, cache, cancel)?;
     let arrangement = Arrangement::of(&set, &reached)?;
-    Ok(PackCopy { set, reached, arrangement, _memory: memory })
+    Ok(PackCopy { set, reached, arrangement, cache, _memory: memory })
 }

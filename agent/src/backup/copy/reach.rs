@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     git::hash_kind,
-    packs::{Decoder, Location, LooseObject, Marks, PackSet, Unsuited},
+    packs::{Decoder, Location, LooseObject, Marks, PackSet, Unsuited, object_entry},
 };
 
 /// Loose objects that are copied: more would better be packed, which git does.
@@ -25,8 +25,8 @@ const LOOSE_OBJECTS: usize = 512;
 pub const LOOSE_BYTES: u64 = 2 << 20;
 /// Objects between two looks at the cancel token.
 const BETWEEN_LOOKS: u32 = 4096;
-/// Ids of tree entries that are remembered, because neighbouring trees share most of theirs.
-const REMEMBERED: usize = 1 << 12;
+/// Ids of tree entries that are remembered, at most, because neighbouring trees share most of theirs.
+const REMEMBERED: usize = 1 << 15;
 
 /// What the refs reach.
 pub struct Reached {
@@ -45,7 +45,9 @@ impl Reached {
         cancel: &CancellationToken,
     ) -> Result<Self, Unsuited> {
         let marks: Vec<Marks> = set.packs().iter().map(|pack| Marks::none(pack.count())).collect();
-        let remembered = vec![(ObjectId::null(hash_kind(set.format())), Role::Target); REMEMBERED];
+        let objects: usize = set.packs().iter().map(|pack| pack.count() as usize).sum();
+        let remembered = (objects / 4).next_power_of_two().min(REMEMBERED);
+        let remembered = vec![(ObjectId::null(hash_kind(set.format())), Role::Target); remembered];
         let mut walk = Walk {
             set,
             followed: marks.clone(),
@@ -53,6 +55,7 @@ impl Reached {
             loose: HashSet::new(),
             loose_left: LOOSE_BYTES,
             waiting: Vec::new(),
+            trees: Vec::new(),
             decoder: Decoder::new(cache),
             remembered,
             words: Vec::new(),
@@ -82,6 +85,8 @@ struct Walk<'a> {
     loose: HashSet<ObjectId>,
     loose_left: u64,
     waiting: Vec<Waiting>,
+    /// Trees that are looked into when nothing else waits.
+    trees: Vec<Location>,
     decoder: Decoder,
     remembered: Vec<(ObjectId, Role)>,
     words: Vec<u64>,
@@ -106,25 +111,42 @@ enum Role {
 impl Walk<'_> {
     fn run(&mut self, cancel: &CancellationToken) -> Result<(), Unsuited> {
         let (mut data, mut seen) = (Vec::new(), 0_u32);
-        while let Some(object) = self.waiting.pop() {
+        let mut look = || {
             seen += 1;
-            if seen.is_multiple_of(BETWEEN_LOOKS) && cancel.is_cancelled() {
-                return Err(Unsuited("asked to stop".into()));
-            }
-            match object {
-                Waiting::Loose(LooseObject { kind, data }) => self.follow(kind, &data)?,
-                Waiting::Packed(at, role) => {
-                    let pack = self.set.pack(at);
-                    // A blob may be large, and leads nowhere.
-                    if role == Role::Target && Decoder::kind(pack, at.place)? == Kind::Blob {
-                        continue;
-                    }
-                    let kind = self.decoder.decode(at.pack, pack, at.place, &mut data)?;
-                    self.follow(kind, &data)?;
+            let stop = seen.is_multiple_of(BETWEEN_LOOKS) && cancel.is_cancelled();
+            if stop { Err(Unsuited("asked to stop".into())) } else { Ok(()) }
+        };
+        loop {
+            while let Some(object) = self.waiting.pop() {
+                look()?;
+                match object {
+                    Waiting::Loose(LooseObject { kind, data }) => self.follow(kind, &data)?,
+                    Waiting::Packed(at, role) => self.open(at, role, &mut data)?,
                 }
             }
+            // In the order of the pack, where a tree follows the one that it is a delta on, so that each is resolved
+            // once. What they lead to is one folder deeper and makes the next round.
+            let mut trees = std::mem::take(&mut self.trees);
+            if trees.is_empty() {
+                return Ok(());
+            }
+            trees.sort_unstable();
+            for at in trees {
+                look()?;
+                self.open(at, Role::Tree, &mut data)?;
+            }
         }
-        Ok(())
+    }
+
+    /// Looks into an entry.
+    fn open(&mut self, at: Location, role: Role, data: &mut Vec<u8>) -> Result<(), Unsuited> {
+        let pack = self.set.pack(at);
+        // A blob may be large, and leads nowhere.
+        if role == Role::Target && Decoder::kind(pack, at.place)? == Kind::Blob {
+            return Ok(());
+        }
+        let kind = self.decoder.decode(at.pack, pack, at.place, data)?;
+        self.follow(kind, data)
     }
 
     /// Visits what an object names.
@@ -143,7 +165,6 @@ impl Walk<'_> {
                 for parent in commit.parent_ids() {
                     self.visit(&parent, Role::Commit)?;
                 }
-                // Last in, first out: a tree is looked into just after those of its neighbours.
                 self.visit(&tree, Role::Tree)
             }
             Kind::Tree => {
@@ -153,7 +174,7 @@ impl Walk<'_> {
                         continue;
                     }
                     let start = [entry.oid.as_bytes()[0], entry.oid.as_bytes()[1]];
-                    let slot = usize::from(u16::from_le_bytes(start)) % REMEMBERED;
+                    let slot = usize::from(u16::from_le_bytes(start)) % self.remembered.len();
                     let role = if entry.mode.is_tree() { Role::Tree } else { Role::Blob };
                     if self.remembered[slot].0.as_ref() != entry.oid || self.remembered[slot].1 != role {
                         self.visit(entry.oid, role)?;
@@ -178,7 +199,10 @@ impl Walk<'_> {
         }
         self.reached.marks[number].mark(at.place);
         self.followed[number].mark(at.place);
-        self.waiting.push(Waiting::Packed(at, role));
+        match role {
+            Role::Tree => self.trees.push(at),
+            _ => self.waiting.push(Waiting::Packed(at, role)),
+        }
         Ok(())
     }
 
@@ -193,7 +217,9 @@ impl Walk<'_> {
         let object = object.ok_or_else(|| Unsuited(format!("{oid} is in no pack and not loose")))?;
         self.loose_left -= object.data.len() as u64;
         self.loose.insert(oid.to_owned());
-        self.reached.loose.push(object.to_entry().map_err(|e| Unsuited(e.to_string()))?);
+        self.reached
+            .loose
+            .push(object_entry(object.kind, &object.data).map_err(|e| Unsuited(e.to_string()))?);
         if object.kind != Kind::Blob {
             self.waiting.push(Waiting::Loose(object));
         }

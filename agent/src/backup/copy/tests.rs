@@ -137,6 +137,36 @@ fn submodules_are_not_followed() {
     desk.assert_exact(&repo);
 }
 
+/// A tree may name another tree and call it a file: what that tree holds is still followed where it is a folder.
+#[test]
+fn a_folder_that_is_called_a_file_is_followed_elsewhere() {
+    for (wrong, right) in [("a", "b"), ("b", "a")] {
+        let desk = Desk::new();
+        let repo = desk.repo();
+        let inner = repo.tree(None, &[("file", "only reached through the folder")]);
+        let folder = repo.run_with_input(&["mktree"], format!("040000 tree {inner}\tfolder\n").as_bytes());
+        let mut bytes = b"100644 folder\0".to_vec();
+        bytes.extend((0..20).map(|at| u8::from_str_radix(&inner[at * 2..at * 2 + 2], 16).expect("hex")));
+        let odd = repo.run_with_input(&["hash-object", "-t", "tree", "-w", "--stdin", "--literally"], &bytes);
+        for (name, tree) in [(wrong, odd), (right, folder)] {
+            let commit = repo.run(&["commit-tree", "-m", name, &tree]);
+            repo.update_ref(&format!("refs/heads/{name}"), &commit);
+        }
+        let blob = repo.run(&["rev-parse", &format!("{right}:folder/file")]);
+        let names = repo.run(&["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
+        let base = repo.path().join("objects/pack/pack");
+        repo.run_with_input(&["pack-objects", "-q", base.to_str().expect("UTF-8")], names.as_bytes());
+        repo.run(&["prune-packed"]);
+        let copy = desk.prepare(&repo).expect("copied");
+        let copied: u32 = copy.reached.marks.iter().map(crate::packs::Marks::count).sum();
+        assert_eq!(
+            (copied, copy.reached.loose.len()),
+            (names.lines().count() as u32, 0),
+            "{blob} is missing"
+        );
+    }
+}
+
 #[test]
 fn objects_of_several_packs_are_taken_once() {
     let desk = Desk::new();
@@ -183,8 +213,25 @@ fn duplicates_as_bases_of_deltas() {
     repo.update_ref("refs/heads/main", &early);
     match desk.prepare(&repo) {
         Ok(_) => desk.assert_exact(&repo),
-        Err(Unsuited(reason)) => assert!(reason.contains("delta on what is not reached"), "{reason}"),
+        Err(Unsuited(reason)) => assert!(reason.contains("deltas on what is not reached"), "{reason}"),
     }
+}
+
+#[test]
+fn a_delta_on_what_is_not_reached_is_written_out() {
+    let desk = Desk::new();
+    let repo = desk.repo();
+    repo.fill("main", 60);
+    // The largest version of a file is the base of the others, and the only one that is dropped.
+    let text = |lines: usize| (0..lines).map(|line| format!("line {line} of many\n")).collect::<String>();
+    repo.commit("main", &[("file", text(800))]);
+    let old = repo.commit("main", &[("file", text(900))]);
+    repo.commit("main", &[("file", text(1000))]);
+    repo.run(&["repack", "-a", "-d", "-f", "-q"]);
+    repo.update_ref("refs/heads/main", &old);
+    let copy = desk.prepare(&repo).unwrap_or_else(|reason| panic!("not copied: {reason}"));
+    assert!(copy.arrangement.orphans.iter().any(|orphans| !orphans.is_empty()), "nothing was written out");
+    desk.assert_exact(&repo);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writing the copy: a header, entries from the packs, loose objects, a trailer.
 //!
 //! Does not own: what is copied (`arrange`). Entries keep their bytes; only where something was left out between a delta
-//! and its base is the distance written anew. Every byte of a pack that takes part is read, so its checksum is proven
+//! and its base is the distance written anew, and where the base itself was left out, the object. Every byte of a pack that takes part is read, so its checksum is proven
 //! before this returns without an error.
 
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use super::{
     PackCopy,
     arrange::{Part, copied},
 };
-use crate::packs::{Feed, FeedError, Location, Pack, PackHash};
+use crate::packs::{Decoder, Feed, FeedError, Location, Pack, PackHash, object_entry};
 
 /// Why a copy was not completed.
 #[derive(Debug)]
@@ -73,12 +73,19 @@ impl PackCopy {
         out: &mut PackWriter<'_, W>,
     ) -> Result<Copied, FeedError> {
         let pack = &self.set.packs()[number];
+        let orphans = &self.arrangement.orphans[number];
+        let mut decoder = Decoder::new(self.cache);
         let mut feed = Feed::new(pack);
         let mut offsets = vec![0; pack.count() as usize];
         for place in self.reached.marks[number].iter() {
             let range = pack.range(place);
             offsets[place as usize] = out.written;
             feed.skip_to(range.start)?;
+            if orphans.binary_search(&place).is_ok() {
+                let object = whole(&mut decoder, number, pack, place)?;
+                out.write_all(&object).map_err(FeedError::Receiver)?;
+                continue;
+            }
             let entry = pack.entry(place).map_err(|e| FeedError::Pack(e.to_string()))?;
             if entry.header.is_delta() {
                 let base = pack.base(&entry).map(|place| Location { pack: number as u32, place });
@@ -122,6 +129,14 @@ impl Copied {
             Self::Some(offsets) => Some(offsets[place as usize]).filter(|offset| *offset > 0),
         }
     }
+}
+
+/// An object as an entry that is no delta.
+fn whole(decoder: &mut Decoder, number: usize, pack: &Pack, place: u32) -> Result<Vec<u8>, FeedError> {
+    let failed = |finding: &dyn std::fmt::Display| FeedError::Pack(finding.to_string());
+    let mut data = Vec::new();
+    let kind = decoder.decode(number as u32, pack, place, &mut data).map_err(|e| failed(&e))?;
+    object_entry(kind, &data).map_err(|e| failed(&e))
 }
 
 fn copy_file(pack: &Pack, out: &mut impl Write) -> Result<(), FeedError> {
