@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
 };
 
@@ -28,6 +29,8 @@ pub struct Bench {
     pub repetitions: u32,
     /// Processors of this machine.
     pub cpus: usize,
+    /// Folders made so far.
+    folders: AtomicU32,
 }
 
 impl Bench {
@@ -37,20 +40,31 @@ impl Bench {
         fs::create_dir_all(&args.work).with_context(|| format!("create {}", args.work.display()))?;
         let work = fs::canonicalize(&args.work).with_context(|| format!("open {}", args.work.display()))?;
         let cpus = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { programs, work, repetitions: args.repetitions, cpus })
+        Ok(Self { programs, work, repetitions: args.repetitions, cpus, folders: AtomicU32::new(0) })
     }
 
-    /// An empty folder of this name in the work folder.
+    /// A new folder in the work folder, whose name starts like this.
+    ///
+    /// Not one that was emptied: for five seconds ext4 does not use the inodes of deleted files again, and looks for
+    /// others one by one. After 2,000 small repositories that took longer than to back them up, and would be measured.
     pub fn fresh(&self, name: &str) -> Result<PathBuf> {
-        let dir = self.work.join(name);
+        let dir = self.work.join(format!("{name}-{}", self.folders.fetch_add(1, Relaxed)));
         remove(&dir)?;
         fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
         Ok(dir)
     }
 
-    /// Removes what only one run needs; the repositories stay.
+    /// Removes what only one measurement needs; the repositories stay.
     pub fn tidy(&self) -> Result<()> {
-        [VAULT, PACK, RESTORED].iter().try_for_each(|name| remove(&self.work.join(name)))
+        for entry in fs::read_dir(&self.work).context("read the work folder")? {
+            let entry = entry.context("read the work folder")?;
+            let name = entry.file_name();
+            let start = name.to_str().and_then(|name| name.rsplit_once('-')).map(|(start, _)| start);
+            if start.is_some_and(|start| [VAULT, PACK, RESTORED].contains(&start)) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the user what is going on.

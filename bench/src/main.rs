@@ -36,13 +36,14 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let bench = Bench::open(args)?;
+    bench.tidy()?;
     let mut rows = Vec::new();
     for work in work::selected(args, &bench)? {
         let row = work.run(&bench).with_context(|| format!("measure {}", work.name()))?;
         bench.say(&table::line(&row));
         rows.push(row);
+        bench.tidy()?;
     }
-    bench.tidy()?;
     writeln!(io::stdout(), "\n{}", table::render(&rows, &bench)).context("write the table")?;
     if let Some(file) = &args.json {
         let json = serde_json::json!({
