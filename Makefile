@@ -37,6 +37,7 @@ clippy:
 	cargo clippy --workspace --all-targets -- -D warnings
 
 deny: ## Layers, licences and sources of dependencies
+	@cargo fetch --quiet --locked # crates of other systems too, which no build has fetched
 	cargo deny --offline check --hide-inclusion-graph --allow unused-wrapper bans licenses sources
 
 typos:

@@ -150,7 +150,7 @@ fn a_folder_that_is_called_a_file_is_followed_elsewhere() {
         let odd = repo.run_with_input(&["hash-object", "-t", "tree", "-w", "--stdin", "--literally"], &bytes);
         for (name, tree) in [(wrong, odd), (right, folder)] {
             let commit = repo.run(&["commit-tree", "-m", name, &tree]);
-            repo.update_ref(&format!("refs/heads/{name}"), &commit);
+            repo.update_ref(format!("refs/heads/{name}"), &commit);
         }
         let blob = repo.run(&["rev-parse", &format!("{right}:folder/file")]);
         let names = repo.run(&["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
