@@ -27,6 +27,7 @@ struct Flags {
 fn main() -> ExitCode {
     let flags = Flags::parse();
     process::restrict_new_files();
+    process::allow_many_files();
     telemetry::start(if flags.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO }, flags.log_json);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -21,6 +21,7 @@ use self::args::{Args, Command};
 fn main() -> ExitCode {
     let args = Args::parse();
     process::restrict_new_files();
+    process::allow_many_files();
     let level = match args.common.verbose {
         0 => LevelFilter::ERROR,
         1 => LevelFilter::WARN,

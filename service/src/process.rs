@@ -1,4 +1,4 @@
-//! What a process sets up once: its file mode mask, and the signals that stop it.
+//! What a process sets up once: its file mode mask, its limit of open files, and the signals that stop it.
 //!
 //! Does not own: what stopping means. The first signal asks, the second ends the process at once; both are handled
 //! outside any work, so a stuck run cannot keep the process alive.
@@ -12,6 +12,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Makes everything the process creates readable by its user only: the vault's files 0600, its folders 0700.
 pub fn restrict_new_files() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// Lets the process open as many files as it may ever: shells give it fewer than connections, packs and children take.
+pub fn allow_many_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Cancels the token at the first SIGINT or SIGTERM and exits at the second. Returns the exit code that the first

@@ -12,6 +12,7 @@ mod git;
 mod ports;
 mod postgres;
 mod processes;
+mod skipped;
 mod tree;
 mod watchdog;
 
@@ -22,6 +23,7 @@ pub use git::{GitRepo, Head, HookEntry, ReachableObjects, RefState, RepoState};
 pub use ports::free_port;
 pub use postgres::PostgresServer;
 pub use processes::{Backupctl, Binary, CliOutput, Daemon};
+pub use skipped::skipped;
 pub use tree::{Kind, TreeEntry, TreeState};
 
 /// The signals that `Daemon::signal` sends.

@@ -57,7 +57,7 @@ pub struct CatalogueWriter {
 impl CatalogueWriter {
     /// Starts the catalogue of one storage. Blocking, as all of this type.
     pub fn create(vault: &Vault, key: ObjectKey) -> Result<Self, VaultError> {
-        let writer = vault.writer(key.clone(), crate::PartSize::SMALLEST);
+        let writer = vault.slow_writer(key.clone());
         let lines = zstd::Encoder::new(writer, 3)
             .map_err(|e| VaultError::new(packhorse_model::ErrorKind::Internal, "write catalogue", &key, e))?;
         Ok(Self { lines, key, last: None })

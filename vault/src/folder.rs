@@ -35,6 +35,8 @@ pub struct Folder {
     requested: AtomicU64,
     completed: AtomicU64,
     names: AtomicU64,
+    /// Tells names of this process from others'.
+    mark: u64,
     lost: AtomicBool,
     turn: Mutex<()>,
     /// Files written at once: more would only mean more threads.
@@ -54,6 +56,7 @@ impl Folder {
             requested: AtomicU64::new(0),
             completed: AtomicU64::new(0),
             names: AtomicU64::new(0),
+            mark: uuid::Uuid::new_v4().as_u64_pair().1,
             lost: AtomicBool::new(false),
             turn: Mutex::new(()),
             writers: Semaphore::new(WRITERS),
@@ -107,27 +110,38 @@ impl Folder {
     }
 
     /// Creates a file that must not exist and, when it is durable, replaces another one with a copy of it. What was
-    /// replaced is durable with the next [`Folder::sync`]; until then the file there is the old or the new one.
+    /// replaced is durable with the next [`Folder::sync`]; until then the file there is the old or the new one. An error
+    /// comes with 0 when it is about the first file, with 1 when about the second.
     pub async fn create_and_replace(
         &self,
         create: &Location,
         replace: &Location,
         bytes: Bytes,
-    ) -> io::Result<()> {
-        let (new, copy) = (self.paths(create)?, self.paths(replace)?);
+    ) -> Result<(), (usize, io::Error)> {
+        let (new, copy) = (self.paths(create).map_err(|e| (0, e))?, self.paths(replace).map_err(|e| (1, e))?);
         let staged = copy.staged.clone();
         let written = self.write(move || {
-            write(&new.staged, &bytes)?;
-            let created = write(&staged, &bytes).and_then(|()| new.create());
-            if created.is_err() {
+            write(&new.staged, &bytes).map_err(|e| (0, e))?;
+            if let Err(error) = write(&staged, &bytes) {
                 let _ = fs::remove_file(&new.staged);
-                let _ = fs::remove_file(&staged);
+                return Err((1, error));
             }
-            created
+            new.create().map_err(|error| {
+                let _ = fs::remove_file(&staged);
+                (0, error)
+            })
         });
-        written.await??;
-        self.sync().await?;
-        self.write(move || fs::rename(&copy.staged, &copy.target)).await?
+        written.await.map_err(|e| (0, e))??;
+        let synced = self.sync().await;
+        let replaced = self.write(move || {
+            let rename = || fs::rename(&copy.staged, &copy.target).map_err(|e| (1, e));
+            let replaced = synced.map_err(|e| (0, e)).and_then(|()| rename());
+            if replaced.is_err() {
+                let _ = fs::remove_file(&copy.staged);
+            }
+            replaced
+        });
+        replaced.await.map_err(|e| (1, e))?
     }
 
     async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
@@ -139,7 +153,8 @@ impl Folder {
         let target = self.store.path_to_filesystem(location).map_err(io::Error::other)?;
         let number = self.names.fetch_add(1, SeqCst);
         let mut staged = target.clone().into_os_string();
-        staged.push(format!("#{}{number}", std::process::id()));
+        // Digits only, and others than those of a process that died.
+        staged.push(format!("#{}{number:08}", self.mark));
         Ok(Paths { target, staged: staged.into() })
     }
 }
@@ -160,8 +175,8 @@ impl Paths {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(&self.staged, &self.target),
             Err(error) => Err(error.into()),
         };
-        let removed = fs::remove_file(&self.staged);
-        created.and(removed)
+        let _ = fs::remove_file(&self.staged);
+        created
     }
 }
 

@@ -36,9 +36,14 @@ struct Inner {
     budget: Arc<Semaphore>,
     budget_mib: u32,
     uploads: TaskTracker,
+    /// Small objects that are sent to an object store at once: each takes a connection.
+    creations: Semaphore,
     /// The folder of a `file://` vault, where many small objects are made durable together.
     folder: Option<Folder>,
 }
+
+/// Small objects on their way to an object store at once.
+const CREATIONS: usize = 128;
 
 /// The digest of bytes that lie, or are to lie, at `key`.
 pub fn digest_of(key: &ObjectKey, bytes: &[u8]) -> ObjectDigest {
@@ -60,12 +65,19 @@ impl Vault {
         let budget = Arc::new(Semaphore::new(budget_mib as usize));
         let counter = Counter::default();
         let uploads = TaskTracker::new();
-        Self { inner: Arc::new(Inner { store, prefix, label, counter, budget, budget_mib, uploads, folder }) }
+        let creations = Semaphore::new(CREATIONS);
+        let inner = Inner { store, prefix, label, counter, budget, budget_mib, uploads, creations, folder };
+        Self { inner: Arc::new(inner) }
     }
 
     /// A vault on a store of the caller's, for tests.
     pub fn with_store(store: Arc<dyn ObjectStore>, label: &str) -> Self {
         Self::new(store, None, Path::ROOT, label.to_owned(), 64)
+    }
+
+    /// A vault in memory, for tests.
+    pub fn in_memory() -> Self {
+        Self::with_store(Arc::new(object_store::memory::InMemory::new()), "memory:")
     }
 
     /// The vault's URL, without credentials.
@@ -152,14 +164,17 @@ impl Vault {
 
     /// Does what [`Vault::create`] does for several objects, faster where many do it at once: in a `file://` vault one
     /// sync of the file system answers for all of them. For objects that a later one names with their digest, and for no
-    /// other. A folder keeps either all of them or none.
+    /// other. When one of them cannot be written, a folder keeps none of them; an object store may
+    /// keep the others.
     pub async fn create_all(
         &self,
         objects: Vec<(ObjectKey, Bytes)>,
     ) -> Result<Vec<ObjectDigest>, VaultError> {
         let Some(folder) = &self.inner.folder else {
-            let creating =
-                objects.into_iter().map(|(key, bytes)| async move { self.create(&key, bytes).await });
+            let creating = objects.into_iter().map(|(key, bytes)| async move {
+                let _turn = self.inner.creations.acquire().await;
+                self.create(&key, bytes).await
+            });
             return futures_util::future::try_join_all(creating).await;
         };
         let digests: Vec<ObjectDigest> = objects.iter().map(|(key, bytes)| digest_of(key, bytes)).collect();
@@ -182,6 +197,7 @@ impl Vault {
         bytes: Bytes,
     ) -> Result<ObjectDigest, VaultError> {
         let Some(folder) = &self.inner.folder else {
+            let _turn = self.inner.creations.acquire().await;
             let created = self.create(key, bytes.clone()).await?;
             self.inner.counter.put();
             let put = self.inner.store.put(&self.path(latest), bytes.into()).await;
@@ -191,13 +207,21 @@ impl Vault {
         let digest = digest_of(key, &bytes);
         self.inner.counter.put();
         self.inner.counter.put();
-        let created = folder.create_and_replace(&self.path(key), &self.path(latest), bytes).await;
-        created.map(|()| digest).map_err(|e| VaultError::from_file("create object", key.as_str(), &e))
+        match folder.create_and_replace(&self.path(key), &self.path(latest), bytes).await {
+            Ok(()) => Ok(digest),
+            Err((0, error)) => Err(VaultError::from_file("create object", key.as_str(), &error)),
+            Err((_, error)) => Err(VaultError::from_file("write object", latest.as_str(), &error)),
+        }
     }
 
     /// A blocking writer of a new object of unknown size.
     pub fn writer(&self, key: ObjectKey, part_size: PartSize) -> ObjectWriter {
-        ObjectWriter::new(self.clone(), key, part_size)
+        ObjectWriter::new(self.clone(), key, part_size, true)
+    }
+
+    /// A writer of an object that grows slowly, from what comes of other objects; its parts are beyond the budget.
+    pub fn slow_writer(&self, key: ObjectKey) -> ObjectWriter {
+        ObjectWriter::new(self.clone(), key, PartSize::SMALLEST, false)
     }
 
     pub(crate) async fn list_folder(&self, folder: &ObjectKey) -> Result<Vec<String>, VaultError> {

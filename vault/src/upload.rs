@@ -3,8 +3,10 @@
 //! Does not own: where the bytes come from. Nothing is staged on disk. An object gets its name only in
 //! [`ObjectWriter::finish`]; a writer that is dropped instead aborts its multipart upload, so nothing partial is ever
 //! visible and nothing is left to pay for. Memory is bounded: a part's buffer is taken from the vault's shared budget
-//! before it is filled and given back when the store has it, and a writer takes a whole part at once, so writers
-//! cannot block each other half way. Parts are hashed beside the writer, on their way to the store.
+//! before it is filled and given back when the store has it. A writer takes a whole part at once and never waits for one
+//! while it holds one, so writers cannot block each other half way; one that waits for other writers' results while it
+//! has a part ([`Vault::slow_writer`]) takes none from the budget. Parts are hashed beside the writer, on their way to
+//! the store.
 
 use std::{
     io::{self, Write},
@@ -18,7 +20,7 @@ use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
 use tokio::{
     runtime::Handle,
-    sync::{AcquireError, OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, mpsc},
     task::JoinHandle,
 };
 
@@ -31,6 +33,8 @@ pub struct ObjectWriter {
     part_size: usize,
     buffer: Vec<u8>,
     permit: Option<OwnedSemaphorePermit>,
+    /// Whether parts are taken from the vault's budget.
+    budgeted: bool,
     size: u64,
     parts: u64,
     runtime: Handle,
@@ -44,7 +48,7 @@ struct Upload {
 }
 
 enum Part {
-    Data(Bytes, OwnedSemaphorePermit),
+    Data(Bytes, Option<OwnedSemaphorePermit>),
     Finish,
 }
 
@@ -54,10 +58,14 @@ const PARTS_IN_FLIGHT: usize = 4;
 const UNBUDGETED: usize = 512 * 1024;
 
 impl ObjectWriter {
-    pub(crate) fn new(vault: Vault, key: ObjectKey, part_size: PartSize) -> Self {
+    pub(crate) fn new(vault: Vault, key: ObjectKey, part_size: PartSize, budgeted: bool) -> Self {
         let part_size = usize::try_from(part_size.bytes()).unwrap_or(usize::MAX);
         let (buffer, permit, runtime) = (Vec::new(), None, Handle::current());
-        Self { vault, key, part_size, buffer, permit, size: 0, parts: 0, runtime, upload: None }
+        Self { vault, key, part_size, buffer, permit, budgeted, size: 0, parts: 0, runtime, upload: None }
+    }
+    /// Bytes written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.size
     }
 
     /// Bytes that are held outside the vault's budget until the object is completed.
@@ -65,21 +73,13 @@ impl ObjectWriter {
         if self.permit.is_none() { self.buffer.len() } else { 0 }
     }
 
-    /// Completes the object and says where it lies and what it holds. Durable when it returns.
-    pub fn finish(mut self) -> Result<ObjectDigest, VaultError> {
-        if self.upload.is_none() {
-            let runtime = self.runtime.clone();
-            return runtime.block_on(self.complete());
-        }
-        if !self.buffer.is_empty() {
-            self.send_part()?;
-        }
-        self.send(Part::Finish)?;
-        let sha256 = self.join()?;
-        Ok(ObjectDigest { path: self.key.to_string(), size: self.size, sha256 })
+    /// Completes the object and says where it lies and what it holds. Durable when it returns. Blocking.
+    pub fn finish(self) -> Result<ObjectDigest, VaultError> {
+        let runtime = self.runtime.clone();
+        runtime.block_on(self.complete())
     }
 
-    /// The same within async code; a small object holds no thread while the store is waited for.
+    /// The same within async code.
     pub async fn complete(self) -> Result<ObjectDigest, VaultError> {
         let mut digests = self.complete_with(Vec::new()).await?;
         Ok(digests.swap_remove(0))
@@ -97,15 +97,19 @@ impl ObjectWriter {
             let objects = [(key, bytes)].into_iter().chain(others).collect();
             return vault.create_all(objects).await;
         }
-        let finished = tokio::task::spawn_blocking(move || self.finish()).await;
-        let finished = finished.unwrap_or_else(|panic| {
-            Err(VaultError::new(ErrorKind::Internal, "upload object", &key, panic))
-        })?;
+        if !self.buffer.is_empty() {
+            let part = self.take_part()?;
+            self.send(part).await?;
+        }
+        self.send(Part::Finish).await?;
+        let sha256 = self.join().await?;
+        let finished = ObjectDigest { path: key.to_string(), size: self.size, sha256 };
         let others = if others.is_empty() { Vec::new() } else { vault.create_all(others).await? };
         Ok([finished].into_iter().chain(others).collect())
     }
 
-    fn send_part(&mut self) -> Result<(), VaultError> {
+    /// Takes what was written since the last part, and starts the upload with the first one.
+    fn take_part(&mut self) -> Result<Part, VaultError> {
         self.parts += 1;
         if self.parts > PartSize::MAX_PARTS {
             let answer = format!(
@@ -115,14 +119,6 @@ impl ObjectWriter {
             );
             return Err(VaultError::new(ErrorKind::Internal, "upload object", &self.key, answer));
         }
-        let data = Bytes::from(mem::take(&mut self.buffer));
-        // A last part may be so small that it was not taken from the budget; it takes what it needs now.
-        let permit = match self.permit.take() {
-            Some(permit) => permit,
-            None => self
-                .take_from_budget(data.len())
-                .map_err(|closed| VaultError::new(ErrorKind::Internal, "upload object", &self.key, closed))?,
-        };
         if self.upload.is_none() {
             let (sender, unhashed) = mpsc::channel(1);
             let (hashed, receiver) = mpsc::channel(1);
@@ -132,60 +128,51 @@ impl ObjectWriter {
             let hash = self.vault.uploads().spawn_blocking_on(hashing, &self.runtime);
             self.upload = Some(Upload { parts: Some(sender), hash, task });
         }
-        self.send(Part::Data(data, permit))
+        // A last part may be so small that it was not taken from the budget.
+        Ok(Part::Data(Bytes::from(mem::take(&mut self.buffer)), self.permit.take()))
     }
 
-    fn send(&mut self, part: Part) -> Result<(), VaultError> {
+    async fn send(&mut self, part: Part) -> Result<(), VaultError> {
         let sender = self.upload.as_ref().and_then(|upload| upload.parts.clone());
-        let sent = sender.map(|sender| sender.blocking_send(part));
-        match sent {
-            Some(Ok(())) => Ok(()),
-            // The task ended early, so it has an error to tell.
-            _ => match self.join() {
-                Err(error) => Err(error),
-                Ok(_) => Err(VaultError::new(
-                    ErrorKind::Internal,
-                    "upload object",
-                    &self.key,
-                    "the upload ended before its last part",
-                )),
-            },
+        let sent = match sender {
+            Some(sender) => sender.send(part).await.is_ok(),
+            None => false,
+        };
+        if sent {
+            return Ok(());
+        }
+        // The task ended early, so it has an error to tell.
+        match self.join().await {
+            Err(error) => Err(error),
+            Ok(_) => Err(self.defect("the upload ended before its last part")),
         }
     }
 
-    fn join(&mut self) -> Result<Sha256Hex, VaultError> {
-        let Some(upload) = self.upload.take() else {
-            return Err(VaultError::new(
-                ErrorKind::Internal,
-                "upload object",
-                &self.key,
-                "an earlier write failed",
-            ));
-        };
+    async fn join(&mut self) -> Result<Sha256Hex, VaultError> {
+        let Some(upload) = self.upload.take() else { return Err(self.defect("an earlier write failed")) };
         drop(upload.parts);
-        let defect = |panic| VaultError::new(ErrorKind::Internal, "upload object", &self.key, panic);
-        self.runtime.block_on(upload.task).map_err(defect)??;
-        self.runtime.block_on(upload.hash).map_err(defect)
+        upload.task.await.map_err(|panic| self.defect(panic))??;
+        upload.hash.await.map_err(|panic| self.defect(panic))
+    }
+
+    fn defect(&self, answer: impl ToString) -> VaultError {
+        VaultError::new(ErrorKind::Internal, "upload object", &self.key, answer)
     }
 
     /// Takes a whole part from the budget, then makes room for it.
     fn reserve(&mut self) -> io::Result<()> {
-        let permit = self.take_from_budget(self.part_size).map_err(io::Error::other)?;
-        self.permit = Some(permit);
+        let (budget, budget_mib) = self.vault.budget();
+        let mib = u32::try_from(self.part_size.div_ceil(1 << 20)).unwrap_or(u32::MAX).min(budget_mib);
+        let permit = self.runtime.block_on(budget.acquire_many_owned(mib));
+        self.permit = Some(permit.map_err(io::Error::other)?);
         self.buffer.reserve_exact(self.part_size - self.buffer.len());
         Ok(())
-    }
-
-    fn take_from_budget(&self, bytes: usize) -> Result<OwnedSemaphorePermit, AcquireError> {
-        let (budget, budget_mib) = self.vault.budget();
-        let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX).min(budget_mib);
-        self.runtime.block_on(budget.acquire_many_owned(mib))
     }
 }
 
 impl Write for ObjectWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.permit.is_none() && self.buffer.len() + bytes.len() > UNBUDGETED {
+        if self.budgeted && self.permit.is_none() && self.buffer.len() + bytes.len() > UNBUDGETED {
             self.reserve()?;
         }
         let room = self.part_size - self.buffer.len();
@@ -193,7 +180,8 @@ impl Write for ObjectWriter {
         self.buffer.extend_from_slice(taken);
         self.size += taken.len() as u64;
         if self.buffer.len() == self.part_size {
-            self.send_part().map_err(VaultError::into_io)?;
+            let (part, runtime) = (self.take_part().map_err(VaultError::into_io)?, self.runtime.clone());
+            runtime.block_on(self.send(part)).map_err(VaultError::into_io)?;
         }
         Ok(taken.len())
     }

@@ -10,6 +10,7 @@ use std::{
     collections::BTreeSet,
     io::{self, BufReader, Read, Write},
     path::Path,
+    sync::Arc,
 };
 
 use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
@@ -21,6 +22,7 @@ use super::{
     pack_proof,
     plan::Continuation,
     prerequisites,
+    progress::Progress,
 };
 use crate::git::{Child, Git, Objects, hash_kind};
 
@@ -50,6 +52,26 @@ pub struct Source<'a> {
     pub refs: &'a RefSnapshot,
 }
 
+/// The object that becomes a bundle; what is written is progress.
+pub struct BundleWriter {
+    /// The object.
+    pub object: ObjectWriter,
+    /// Of the storage.
+    pub progress: Arc<Progress>,
+}
+
+impl Write for BundleWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.object.write(bytes)?;
+        self.progress.sent(taken as u64);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.object.flush()
+    }
+}
+
 /// How the pack is proven undamaged.
 enum Proof {
     /// By inflating every entry as it passes.
@@ -69,29 +91,36 @@ struct Range {
 pub fn write_full(
     source: &Source<'_>,
     git: &Git,
-    open: impl FnOnce(u64) -> ObjectWriter,
+    open: impl Fn(u64) -> BundleWriter,
     cancel: &CancellationToken,
-) -> Result<ObjectWriter, BundleError> {
+) -> Result<BundleWriter, BundleError> {
     let listed = source.refs.refs.iter().map(|(name, oid)| (name.to_vec(), oid)).collect();
     let header = header(source.refs, listed, vec![]);
-    match copy::prepare(source.dir, source.refs, cancel) {
-        Ok(copy) => {
-            let header = header.to_bytes();
-            let mut writer = open(copy.size() + header.len() as u64);
-            writer.write_all(&header).map_err(vault_error)?;
-            copy.write(&mut writer, cancel).map_err(|error| match error {
-                CopyError::Pack(finding) => BundleError::Git(finding),
-                CopyError::Receiver(error) => vault_error(error),
-                CopyError::Cancelled => BundleError::Cancelled,
-            })?;
-            Ok(writer)
-        }
-        Err(_) if cancel.is_cancelled() => Err(BundleError::Cancelled),
-        Err(reason) => {
+    match copy_full(source, &header, &open, cancel) {
+        Ok(writer) => Ok(writer),
+        Err(CopyError::Pack(finding)) => Err(BundleError::Git(finding)),
+        Err(CopyError::Receiver(error)) => Err(vault_error(error)),
+        Err(CopyError::Cancelled) => Err(BundleError::Cancelled),
+        Err(CopyError::Unsuited(_)) if cancel.is_cancelled() => Err(BundleError::Cancelled),
+        Err(CopyError::Unsuited(reason)) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
             pack_full(source, git, header, open, cancel)
         }
     }
+}
+
+fn copy_full(
+    source: &Source<'_>,
+    header: &BundleHeader,
+    open: impl Fn(u64) -> BundleWriter,
+    cancel: &CancellationToken,
+) -> Result<BundleWriter, CopyError> {
+    let copy = copy::prepare(source.dir, source.refs, cancel)?;
+    let header = header.to_bytes();
+    let mut writer = open(copy.size() + header.len() as u64);
+    writer.write_all(&header).map_err(CopyError::Receiver)?;
+    copy.write(source.refs.object_format, &mut writer, cancel)?;
+    Ok(writer)
 }
 
 /// Has git pack everything, the packs' checksums being proven meanwhile.
@@ -99,9 +128,9 @@ fn pack_full(
     source: &Source<'_>,
     git: &Git,
     header: BundleHeader,
-    open: impl FnOnce(u64) -> ObjectWriter,
+    open: impl Fn(u64) -> BundleWriter,
     cancel: &CancellationToken,
-) -> Result<ObjectWriter, BundleError> {
+) -> Result<BundleWriter, BundleError> {
     let tips: BTreeSet<Oid> =
         source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
     let range = Range { header, tips: tips.into_iter().collect(), known: vec![] };
@@ -123,9 +152,9 @@ pub fn write_increment(
     source: &Source<'_>,
     base: &Continuation,
     git: &Git,
-    open: impl FnOnce(u64) -> ObjectWriter,
+    open: impl Fn(u64) -> BundleWriter,
     cancel: &CancellationToken,
-) -> Result<ObjectWriter, BundleError> {
+) -> Result<BundleWriter, BundleError> {
     let mut objects = Objects::open(source.dir, source.refs.object_format).map_err(unreadable)?;
     // Tips that were pruned cannot be given to git; then the increment only gets larger. HEAD's own object is no
     // base, because a reader that replays the chain does not keep it.
@@ -159,9 +188,9 @@ fn write(
     git: &Git,
     range: &Range,
     proof: Proof,
-    open: impl FnOnce(u64) -> ObjectWriter,
+    open: impl Fn(u64) -> BundleWriter,
     cancel: &CancellationToken,
-) -> Result<ObjectWriter, BundleError> {
+) -> Result<BundleWriter, BundleError> {
     let header = range.header.to_bytes();
     if range.tips.is_empty() {
         let mut writer = open(header.len() as u64);
@@ -229,7 +258,7 @@ enum Copied {
     Pack(String),
 }
 
-fn copy_plain(mut stdout: impl Read, writer: &mut ObjectWriter, chunk: usize) -> Result<(), Copied> {
+fn copy_plain(mut stdout: impl Read, writer: &mut BundleWriter, chunk: usize) -> Result<(), Copied> {
     let mut buffer = vec![0; chunk];
     loop {
         match stdout.read(&mut buffer) {
@@ -242,7 +271,7 @@ fn copy_plain(mut stdout: impl Read, writer: &mut ObjectWriter, chunk: usize) ->
 }
 
 /// Copies a pack and inflates every entry of it on the way.
-fn copy_inflating(stdout: impl Read, writer: &mut ObjectWriter, refs: &RefSnapshot) -> Result<(), Copied> {
+fn copy_inflating(stdout: impl Read, writer: &mut BundleWriter, refs: &RefSnapshot) -> Result<(), Copied> {
     let mut tee = Tee { from: stdout, to: writer, failed: None };
     let mut pack = BufReader::with_capacity(CHUNK, &mut tee);
     // The rest is nothing, or the trailer of a pack without entries.
@@ -266,7 +295,7 @@ fn inflate_all(pack: impl io::BufRead, hash: gix::hash::Kind) -> Result<(), Stri
 
 struct Tee<'a, R> {
     from: R,
-    to: &'a mut ObjectWriter,
+    to: &'a mut BundleWriter,
     failed: Option<io::Error>,
 }
 

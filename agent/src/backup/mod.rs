@@ -350,7 +350,7 @@ fn start(
             run.give_up_if_vault_is_lost(problem);
         }
         let failed = entry.outcome == Outcome::Failed;
-        run.progress.done(failed, entry.bytes_new);
+        run.progress.done(failed);
         let _ = lines.send(collate::Line { number, entry, permit: Some(permit) }).await;
     };
     jobs.spawn_on(job, &runtime);
@@ -363,7 +363,7 @@ fn push(
     entry: packhorse_vault::CatalogueEntry,
     permit: OwnedSemaphorePermit,
 ) {
-    run.progress.done(entry.outcome == Outcome::Failed, entry.bytes_new);
+    run.progress.done(entry.outcome == Outcome::Failed);
     // The receiver is gone only when the catalogue cannot be written, which ends the storage anyway.
     let _ = lines.blocking_send(collate::Line { number, entry, permit: Some(permit) });
 }

@@ -6,16 +6,15 @@
 
 use std::{
     collections::HashSet,
-    ffi::OsString,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use packhorse_vault::ObjectFormat;
-use sha1::Sha1;
-use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
+
+use crate::packs::PackHash;
 
 /// Bytes hashed between two looks at the cancel token.
 const CHUNK: usize = 256 * 1024;
@@ -27,8 +26,8 @@ pub fn prove(dir: &Path, format: ObjectFormat, cancel: &CancellationToken) -> Re
     loop {
         let mut fresh = 0;
         for objects in object_folders(dir) {
-            for (name, path) in packs(&objects) {
-                if proven.contains(&name) {
+            for path in packs(&objects) {
+                if proven.contains(&path) {
                     continue;
                 }
                 match check(&path, format, cancel) {
@@ -39,7 +38,7 @@ pub fn prove(dir: &Path, format: ObjectFormat, cancel: &CancellationToken) -> Re
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(format!("pack {}: {error}", path.display())),
                 }
-                proven.insert(name);
+                proven.insert(path);
                 fresh += 1;
             }
         }
@@ -70,7 +69,7 @@ pub fn object_folders(dir: &Path) -> Vec<PathBuf> {
 pub fn size_on_disk(dir: &Path) -> u64 {
     let mut bytes = 0;
     for objects in object_folders(dir) {
-        for (_, path) in packs(&objects) {
+        for path in packs(&objects) {
             bytes += fs::metadata(path).map_or(0, |meta| meta.len());
         }
         let fan_out = fs::read_dir(&objects).into_iter().flatten().flatten();
@@ -82,32 +81,19 @@ pub fn size_on_disk(dir: &Path) -> u64 {
     bytes
 }
 
-fn packs(objects: &Path) -> Vec<(OsString, PathBuf)> {
+fn packs(objects: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(objects.join("pack")).into_iter().flatten().flatten();
-    let packs = entries.map(|entry| (entry.file_name(), entry.path()));
-    packs.filter(|(_, path)| path.extension().is_some_and(|extension| extension == "pack")).collect()
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).collect()
 }
 
 fn check(path: &Path, format: ObjectFormat, cancel: &CancellationToken) -> io::Result<bool> {
-    let file = File::open(path)?;
-    let Some(body) = file.metadata()?.len().checked_sub(format.len_in_bytes() as u64) else {
+    let mut file = File::open(path)?;
+    let Some(mut left) = file.metadata()?.len().checked_sub(format.len_in_bytes() as u64) else {
         return Ok(false);
     };
-    let (found, stored) = match format {
-        ObjectFormat::Sha1 => hash::<Sha1>(file, body, cancel)?,
-        ObjectFormat::Sha256 => hash::<Sha256>(file, body, cancel)?,
-    };
-    Ok(found == stored)
-}
-
-fn hash<D: sha1::Digest>(
-    mut file: File,
-    body: u64,
-    cancel: &CancellationToken,
-) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let mut hash = D::new();
-    let mut buffer = vec![0; usize::try_from(body).unwrap_or(CHUNK).min(CHUNK)];
-    let mut left = body;
+    let mut hash = PackHash::new(format);
+    let mut buffer = vec![0; usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
     while left > 0 {
         if cancel.is_cancelled() {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "asked to stop"));
@@ -122,5 +108,5 @@ fn hash<D: sha1::Digest>(
     }
     let mut stored = Vec::new();
     file.read_to_end(&mut stored)?;
-    Ok((hash.finalize().to_vec(), stored))
+    Ok(hash.finish() == stored)
 }

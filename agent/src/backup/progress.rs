@@ -32,7 +32,7 @@ pub struct ProgressSnapshot {
     pub done: u64,
     /// Repositories that failed.
     pub failed: u64,
-    /// Bytes stored by repositories that are done.
+    /// Bytes on their way to the vault or stored, those of tries that failed included.
     pub bytes: u64,
     /// Repositories being packed.
     pub working_on: Vec<String>,
@@ -47,9 +47,12 @@ impl Progress {
         self.known_all.store(true, Relaxed);
     }
 
-    pub(super) fn done(&self, failed: bool, bytes: u64) {
+    pub(super) fn done(&self, failed: bool) {
         self.done.fetch_add(1, Relaxed);
         self.failed.fetch_add(u64::from(failed), Relaxed);
+    }
+
+    pub(super) fn sent(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 

@@ -12,7 +12,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
 
 use super::{
     Run,
-    bundle::{self, BundleError, Source},
+    bundle::{self, BundleError, BundleWriter, Source},
     commit::{self, Committed, Place},
     discover::Candidate,
     plan::{self, Plan},
@@ -119,11 +119,13 @@ async fn attempt(
             }
         };
         // Git is done: another repository may have it while the vault is waited for.
-        let buffered = bundle.as_ref().map_or(0, ObjectWriter::bytes_buffered);
+        let (size, buffered) =
+            bundle.as_ref().map_or((0, 0), |bundle| (bundle.bytes_written(), bundle.bytes_buffered()));
         let _room = run.room_to_commit(&snapshot, buffered).await;
         drop(slot);
         let committed = commit::commit(&run.vault, &place, plan, &snapshot, bundle).await;
         let committed = committed.map_err(|error| SnapshotError::Failed(error.into()))?;
+        run.progress.sent(committed.bytes_new.saturating_sub(size));
         return Ok(entry(candidate, &snapshot, Some(committed)));
     }
 }
@@ -142,12 +144,15 @@ async fn bundle_of(
     let key = place.step_key(&plan, "bundle");
     let writing = spawn_blocking(move || {
         let source = Source { dir: &dir, refs: &refs };
-        let open = |expected| run.vault.writer(key, PartSize::for_expected(expected));
+        let open = |expected| BundleWriter {
+            object: run.vault.writer(key.clone(), PartSize::for_expected(expected)),
+            progress: Arc::clone(&run.progress),
+        };
         let written = match &plan {
             Plan::Increment(base) => bundle::write_increment(&source, base, &run.git, open, &run.cancel),
             Plan::Full | Plan::Empty => bundle::write_full(&source, &run.git, open, &run.cancel),
         };
-        (plan, written.map(Some))
+        (plan, written.map(|writer| Some(writer.object)))
     });
     match writing.await {
         Ok(written) => written,
@@ -196,12 +201,15 @@ pub async fn carry_over(run: &Run, entry: CatalogueEntry) -> CatalogueEntry {
     let Some(manifest) = entry.manifest.clone() else { return entry };
     let place = Place { id: run.backup_id.clone(), storage: run.storage.clone(), repo: entry.path.clone() };
     match commit::carry_over(&run.vault, &place, &manifest, entry.manifest_sha256.as_ref()).await {
-        Ok(committed) => CatalogueEntry {
-            manifest: Some(committed.manifest.path),
-            manifest_sha256: Some(committed.manifest.sha256),
-            bytes_new: committed.bytes_new,
-            ..entry
-        },
+        Ok(committed) => {
+            run.progress.sent(committed.bytes_new);
+            CatalogueEntry {
+                manifest: Some(committed.manifest.path),
+                manifest_sha256: Some(committed.manifest.sha256),
+                bytes_new: committed.bytes_new,
+                ..entry
+            }
+        }
         Err(error) => {
             let path = entry.path.clone();
             failed_entry(&path, Some(entry), Problem::from(error).while_doing("carry manifest over"))

@@ -5,11 +5,45 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use packhorse_testkit::GitRepo;
-use packhorse_vault::{ObjectFormat, Oid};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use super::{prerequisites, refs};
+use packhorse_model::{ObjectDigest, RepoFilter};
+use packhorse_testkit::GitRepo;
+use packhorse_vault::{ObjectFormat, Oid, Vault};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{BackupJob, Progress, Rules, StorageResult, back_up_storage, pack_proof, prerequisites, refs};
 use crate::git::Objects;
+
+/// Backs up a storage into a vault, which must succeed, and shows how far it came.
+async fn back_up(
+    vault: &Vault,
+    root: &Path,
+    id: &str,
+    base: Option<ObjectDigest>,
+) -> (StorageResult, Arc<Progress>) {
+    let job = BackupJob {
+        backup_id: id.parse().expect("valid ID"),
+        storage: "default".parse().expect("valid name"),
+        root: root.to_owned(),
+        base,
+        filter: RepoFilter::default(),
+        rules: Rules { max_chain: 64, full: false },
+        manifest_every_run: false,
+        dry_run: false,
+        jobs: 2,
+        git: "git".into(),
+    };
+    let (events, mut told) = mpsc::channel(64);
+    let progress = Arc::new(Progress::default());
+    let cancel = CancellationToken::new();
+    let result = back_up_storage(vault.clone(), job, Arc::clone(&progress), events, cancel).await;
+    if let Some(event) = told.recv().await {
+        panic!("{event:?}");
+    }
+    (result.expect("backup"), progress)
+}
 
 fn oid(hex: &str) -> Oid {
     Oid::from_hex(hex.trim().as_bytes()).expect("git prints object ids")
@@ -106,4 +140,58 @@ fn no_ref_is_lost_while_refs_are_packed() {
     stop.store(true, Relaxed);
     packing.join().expect("no panic");
     assert_eq!(shortest, 21);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unchanged_repositories_cost_no_request_however_many_there_are() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let vault = Vault::in_memory();
+    let mut costs = Vec::new();
+    for count in [3, 30] {
+        let root = folder.path().join(count.to_string());
+        for number in 0..count {
+            GitRepo::init(root.join(format!("{number}.git"))).commit("main", &[("a", "1")]);
+        }
+        let (first, progress) = back_up(&vault, &root, &format!("first-{count}"), None).await;
+        assert_eq!((first.counts.backed_up, first.failures), (count, 0));
+        // Everything that was stored was seen on its way.
+        assert_eq!(progress.snapshot().bytes, first.bytes_new);
+        let before = vault.requests().total();
+        let (second, progress) = back_up(&vault, &root, &format!("second-{count}"), first.catalogue).await;
+        assert_eq!((second.counts.unchanged, second.bytes_new), (count, 0));
+        assert_eq!((progress.snapshot().bytes, progress.snapshot().done), (0, count));
+        costs.push(vault.requests().total() - before);
+    }
+    // The base catalogue is read, the new one written.
+    assert_eq!(costs, [2, 2]);
+}
+
+#[test]
+fn every_pack_that_git_may_copy_from_is_proven() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let pool = GitRepo::init(folder.path().join("pool.git"));
+    pool.fill("main", 40);
+    pool.repack();
+    let fork = GitRepo::init(folder.path().join("fork.git"));
+    fs::write(fork.path().join("objects/info/alternates"), "../../pool.git/objects\n")
+        .expect("write alternates");
+    fork.fill("main", 40);
+    fork.repack();
+    let prove = || pack_proof::prove(fork.path(), ObjectFormat::Sha1, &CancellationToken::new());
+    assert_eq!(prove(), Ok(()));
+    for repo in [&pool, &fork] {
+        let packs = fs::read_dir(repo.path().join("objects/pack")).expect("read packs");
+        let mut packs = packs.map(|entry| entry.expect("entry").path());
+        let pack = packs.find(|path| path.extension().is_some_and(|found| found == "pack")).expect("a pack");
+        let intact = fs::read(&pack).expect("read pack");
+        fs::set_permissions(&pack, fs::Permissions::from_mode(0o644)).expect("chmod");
+        for at in [20, intact.len() / 2, intact.len() - 1] {
+            let mut damaged = intact.clone();
+            damaged[at] ^= 1;
+            fs::write(&pack, damaged).expect("write pack");
+            let finding = prove().expect_err("damaged");
+            assert!(finding.contains(&*pack.file_name().expect("a name").to_string_lossy()), "{finding}");
+        }
+        fs::write(&pack, intact).expect("write pack");
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 pub use child::{Child, Finished};
-pub use objects::{CommitFacts, Objects, hash_kind};
+pub use objects::{CommitFacts, Objects, hash_kind, to_gix};
 use packhorse_model::{ErrorKind, Problem, Subject};
 
 /// The git executable.

@@ -67,6 +67,7 @@ pub fn hash_kind(format: ObjectFormat) -> gix::hash::Kind {
     }
 }
 
-fn to_gix(oid: Oid) -> gix::ObjectId {
+/// Gix's form of an object id.
+pub fn to_gix(oid: Oid) -> gix::ObjectId {
     gix::ObjectId::from_bytes_or_panic(oid.as_bytes())
 }

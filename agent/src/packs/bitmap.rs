@@ -1,7 +1,8 @@
 //! A pack's reachability bitmap: for chosen commits, which of the pack's entries they reach.
 //!
 //! Does not own: following history to a commit that has one. Git writes a bitmap only when everything that the chosen
-//! commits reach is in the pack, so what it says is also a proof that nothing is missing there. Format: git's
+//! commits reach is in the pack, so what it says is nearly a proof that nothing is missing there: only history that was
+//! cut off then, in a shallow clone that is whole now, is unknown to it, which `backup::copy` looks after. Format: git's
 //! bitmap-format, version 1; options that would change the entries are refused.
 
 use std::path::Path;
@@ -18,6 +19,8 @@ const HARMLESS: u16 = 0x4 | 0x10;
 /// An open bitmap file.
 pub struct Bitmap {
     bytes: Vec<u8>,
+    /// Where the bits of the entries that are commits start.
+    commits: usize,
     entries: Vec<Entry>,
     /// Numbers in `entries`, by commit.
     by_commit: Vec<u32>,
@@ -47,6 +50,7 @@ impl Bitmap {
         }
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let mut rest = rest.strip_prefix(pack)?;
+        let commits = body.len() - rest.len();
         for _kind in ["commits", "trees", "blobs", "tags"] {
             rest = Ewah::split(rest)?.1;
         }
@@ -64,7 +68,7 @@ impl Bitmap {
         }
         let mut by_commit: Vec<u32> = (0..entries.len() as u32).collect();
         by_commit.sort_unstable_by_key(|&number| entries[number as usize].commit);
-        Some(Self { bytes, entries, by_commit })
+        Some(Self { bytes, commits, entries, by_commit })
     }
 
     /// Opens the bitmap beside a pack.
@@ -77,6 +81,12 @@ impl Bitmap {
         let found =
             self.by_commit.binary_search_by_key(&commit, |&number| self.entries[number as usize].commit);
         found.ok().map(|at| self.by_commit[at])
+    }
+
+    /// Fills `out` with the pack's commits; none when the bitmap does not fit the pack.
+    pub fn commits(&self, out: &mut [u64]) -> Option<()> {
+        out.fill(0);
+        Ewah::split(&self.bytes[self.commits..])?.0.flip(out)
     }
 
     /// Fills `out` with what an entry's commit reaches; none when the bitmap does not fit the pack.

@@ -1,34 +1,41 @@
 //! Objects out of a pack: inflated, their deltas resolved.
 //!
 //! Does not own: which objects. Bases are kept in a cache of fixed size, because histories and folders lie in long
-//! chains of deltas and are asked for in about that order. For what is small: an object above 48 MiB is refused.
+//! chains of deltas and are asked for in about that order. For what is small: objects above a limit are refused, and so
+//! are entries that take more room than such an object can.
 
 use gix::{
     object::Kind,
-    odb::pack::{
-        cache::{DecodeEntry as _, lru::MemoryCappedHashmap},
-        data::{Entry, entry::Header},
-    },
+    odb::pack::data::{Entry, entry::Header},
     zlib::{Inflate, Status},
 };
 
-use super::{LARGEST_OBJECT, Pack, Unsuited, delta};
+use super::{Pack, Unsuited, cache::Cache, delta};
 
 /// A decoder with its cache; used for the packs of one repository, which it tells apart by number.
 pub struct Decoder {
     inflate: Inflate,
-    cache: MemoryCappedHashmap,
+    cache: Cache,
+    /// Bytes of the largest object.
+    limit: u64,
     compressed: Vec<u8>,
     delta: Vec<u8>,
     base: Vec<u8>,
 }
 
 impl Decoder {
-    /// A decoder that keeps up to `cache` bytes of bases.
-    pub fn new(cache: usize) -> Self {
+    /// Bytes that a decoder takes which keeps `cache` bytes of bases and decodes objects up to `limit`.
+    pub fn memory(cache: u64, limit: u64) -> u64 {
+        // An object, its base, a delta, and what that was packed into.
+        cache + 4 * limit
+    }
+
+    /// A decoder that keeps up to `cache` bytes of bases and decodes objects up to `limit` bytes.
+    pub fn new(cache: u64, limit: u64) -> Self {
         Self {
             inflate: Inflate::default(),
-            cache: MemoryCappedHashmap::new(cache),
+            cache: Cache::new(cache as usize),
+            limit,
             compressed: Vec::new(),
             delta: Vec::new(),
             base: Vec::new(),
@@ -58,13 +65,13 @@ impl Decoder {
         let mut deltas: Vec<(u32, Entry)> = Vec::new();
         let mut at = place;
         let kind = loop {
-            if let Some((kind, _)) = self.cache.get(number, u64::from(at), out) {
+            if let Some(kind) = self.cache.get(number, at, out) {
                 break kind;
             }
             let entry = pack.entry(at)?;
             if let Some(kind) = entry.header.as_kind() {
                 self.inflate(pack, at, &entry, out)?;
-                self.cache.put(number, u64::from(at), out, kind, 0);
+                self.cache.put(number, at, kind, out);
                 break kind;
             }
             let base = base_of(pack, &entry)?;
@@ -78,21 +85,26 @@ impl Decoder {
             let mut delta = std::mem::take(&mut self.delta);
             self.inflate(pack, at, &entry, &mut delta)?;
             std::mem::swap(out, &mut self.base);
-            let applied = delta::apply(&self.base, &delta, out);
+            let applied = delta::apply(&self.base, &delta, self.limit, out);
             self.delta = delta;
-            applied.ok_or_else(|| damaged(pack, at))?;
-            self.cache.put(number, u64::from(at), out, kind, 0);
+            applied
+                .ok_or_else(|| Unsuited::at(pack.path(), format!("{} is damaged or large", pack.oid(at))))?;
+            self.cache.put(number, at, kind, out);
         }
         Ok(kind)
     }
 
     fn inflate(&mut self, pack: &Pack, place: u32, entry: &Entry, out: &mut Vec<u8>) -> Result<(), Unsuited> {
-        if entry.decompressed_size > LARGEST_OBJECT {
+        let range = entry.data_offset.min(pack.range(place).end)..pack.range(place).end;
+        let size = entry.decompressed_size;
+        // Deflate makes nothing much larger, unless somebody has it do so.
+        if size > self.limit || range.end - range.start > size + size / 8 + 1024 {
             return Err(Unsuited::at(pack.path(), format!("{} is large", pack.oid(place))));
         }
-        let range = entry.data_offset.min(pack.range(place).end)..pack.range(place).end;
         let compressed = pack.read(range, &mut self.compressed).map_err(|e| Unsuited::at(pack.path(), e))?;
-        out.resize(entry.decompressed_size as usize, 0);
+        out.clear();
+        out.reserve_exact(size as usize);
+        out.resize(size as usize, 0);
         self.inflate.reset();
         match self.inflate.once(compressed, out) {
             Ok((Status::StreamEnd, _, written)) if written == out.len() => Ok(()),

@@ -3,16 +3,14 @@
 //! Does not own: finding the base. Nothing in a delta is believed: every range is checked, and the result must have
 //! exactly the size that the delta announces.
 
-use super::LARGEST_OBJECT;
-
-/// Puts together what `delta` makes of `base`; none when it is damaged.
-pub fn apply(base: &[u8], mut delta: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Puts together what `delta` makes of `base`; none when it is damaged, or larger than `limit`.
+pub fn apply(base: &[u8], mut delta: &[u8], limit: u64, out: &mut Vec<u8>) -> Option<()> {
     if size(&mut delta)? != base.len() as u64 {
         return None;
     }
-    let result = size(&mut delta).filter(|size| *size <= LARGEST_OBJECT)? as usize;
+    let result = size(&mut delta).filter(|size| *size <= limit)? as usize;
     out.clear();
-    out.reserve(result);
+    out.reserve_exact(result);
     while let Some((&command, rest)) = delta.split_first() {
         delta = rest;
         let piece = if command & 0x80 != 0 {
@@ -71,8 +69,9 @@ mod tests {
     fn copies_and_inserts() {
         let mut out = Vec::new();
         // Base of 6, result of 7: four from the second byte on, then three new ones.
-        assert_eq!(apply(b"abcdef", b"\x06\x07\x91\x01\x04\x03xyz", &mut out), Some(()));
+        assert_eq!(apply(b"abcdef", b"\x06\x07\x91\x01\x04\x03xyz", 7, &mut out), Some(()));
         assert_eq!(out, b"bcdexyz");
+        assert_eq!(apply(b"abcdef", b"\x06\x07\x91\x01\x04\x03xyz", 6, &mut out), None);
     }
 
     #[test]
@@ -89,7 +88,7 @@ mod tests {
             b"\x06\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
             b"",
         ] {
-            assert_eq!(apply(b"abcdef", delta, &mut out), None, "{delta:?}");
+            assert_eq!(apply(b"abcdef", delta, u64::MAX >> 1, &mut out), None, "{delta:?}");
         }
     }
 }

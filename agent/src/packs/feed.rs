@@ -5,14 +5,17 @@
 
 use std::io::{self, Write};
 
-use super::{Pack, PackHash};
+use tokio_util::sync::CancellationToken;
+
+use super::{PackFile, PackHash};
 
 /// Bytes read at once.
 const CHUNK: u64 = 256 * 1024;
 
 /// A pack on its way.
 pub struct Feed<'a> {
-    pack: &'a Pack,
+    pack: &'a PackFile,
+    cancel: &'a CancellationToken,
     hash: PackHash,
     at: u64,
     buffer: Vec<u8>,
@@ -25,12 +28,14 @@ pub enum FeedError {
     Pack(String),
     /// The receiver failed.
     Receiver(io::Error),
+    /// A stop was asked for.
+    Cancelled,
 }
 
 impl<'a> Feed<'a> {
     /// Starts before the first byte.
-    pub fn new(pack: &'a Pack) -> Self {
-        Self { pack, hash: PackHash::new(pack.format()), at: 0, buffer: Vec::new() }
+    pub fn new(pack: &'a PackFile, cancel: &'a CancellationToken) -> Self {
+        Self { pack, cancel, hash: PackHash::new(pack.format()), at: 0, buffer: Vec::new() }
     }
 
     /// Reads on to `offset`, for the checksum only.
@@ -41,6 +46,9 @@ impl<'a> Feed<'a> {
     /// Reads on to `offset` and hands the bytes over.
     pub fn copy_to(&mut self, offset: u64, out: &mut impl Write) -> Result<(), FeedError> {
         while self.at < offset {
+            if self.cancel.is_cancelled() {
+                return Err(FeedError::Cancelled);
+            }
             let end = offset.min(self.at + CHUNK);
             let bytes = self.pack.read(self.at..end, &mut self.buffer);
             let bytes =

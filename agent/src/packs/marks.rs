@@ -39,6 +39,11 @@ impl Marks {
         }
     }
 
+    /// Entries, marked or not.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
     /// Marked entries.
     pub fn count(&self) -> u32 {
         self.words.iter().map(|word| word.count_ones()).sum()

@@ -6,6 +6,7 @@
 //! the pack that they are used for; a pack's checksum is proven by whoever reads it as a whole ([`Feed`]).
 
 mod bitmap;
+mod cache;
 mod decode;
 mod delta;
 mod ewah;
@@ -22,7 +23,7 @@ pub use feed::{Feed, FeedError};
 pub use hash::PackHash;
 pub use loose::{LooseObject, object_entry};
 pub use marks::Marks;
-pub use pack::Pack;
+pub use pack::{Pack, PackFile};
 pub use set::{Location, PackFiles, PackSet};
 
 /// Why a repository's objects cannot be used as they lie, in words for a log; git may still make sense of them.
@@ -35,6 +36,3 @@ impl Unsuited {
         Self(format!("{}: {finding}", path.display()))
     }
 }
-
-/// Objects above this size are not decoded; the histories and folders that are walked are far below.
-const LARGEST_OBJECT: u64 = 48 << 20;

@@ -1,7 +1,7 @@
 //! One pack and its index.
 //!
-//! Does not own: proving the pack's own checksum ([`super::Feed`]) or resolving deltas ([`super::Decoder`]). A small
-//! pack is held in memory; of a large one only the index is. An entry is known by its place: its number in the order in
+//! Does not own: proving the pack's own checksum ([`super::Feed`]) or resolving deltas ([`super::Decoder`]). The index is
+//! held in memory, and the pack when it is small. An entry is known by its place: its number in the order in
 //! which entries lie in the pack, which is also its number in git's bitmaps.
 
 use std::{
@@ -18,8 +18,6 @@ use packhorse_vault::ObjectFormat;
 use super::{PackHash, Unsuited};
 use crate::git::hash_kind;
 
-/// Packs up to this size are read as a whole.
-const HELD: u64 = 4 << 20;
 /// Bytes in which every entry's header fits: a size, then an object id or a distance.
 const HEADER_BYTES: u64 = 48;
 /// Bits of an entry's number in the index, in a word with its offset.
@@ -27,13 +25,18 @@ const NUMBER_BITS: u32 = 24;
 
 /// An open pack.
 pub struct Pack {
-    path: PathBuf,
-    bytes: Bytes,
+    file: PackFile,
     index: index::File<Vec<u8>>,
     /// By place: where the entry starts, then which it is in the index.
     entries: Vec<u64>,
     /// By number in the index: the place.
     places: Vec<u32>,
+}
+
+/// The file of an open pack.
+pub struct PackFile {
+    path: PathBuf,
+    bytes: Bytes,
     /// Where the trailer starts.
     end: u64,
     checksum: Vec<u8>,
@@ -46,19 +49,18 @@ enum Bytes {
 }
 
 impl Pack {
-    /// Bytes of memory that a pack takes while it is open, from the size of its files.
-    pub fn memory(pack: u64, index: u64) -> u64 {
+    /// Bytes of memory that a pack takes while it is open, beside the pack's own bytes when it is held.
+    pub fn memory(index: u64) -> u64 {
         // The index has 28 bytes for each object or more; there are 12 in our tables, 8 more when it is copied in part, and
         // 8 while trees wait to be looked into.
-        index + index + if pack <= HELD { pack } else { 0 }
+        index + index
     }
 
-    /// Opens the pack at `path`, which ends in `.pack`, with the index beside it.
-    pub fn open(path: PathBuf, format: ObjectFormat) -> Result<Self, Unsuited> {
+    /// Opens the pack at `path`, which ends in `.pack`, with the index beside it; a `held` one is read as a whole.
+    pub fn open(path: PathBuf, held: bool, format: ObjectFormat) -> Result<Self, Unsuited> {
         let index_path = path.with_extension("idx");
         let index = fs::read(&index_path).map_err(|e| Unsuited::at(&index_path, e))?;
-        let file = File::open(&path).map_err(|e| Unsuited::at(&path, e))?;
-        let len = file.metadata().map_err(|e| Unsuited::at(&path, e))?.len();
+        let mut file = PackFile::open(path, held, format)?;
         if !PackHash::ends(format, &index) {
             return Err(Unsuited::at(&index_path, "its checksum is wrong"));
         }
@@ -67,61 +69,30 @@ impl Pack {
         if index.version() != index::Version::V2 {
             return Err(Unsuited::at(&index_path, "is of version 1"));
         }
-        let end = len.checked_sub(format.len_in_bytes() as u64).filter(|end| *end >= 12);
-        let end = end.ok_or_else(|| Unsuited::at(&path, "is too short"))?;
-        let bytes = if len <= HELD {
-            let mut bytes = vec![0; len as usize];
-            file.read_exact_at(&mut bytes, 0).map_err(|e| Unsuited::at(&path, e))?;
-            Bytes::Held(bytes)
-        } else {
-            Bytes::OnDisk(file)
-        };
-        let (entries, places) = sort(&index, end).ok_or_else(|| Unsuited::at(&path, "has an odd index"))?;
-        let mut pack = Self { path, bytes, index, entries, places, end, checksum: Vec::new(), format };
-        pack.check_ends(len).map_err(|e| Unsuited::at(&pack.path, e))?;
-        Ok(pack)
-    }
-
-    /// Compares header and trailer with the index.
-    fn check_ends(&mut self, len: u64) -> Result<(), String> {
-        let mut buffer = Vec::new();
-        let header = self.read(0..12, &mut buffer).map_err(|e| e.to_string())?;
-        let header: [u8; 12] = header.try_into().map_err(|_| "has no header")?;
-        let (version, count) = data::header::decode(&header).map_err(|e| e.to_string())?;
-        if version != data::Version::V2 || count != self.count() {
-            return Err("does not fit its index".into());
-        }
-        let checksum = self.read(self.end..len, &mut buffer).map_err(|e| e.to_string())?.to_vec();
-        if checksum != self.index.pack_checksum().as_bytes() {
-            return Err("does not fit its index".into());
-        }
-        self.checksum = checksum;
-        Ok(())
+        let (entries, places) =
+            sort(&index, file.end).ok_or_else(|| Unsuited::at(&index_path, "has odd entries"))?;
+        file.check_ends(&index).map_err(|e| Unsuited::at(&file.path, e))?;
+        Ok(Self { file, index, entries, places })
     }
 
     /// The pack's file.
+    pub fn file(&self) -> &PackFile {
+        &self.file
+    }
+
+    /// Only the file: what is known of its entries is given up.
+    pub fn into_file(self) -> PackFile {
+        self.file
+    }
+
+    /// Where the file is.
     pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The hash that its objects have.
-    pub fn format(&self) -> ObjectFormat {
-        self.format
-    }
-
-    /// The hash of its bytes, as its trailer and its index say.
-    pub fn checksum(&self) -> &[u8] {
-        &self.checksum
+        &self.file.path
     }
 
     /// Entries.
     pub fn count(&self) -> u32 {
         self.places.len() as u32
-    }
-
-    /// The bytes of all entries.
-    pub fn body(&self) -> Range<u64> {
-        12..self.end
     }
 
     /// The place of an object.
@@ -141,7 +112,8 @@ impl Pack {
 
     /// Where the entry at a place lies.
     pub fn range(&self, place: u32) -> Range<u64> {
-        let start = |place: usize| self.entries.get(place).map_or(self.end, |entry| entry >> NUMBER_BITS);
+        let start =
+            |place: usize| self.entries.get(place).map_or(self.file.end, |entry| entry >> NUMBER_BITS);
         start(place as usize)..start(place as usize + 1)
     }
 
@@ -156,9 +128,9 @@ impl Pack {
         let range = self.range(place);
         let mut buffer = Vec::new();
         let bytes = self.read(range.start..range.end.min(range.start + HEADER_BYTES), &mut buffer);
-        let bytes = bytes.map_err(|e| Unsuited::at(&self.path, e))?;
-        data::Entry::from_bytes(bytes, range.start, hash_kind(self.format))
-            .map_err(|e| Unsuited::at(&self.path, e))
+        let bytes = bytes.map_err(|e| Unsuited::at(self.path(), e))?;
+        data::Entry::from_bytes(bytes, range.start, hash_kind(self.file.format))
+            .map_err(|e| Unsuited::at(self.path(), e))
     }
 
     /// The place of a delta's base; none when the entry is no delta, or its base is not in this pack.
@@ -170,6 +142,64 @@ impl Pack {
             data::entry::Header::RefDelta { base_id } => self.find(base_id),
             _ => None,
         }
+    }
+
+    /// Reads bytes of the file, into `buffer` unless they are held anyway.
+    pub fn read<'a>(&'a self, range: Range<u64>, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        self.file.read(range, buffer)
+    }
+}
+
+impl PackFile {
+    fn open(path: PathBuf, held: bool, format: ObjectFormat) -> Result<Self, Unsuited> {
+        let file = File::open(&path).map_err(|e| Unsuited::at(&path, e))?;
+        let len = file.metadata().map_err(|e| Unsuited::at(&path, e))?.len();
+        let end = len.checked_sub(format.len_in_bytes() as u64).filter(|end| *end >= 12);
+        let end = end.ok_or_else(|| Unsuited::at(&path, "is too short"))?;
+        let bytes = if held {
+            let mut bytes = vec![0; len as usize];
+            file.read_exact_at(&mut bytes, 0).map_err(|e| Unsuited::at(&path, e))?;
+            Bytes::Held(bytes)
+        } else {
+            Bytes::OnDisk(file)
+        };
+        Ok(Self { path, bytes, end, checksum: Vec::new(), format })
+    }
+
+    /// Compares header and trailer with the index, and remembers the checksum.
+    fn check_ends(&mut self, index: &index::File<Vec<u8>>) -> Result<(), String> {
+        let mut buffer = Vec::new();
+        let header = self.read(0..12, &mut buffer).map_err(|e| e.to_string())?;
+        let header: [u8; 12] = header.try_into().map_err(|_| "has no header")?;
+        let (version, count) = data::header::decode(&header).map_err(|e| e.to_string())?;
+        let trailer = self.end..self.end + self.format.len_in_bytes() as u64;
+        let checksum = self.read(trailer, &mut buffer).map_err(|e| e.to_string())?.to_vec();
+        let fits = count == index.num_objects() && checksum == index.pack_checksum().as_bytes();
+        if version != data::Version::V2 || !fits {
+            return Err("does not fit its index".into());
+        }
+        self.checksum = checksum;
+        Ok(())
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash that its objects have.
+    pub fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// The hash of its bytes, as its trailer and its index say.
+    pub fn checksum(&self) -> &[u8] {
+        &self.checksum
+    }
+
+    /// The bytes of all entries.
+    pub fn body(&self) -> Range<u64> {
+        12..self.end
     }
 
     /// Reads bytes of the file, into `buffer` unless they are held anyway.
@@ -188,21 +218,26 @@ impl Pack {
     }
 }
 
-/// Entries by place, and places by number; none when the index has more or odder offsets than we can use.
+/// Entries by place, and places by number; none when the index has more or odder entries than we can use.
 fn sort(index: &index::File<Vec<u8>>, end: u64) -> Option<(Vec<u64>, Vec<u32>)> {
     let count = index.num_objects();
     if count >= 1 << NUMBER_BITS || end >= 1 << (64 - NUMBER_BITS) {
         return None;
     }
-    let entry = |number| index.pack_offset_at_index(number) << NUMBER_BITS | u64::from(number);
-    let mut entries: Vec<u64> = (0..count).map(entry).collect();
+    // Were an object there twice, its copies could be deltas on each other once one of them is left out.
+    let twice = |number| index.oid_at_index(number) == index.oid_at_index(number + 1);
+    if (0..count.saturating_sub(1)).any(twice) {
+        return None;
+    }
+    let entry = |number| {
+        let offset = Some(index.pack_offset_at_index(number)).filter(|offset| *offset < end)?;
+        Some(offset << NUMBER_BITS | u64::from(number))
+    };
+    let mut entries: Vec<u64> = (0..count).map(entry).collect::<Option<_>>()?;
     entries.sort_unstable();
     let offsets = || entries.iter().map(|entry| entry >> NUMBER_BITS);
     let ascending = offsets().zip(offsets().skip(1)).all(|(one, next)| one < next);
-    if !ascending
-        || offsets().next().is_some_and(|first| first != 12)
-        || offsets().any(|offset| offset >= end)
-    {
+    if !ascending || offsets().next().is_some_and(|first| first != 12) {
         return None;
     }
     let mut places = vec![0; count as usize];

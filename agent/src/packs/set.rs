@@ -1,20 +1,23 @@
 //! All packs of a repository, opened together.
 //!
-//! Does not own: loose objects, which are looked up one by one (`loose`). Every object is found in one pack only, the
-//! first that has it, so that copies are told apart; the pack that has a bitmap comes first. Repositories that borrow
+//! Does not own: loose objects, which are looked up one by one (`loose`). Every object is found in one place only, in the
+//! first pack that has it, so that copies are told apart; the pack that has a bitmap comes first. Repositories that borrow
 //! objects or that leave some to another server are refused, and packs of unreachable objects are passed over.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use packhorse_vault::ObjectFormat;
 
-use super::{Bitmap, Pack, Unsuited};
+use super::{Bitmap, Pack, PackFile, Unsuited};
 
 /// More packs than this would make every lookup slow; a repack is overdue anyway.
 const MOST_PACKS: usize = 64;
+/// Packs that are no larger than this together are read as a whole.
+const HELD: u64 = 4 << 20;
 
 /// Where an object is: the pack's number, and the place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,10 +40,10 @@ pub struct PackSet {
 pub struct PackFiles {
     objects: PathBuf,
     /// Packs, that with a bitmap first, the others by size.
-    packs: Vec<PackFile>,
+    packs: Vec<Listed>,
 }
 
-struct PackFile {
+struct Listed {
     path: PathBuf,
     size: u64,
     index: u64,
@@ -63,11 +66,15 @@ impl PackFiles {
             Err(error) => Err(error),
         };
         let names = names.map_err(|e| Unsuited::at(&folder, e))?;
-        let paths: Vec<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
+        let paths: HashSet<PathBuf> = names.into_iter().map(|name| folder.join(name)).collect();
         let has = |path: &Path, suffix: &str| paths.contains(&path.with_extension(suffix));
+        let is_pack = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "pack");
+        let count = paths.iter().filter(is_pack).count();
+        if count > MOST_PACKS {
+            return Err(Unsuited::at(&folder, format!("has {count} packs")));
+        }
         let mut packs = Vec::new();
-        for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "pack"))
-        {
+        for path in paths.iter().filter(is_pack) {
             if has(path, "promisor") {
                 return Err(Unsuited::at(path, "leaves objects to another server"));
             }
@@ -79,10 +86,7 @@ impl PackFiles {
             let sizes = size("pack").and_then(|pack| Ok((pack, size("idx")?)));
             let (pack, index) = sizes.map_err(|e| Unsuited::at(path, e))?;
             let bitmap = if has(path, "bitmap") { size("bitmap").unwrap_or(0) } else { 0 };
-            packs.push(PackFile { path: path.clone(), size: pack, index, bitmap });
-        }
-        if packs.len() > MOST_PACKS {
-            return Err(Unsuited::at(&folder, format!("has {} packs", packs.len())));
+            packs.push(Listed { path: path.clone(), size: pack, index, bitmap });
         }
         packs.sort_by(|one, other| {
             (other.bitmap > 0, other.size, &one.path).cmp(&(one.bitmap > 0, one.size, &other.path))
@@ -95,21 +99,28 @@ impl PackFiles {
         self.packs.iter().map(|pack| pack.size).sum()
     }
 
+    /// Bytes of packs that are held in memory: all or none.
+    pub fn held(&self) -> u64 {
+        Some(self.size()).filter(|size| *size <= HELD).unwrap_or(0)
+    }
+
     /// Bytes of memory that they take while they are open.
     pub fn memory(&self) -> u64 {
-        let packs: u64 = self.packs.iter().map(|pack| Pack::memory(pack.size, pack.index)).sum();
-        packs + self.packs.first().map_or(0, |pack| pack.bitmap)
+        let packs: u64 = self.packs.iter().map(|pack| Pack::memory(pack.index)).sum();
+        // A bitmap is held with a table of its entries.
+        self.held() + packs + self.packs.first().map_or(0, |pack| 3 * pack.bitmap)
     }
 
     /// Opens them.
     pub fn open(self, format: ObjectFormat) -> Result<PackSet, Unsuited> {
+        let held = self.held() > 0;
         let mut packs = Vec::with_capacity(self.packs.len());
         let mut bitmap = None;
-        for PackFile { path, bitmap: bitmap_size, .. } in self.packs {
+        for Listed { path, bitmap: bitmap_size, .. } in self.packs {
             let first = packs.is_empty();
-            let pack = Pack::open(path, format)?;
+            let pack = Pack::open(path, held, format)?;
             if first && bitmap_size > 0 {
-                bitmap = Bitmap::read(&pack.path().with_extension("bitmap"), pack.checksum(), format);
+                bitmap = Bitmap::read(&pack.path().with_extension("bitmap"), pack.file().checksum(), format);
             }
             packs.push(pack);
         }
@@ -121,6 +132,18 @@ impl PackSet {
     /// The packs; a location has a number of this list.
     pub fn packs(&self) -> &[Pack] {
         &self.packs
+    }
+
+    /// The packs' files, in that order.
+    pub fn into_files(self) -> Vec<PackFile> {
+        self.packs.into_iter().map(Pack::into_file).collect()
+    }
+
+    /// Whether there may be loose objects.
+    pub fn may_have_loose(&self) -> bool {
+        let Ok(entries) = fs::read_dir(&self.objects) else { return true };
+        // Folders of loose objects have names of two digits.
+        entries.flatten().any(|entry| entry.file_name().len() == 2)
     }
 
     /// The pack that a location is in.

@@ -173,6 +173,22 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_can_be_overridden_in_general_and_by_name() {
+        for setting in ["HOST", "PORT", "USER", "PASSWORD", "SSLMODE", "SSLKEY", "SSLCERT", "SSLROOTCERT"] {
+            let (general, own) =
+                (format!("GITLAB_BACKUP_PG{setting}"), format!("GITLAB_BACKUP_CI_2_PG{setting}"));
+            let url = config("postgresql://u:url@h:1/d?sslmode=disable&sslkey=k&sslcert=c&sslrootcert=r");
+            for (variables, expected) in [
+                (vec![(general.as_str(), "7")], "7"),
+                (vec![(own.as_str(), "8"), (general.as_str(), "7")], "8"),
+            ] {
+                let connection = Connection::new(&url, &env(&variables)).expect("valid");
+                assert_eq!(connection.environment[&format!("PG{setting}")], expected, "{setting}");
+            }
+        }
+    }
+
+    #[test]
     fn the_password_file_stands_for_the_password() {
         let file = tempfile::NamedTempFile::new().expect("temporary file");
         fs::write(file.path(), "ge heim \n").expect("write file");

@@ -14,7 +14,7 @@ use std::{
 };
 
 use packhorse_model::{RestoreSummary, RunSummary};
-use packhorse_testkit::{Backupctl, CliOutput, GitRepo, RepoState};
+use packhorse_testkit::{Backupctl, CliOutput, GitRepo, RepoState, skipped};
 use tempfile::TempDir;
 
 /// What git says of repositories, by path.
@@ -170,11 +170,6 @@ pub fn assert_is(folder: &Path, expected: &States, id: &str) {
         assert!(differences.is_empty(), "backup {id}, {path}:\n{}", differences.join("\n"));
         GitRepo::open(folder.join(path)).fsck();
     }
-}
-
-/// Prints why a test has nothing to do on this machine.
-pub fn skipped(reason: &str) {
-    eprintln!("SKIPPED: {reason}");
 }
 
 /// Whether git can make reftables; says so when it cannot.

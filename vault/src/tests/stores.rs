@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use object_store::{aws::AmazonS3Builder, memory::InMemory, path::Path};
+use object_store::{aws::AmazonS3Builder, path::Path};
 use packhorse_model::VaultSettings;
 use packhorse_testkit::CephGateway;
 
@@ -18,7 +18,7 @@ pub fn folder() -> (tempfile::TempDir, Vault) {
 
 /// A vault in memory.
 pub fn memory() -> Vault {
-    Vault::with_store(Arc::new(InMemory::new()), "memory:")
+    Vault::in_memory()
 }
 
 /// A vault under a prefix of a new bucket of the gateway.

@@ -4,8 +4,15 @@
 //! of another one the reached entries are. Those among them that are deltas on something that is not reached are
 //! written out in full, if they are few; more are better packed anew, which git does.
 
+use tokio_util::sync::CancellationToken;
+
 use super::reach::Reached;
-use crate::packs::{Location, Pack, PackSet, Unsuited};
+use crate::packs::{Location, PackSet, Unsuited};
+
+/// Of so many reached entries, one may be written out in full.
+const ONE_IN: u32 = 8;
+/// Entries between two looks at the cancel token.
+const BETWEEN_LOOKS: usize = 4096;
 
 /// How a pack takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +24,6 @@ pub enum Part {
     /// As it lies.
     Whole,
 }
-
-/// Of so many reached entries, one may be written out in full.
-const ONE_IN: u32 = 8;
 
 /// What a copy consists of.
 pub struct Arrangement {
@@ -35,30 +39,27 @@ pub struct Arrangement {
 
 impl Arrangement {
     /// Decides for every pack.
-    pub fn of(set: &PackSet, reached: &Reached) -> Result<Self, Unsuited> {
+    pub fn of(set: &PackSet, reached: &Reached, cancel: &CancellationToken) -> Result<Self, Unsuited> {
         let mut arrangement = Self { parts: Vec::new(), orphans: Vec::new(), objects: 0, size: 0 };
         for (number, (pack, marks)) in set.packs().iter().zip(&reached.marks).enumerate() {
-            let part = match marks.count() {
+            let count = marks.count();
+            let part = match count {
                 0 => Part::Nothing,
                 count if count == pack.count() => Part::Whole,
                 _ => Part::Some,
             };
-            let mut orphans = Vec::new();
-            for place in marks.iter().filter(|_| part == Part::Some) {
-                if is_orphan(set, reached, Location { pack: number as u32, place })? {
-                    orphans.push(place);
-                }
-            }
-            if orphans.len() as u32 > marks.count() / ONE_IN {
+            let orphans =
+                if part == Part::Some { orphans(set, reached, number as u32, cancel)? } else { Vec::new() };
+            if orphans.len() as u32 > count / ONE_IN {
                 let finding = format!("has {} deltas on what is not reached", orphans.len());
                 return Err(Unsuited(format!("{}: {finding}", pack.path().display())));
             }
-            arrangement.orphans.push(orphans);
-            let objects = arrangement.objects.checked_add(marks.count());
+            let objects = arrangement.objects.checked_add(count);
             arrangement.objects = objects.ok_or_else(|| Unsuited("has too many objects".into()))?;
             if part != Part::Nothing {
-                arrangement.size += pack.body().end;
+                arrangement.size += pack.file().body().end;
             }
+            arrangement.orphans.push(orphans);
             arrangement.parts.push(part);
         }
         arrangement.objects += reached.loose.len() as u32;
@@ -66,26 +67,41 @@ impl Arrangement {
         Ok(arrangement)
     }
 
-    /// The one pack that is the copy, byte for byte.
-    pub fn only_pack<'a>(&self, set: &'a PackSet, reached: &Reached) -> Option<&'a Pack> {
-        let mut used = self.parts.iter().enumerate().filter(|(_, part)| **part != Part::Nothing);
-        match (used.next(), used.next()) {
-            (Some((number, Part::Whole)), None) if reached.loose.is_empty() => Some(&set.packs()[number]),
-            _ => None,
-        }
+    /// Whether nothing is copied in part.
+    pub fn is_whole(&self) -> bool {
+        !self.parts.contains(&Part::Some)
+    }
+
+    /// For each pack, whether it takes part.
+    pub fn used(&self) -> impl Iterator<Item = bool> + '_ {
+        self.parts.iter().map(|part| *part != Part::Nothing)
     }
 }
 
-/// Whether an entry is a delta whose base is not copied.
-fn is_orphan(set: &PackSet, reached: &Reached, at: Location) -> Result<bool, Unsuited> {
-    let pack = set.pack(at);
-    let entry = pack.entry(at.place)?;
-    let base = pack.base(&entry).and_then(|place| copied(set, reached, Location { place, ..at }));
-    Ok(entry.header.is_delta() && base.is_none())
+/// The marked entries of a pack that are deltas whose bases are not copied.
+fn orphans(
+    set: &PackSet,
+    reached: &Reached,
+    number: u32,
+    cancel: &CancellationToken,
+) -> Result<Vec<u32>, Unsuited> {
+    let (pack, mut orphans) = (&set.packs()[number as usize], Vec::new());
+    for (seen, place) in reached.marks[number as usize].iter().enumerate() {
+        if seen % BETWEEN_LOOKS == 0 && cancel.is_cancelled() {
+            return Err(Unsuited("asked to stop".into()));
+        }
+        let entry = pack.entry(place)?;
+        let base = pack.base(&entry).and_then(|place| source(set, reached, Location { pack: number, place }));
+        if entry.header.is_delta() && base.is_none() {
+            orphans.push(place);
+        }
+    }
+    Ok(orphans)
 }
 
 /// Where the object that lies at `at` is copied from: there, or from an earlier pack; none when it is not copied.
-pub fn copied(set: &PackSet, reached: &Reached, at: Location) -> Option<Location> {
+pub fn source(set: &PackSet, reached: &Reached, at: Location) -> Option<Location> {
     let is_copied = |at: &Location| reached.marks[at.pack as usize].has(at.place);
-    Some(at).filter(is_copied).or_else(|| set.find(set.pack(at).oid(at.place)).filter(is_copied))
+    let elsewhere = || set.find(set.pack(at).oid(at.place)).filter(|other| other.pack < at.pack);
+    Some(at).filter(is_copied).or_else(|| elsewhere().filter(is_copied))
 }

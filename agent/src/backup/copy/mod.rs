@@ -4,12 +4,14 @@
 //! is copied as it lies; `write` copies it, proving the packs' checksums as their bytes pass. No git is started.
 //!
 //! Does not own: the bundle's header (`bundle`), or repositories that are not made for this: whatever is in the way is
-//! [`Unsuited`], says why, and leaves the repository to `git pack-objects`, before anything was written. What refs do
-//! not reach is never copied. The refs are frozen before the packs are opened, and what was opened stays open, so a push
-//! or a repack beside us changes nothing; an object that it moves away before that is missed, and git asked instead.
+//! [`Unsuited`], says why, and leaves the repository to `git pack-objects`, nearly always before anything was written.
+//! What refs do not reach is never copied. The refs are frozen before the packs are opened, and what was opened stays
+//! open, so a push or a repack beside us changes nothing; an object that it moves away before that is missed, and git
+//! asked instead.
 //!
 //! Memory: the tables of all repositories that are copied at once come from one budget, taken as a whole before they are
-//! filled; a repository that asks for more than there is goes to git.
+//! filled, and mostly given back before the bytes go out. A repository that asks for more than there is, or has to wait
+//! long, goes to git.
 
 mod arrange;
 mod reach;
@@ -17,7 +19,7 @@ mod reach;
 mod tests;
 mod write;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use packhorse_vault::RefSnapshot;
 use tokio::{
@@ -28,37 +30,92 @@ use tokio_util::sync::CancellationToken;
 pub use write::CopyError;
 
 use self::{arrange::Arrangement, reach::Reached};
-use crate::packs::{PackFiles, PackSet, Unsuited};
+use crate::packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited};
 
 /// MiB of tables and caches that all copying of this process may hold.
 const MEMORY_MIB: u32 = 88;
 static MEMORY: Semaphore = Semaphore::const_new(MEMORY_MIB as usize);
+/// How long a repository waits for its share, while a large one may be on its slow way to the vault.
+const PATIENCE: Duration = Duration::from_secs(10);
 const MIB: u64 = 1 << 20;
-/// Bytes of bases that a walk keeps, at most: as much as the packs have, or this.
-const CACHE: u64 = 16 * MIB;
+
+/// What a decoder may take, which depends on the size of the packs.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Bytes of bases that it keeps.
+    cache: u64,
+    /// Bytes of the largest object that it decodes.
+    object: u64,
+}
+
+impl Limits {
+    fn of(size: u64) -> Self {
+        Self { cache: size.clamp(MIB / 4, 16 * MIB), object: (size / 4).clamp(MIB, 4 * MIB) }
+    }
+
+    fn decoder(self) -> Decoder {
+        Decoder::new(self.cache, self.object)
+    }
+}
 
 /// A pack that is ready to be written.
 pub struct PackCopy {
-    set: PackSet,
-    reached: Reached,
-    arrangement: Arrangement,
-    /// Bytes of bases that a decoder may keep.
-    cache: usize,
+    parts: Parts,
+    /// Objects in all.
+    objects: u32,
+    /// Bytes, about.
+    size: u64,
+    /// Loose objects, as entries of the pack.
+    loose: Vec<Vec<u8>>,
     _memory: SemaphorePermit<'static>,
+}
+
+/// What is copied from the packs.
+enum Parts {
+    /// These packs, each as a whole.
+    Whole(Vec<PackFile>),
+    /// Some entries.
+    Some { set: PackSet, reached: Reached, arrangement: Arrangement, limits: Limits },
 }
 
 /// Finds out whether everything that the refs reach can be copied. Blocking.
 pub fn prepare(dir: &Path, refs: &RefSnapshot, cancel: &CancellationToken) -> Result<PackCopy, Unsuited> {
     let files = PackFiles::list(dir)?;
-    let cache = files.size().clamp(MIB / 4, CACHE);
-    let mib = (files.memory() + cache + reach::LOOSE_BYTES).div_ceil(MIB);
-    let mib = u32::try_from(mib).ok().filter(|mib| *mib <= MEMORY_MIB);
-    let mib = mib.ok_or_else(|| Unsuited(format!("{}: has many objects", dir.display())))?;
-    let memory = Handle::current().block_on(MEMORY.acquire_many(mib));
-    let memory = memory.map_err(|e| Unsuited(e.to_string()))?;
+    let limits = Limits::of(files.size());
+    let kept = files.held() + reach::LOOSE_BYTES + MIB;
+    let memory = take_memory(dir, files.memory() + kept + Decoder::memory(limits.cache, limits.object))?;
     let set = files.open(refs.object_format)?;
-    let cache = cache as usize;
-    let reached = Reached::from(&set, refs, cache, cancel)?;
-    let arrangement = Arrangement::of(&set, &reached)?;
-    Ok(PackCopy { set, reached, arrangement, cache, _memory: memory })
+    let mut reached = Reached::from(&set, refs, limits, cancel)?;
+    let arrangement = Arrangement::of(&set, &reached, cancel)?;
+    let loose = std::mem::take(&mut reached.loose);
+    let (objects, size) = (arrangement.objects, arrangement.size);
+    if !arrangement.is_whole() {
+        let parts = Parts::Some { set, reached, arrangement, limits };
+        return Ok(PackCopy { parts, objects, size, loose, _memory: memory });
+    }
+    // What is known of the entries is not needed any more, however long the upload takes.
+    let files = set.into_files().into_iter().zip(arrangement.used());
+    let files = files.filter_map(|(file, used)| used.then_some(file)).collect();
+    Ok(PackCopy { parts: Parts::Whole(files), objects, size, loose, _memory: keep(memory, kept) })
+}
+
+fn take_memory(dir: &Path, bytes: u64) -> Result<SemaphorePermit<'static>, Unsuited> {
+    let unsuited = |finding: &str| Unsuited(format!("{}: {finding}", dir.display()));
+    let mib = u32::try_from(bytes.div_ceil(MIB)).ok().filter(|mib| *mib <= MEMORY_MIB);
+    let mib = mib.ok_or_else(|| unsuited("needs more memory to be copied than there is"))?;
+    if let Ok(memory) = MEMORY.try_acquire_many(mib) {
+        return Ok(memory);
+    }
+    let taken =
+        Handle::current().block_on(async { tokio::time::timeout(PATIENCE, MEMORY.acquire_many(mib)).await });
+    match taken {
+        Ok(Ok(memory)) => Ok(memory),
+        _ => Err(unsuited("waited for memory to be copied")),
+    }
+}
+
+/// Gives back all but what `bytes` take.
+fn keep(mut memory: SemaphorePermit<'static>, bytes: u64) -> SemaphorePermit<'static> {
+    let kept = usize::try_from(bytes.div_ceil(MIB)).unwrap_or(usize::MAX);
+    memory.split(kept.min(memory.num_permits())).unwrap_or(memory)
 }

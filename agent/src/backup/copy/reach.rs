@@ -3,19 +3,23 @@
 //! Does not own: the objects' content, beyond what leads on: commits, trees and tags are decoded, blobs only looked up.
 //! Where the pack has a bitmap, history is followed no further than to the commits that it knows. An object that is not
 //! there ends the walk, so a finished one is the proof that a copy of the marked objects is complete.
+//!
+//! A bitmap that was made when history was cut off knows nothing of what was fetched since. So when there is anything
+//! that it does not mark, every commit that it does is looked into once more.
 
 use std::collections::HashSet;
 
 use gix::{
     ObjectId,
     object::Kind,
-    objs::{CommitRefIter, TagRefIter, TreeRefIter},
+    objs::{CommitRefIter, TagRefIter, TreeRefIter, commit::ref_iter::Token},
 };
-use packhorse_vault::{Oid, RefSnapshot};
+use packhorse_vault::RefSnapshot;
 use tokio_util::sync::CancellationToken;
 
+use super::Limits;
 use crate::{
-    git::hash_kind,
+    git::{hash_kind, to_gix},
     packs::{Decoder, Location, LooseObject, Marks, PackSet, Unsuited, object_entry},
 };
 
@@ -24,7 +28,9 @@ const LOOSE_OBJECTS: usize = 512;
 /// Bytes of them, unpacked.
 pub const LOOSE_BYTES: u64 = 2 << 20;
 /// Objects between two looks at the cancel token.
-const BETWEEN_LOOKS: u32 = 4096;
+const BETWEEN_LOOKS: u32 = 1024;
+/// Tips that wait to be looked into.
+const MOST_WAITING: usize = 4096;
 /// Ids of tree entries that are remembered, at most, because neighbouring trees share most of theirs.
 const REMEMBERED: usize = 1 << 15;
 
@@ -41,7 +47,7 @@ impl Reached {
     pub fn from(
         set: &PackSet,
         refs: &RefSnapshot,
-        cache: usize,
+        limits: Limits,
         cancel: &CancellationToken,
     ) -> Result<Self, Unsuited> {
         let marks: Vec<Marks> = set.packs().iter().map(|pack| Marks::none(pack.count())).collect();
@@ -56,22 +62,27 @@ impl Reached {
             loose_left: LOOSE_BYTES,
             waiting: Vec::new(),
             trees: Vec::new(),
-            decoder: Decoder::new(cache),
+            decoder: limits.decoder(),
             remembered,
             words: Vec::new(),
+            cancel,
+            seen: 0,
         };
-        let tips = || {
-            let tips = refs.head_oid().into_iter().chain(refs.refs.iter().map(|(_, oid)| oid));
-            tips.map(|oid: Oid| gix::ObjectId::from_bytes_or_panic(oid.as_bytes()))
-        };
+        let tips = || refs.head_oid().into_iter().chain(refs.refs.iter().map(|(_, oid)| oid)).map(to_gix);
         // Those that have a bitmap settle nearly everything, so they go first.
         if set.bitmap().is_some() {
-            tips().try_for_each(|tip| walk.expand(&tip).map(drop))?;
+            tips().try_for_each(|tip| walk.expand(&tip))?;
+            if set.may_have_loose() || walk.followed.iter().any(|marks| marks.count() < marks.len()) {
+                walk.look_into_expanded()?;
+            }
         }
         for tip in tips() {
             walk.visit(&tip, Role::Target)?;
+            if walk.waiting.len() >= MOST_WAITING {
+                walk.run()?;
+            }
         }
-        walk.run(cancel)?;
+        walk.run()?;
         Ok(walk.reached)
     }
 }
@@ -90,6 +101,9 @@ struct Walk<'a> {
     decoder: Decoder,
     remembered: Vec<(ObjectId, Role)>,
     words: Vec<u64>,
+    cancel: &'a CancellationToken,
+    /// Objects looked into.
+    seen: u32,
 }
 
 /// An object that was marked but not looked into.
@@ -109,16 +123,10 @@ enum Role {
 }
 
 impl Walk<'_> {
-    fn run(&mut self, cancel: &CancellationToken) -> Result<(), Unsuited> {
-        let (mut data, mut seen) = (Vec::new(), 0_u32);
-        let mut look = || {
-            seen += 1;
-            let stop = seen.is_multiple_of(BETWEEN_LOOKS) && cancel.is_cancelled();
-            if stop { Err(Unsuited("asked to stop".into())) } else { Ok(()) }
-        };
+    fn run(&mut self) -> Result<(), Unsuited> {
+        let mut data = Vec::new();
         loop {
             while let Some(object) = self.waiting.pop() {
-                look()?;
                 match object {
                     Waiting::Loose(LooseObject { kind, data }) => self.follow(kind, &data)?,
                     Waiting::Packed(at, role) => self.open(at, role, &mut data)?,
@@ -132,14 +140,32 @@ impl Walk<'_> {
             }
             trees.sort_unstable();
             for at in trees {
-                look()?;
                 self.open(at, Role::Tree, &mut data)?;
             }
         }
     }
 
+    /// Visits what the commits that a bitmap marked name.
+    fn look_into_expanded(&mut self) -> Result<(), Unsuited> {
+        let Some(bitmap) = self.set.bitmap() else { return Ok(()) };
+        let expanded = self.followed[0].clone();
+        self.words.resize(expanded.words(), 0);
+        bitmap.commits(&mut self.words).ok_or_else(|| Unsuited("has an odd bitmap".into()))?;
+        let mut commits = Marks::none(expanded.len());
+        commits.merge(&self.words);
+        let mut data = Vec::new();
+        for place in expanded.iter().filter(|place| commits.has(*place)) {
+            self.open(Location { pack: 0, place }, Role::Commit, &mut data)?;
+        }
+        Ok(())
+    }
+
     /// Looks into an entry.
     fn open(&mut self, at: Location, role: Role, data: &mut Vec<u8>) -> Result<(), Unsuited> {
+        self.seen = self.seen.wrapping_add(1);
+        if self.seen.is_multiple_of(BETWEEN_LOOKS) && self.cancel.is_cancelled() {
+            return Err(Unsuited("asked to stop".into()));
+        }
         let pack = self.set.pack(at);
         // A blob may be large, and leads nowhere.
         if role == Role::Target && Decoder::kind(pack, at.place)? == Kind::Blob {
@@ -160,12 +186,14 @@ impl Walk<'_> {
                 self.visit(&target, Role::Target)
             }
             Kind::Commit => {
-                let mut commit = CommitRefIter::from_bytes(data, hash);
-                let tree = commit.tree_id().map_err(odd)?;
-                for parent in commit.parent_ids() {
-                    self.visit(&parent, Role::Commit)?;
+                for token in CommitRefIter::from_bytes(data, hash) {
+                    match token.map_err(odd)? {
+                        Token::Tree { id } => self.visit(&id, Role::Tree)?,
+                        Token::Parent { id } => self.visit(&id, Role::Commit)?,
+                        _ => break,
+                    }
                 }
-                self.visit(&tree, Role::Tree)
+                Ok(())
             }
             Kind::Tree => {
                 for entry in TreeRefIter::from_bytes(data, hash) {
@@ -227,10 +255,10 @@ impl Walk<'_> {
     }
 
     /// Marks everything that a commit reaches, when the bitmap knows it.
-    fn expand(&mut self, oid: &gix::oid) -> Result<bool, Unsuited> {
+    fn expand(&mut self, oid: &gix::oid) -> Result<(), Unsuited> {
         match self.set.find(oid) {
-            Some(at) if !self.followed[at.pack as usize].has(at.place) => self.expand_at(at),
-            _ => Ok(false),
+            Some(at) if !self.followed[at.pack as usize].has(at.place) => self.expand_at(at).map(drop),
+            _ => Ok(()),
         }
     }
 

@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
+use gix::object::Kind;
 use packhorse_testkit::GitRepo;
 use packhorse_vault::{ObjectFormat, RefSnapshot, RefStorage};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{PackCopy, prepare};
-use crate::{backup::refs, packs::Unsuited};
+use super::{CopyError, PackCopy, Parts, prepare};
+use crate::{
+    backup::refs,
+    packs::{PackHash, Unsuited, object_entry},
+};
 
 struct Desk {
     folder: TempDir,
@@ -26,8 +30,7 @@ impl Desk {
     }
 
     fn prepare(&self, repo: &GitRepo) -> Result<PackCopy, Unsuited> {
-        let name = repo.run(&["rev-parse", "--show-object-format"]);
-        let object_format = ObjectFormat::from_name(&name).expect("a format of git");
+        let object_format = format_of(repo);
         let (head, refs, symrefs) = refs::read(repo.path(), object_format).expect("read refs");
         let refs = RefSnapshot { object_format, ref_storage: RefStorage::Files, head, refs, symrefs };
         let _in_runtime = self.runtime.enter();
@@ -38,7 +41,7 @@ impl Desk {
     fn copy(&self, repo: &GitRepo) -> BTreeSet<String> {
         let copy = self.prepare(repo).unwrap_or_else(|reason| panic!("not copied: {reason}"));
         let mut pack = Vec::new();
-        copy.write(&mut pack, &CancellationToken::new()).expect("write copy");
+        copy.write(format_of(repo), &mut pack, &CancellationToken::new()).expect("write copy");
         let format = repo.run(&["rev-parse", "--show-object-format"]);
         let folder = tempfile::tempdir_in(self.folder.path()).expect("temp folder");
         let other = GitRepo::init_with(folder.path(), &[&format!("--object-format={format}")]);
@@ -71,6 +74,28 @@ impl Desk {
     }
 }
 
+fn format_of(repo: &GitRepo) -> ObjectFormat {
+    ObjectFormat::from_name(&repo.run(&["rev-parse", "--show-object-format"])).expect("a format of git")
+}
+
+/// Entries that are written out because their bases are not copied.
+fn orphans(copy: &PackCopy) -> usize {
+    match &copy.parts {
+        Parts::Whole(_) => 0,
+        Parts::Some { arrangement, .. } => arrangement.orphans.iter().map(Vec::len).sum(),
+    }
+}
+
+/// Bytes that no compression makes smaller, the same for the same seed.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
 fn files(repo: &GitRepo, suffix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(repo.path().join("objects/pack")).expect("read packs");
     let paths = entries.map(|entry| entry.expect("entry").path());
@@ -91,7 +116,7 @@ fn one_pack_is_copied_byte_for_byte() {
     repo.repack();
     let copy = desk.prepare(&repo).expect("copied");
     let mut pack = Vec::new();
-    copy.write(&mut pack, &CancellationToken::new()).expect("write copy");
+    copy.write(format_of(&repo), &mut pack, &CancellationToken::new()).expect("write copy");
     assert_eq!(pack, fs::read(&files(&repo, ".pack")[0]).expect("read pack"));
     desk.assert_exact(&repo);
 }
@@ -158,12 +183,8 @@ fn a_folder_that_is_called_a_file_is_followed_elsewhere() {
         repo.run_with_input(&["pack-objects", "-q", base.to_str().expect("UTF-8")], names.as_bytes());
         repo.run(&["prune-packed"]);
         let copy = desk.prepare(&repo).expect("copied");
-        let copied: u32 = copy.reached.marks.iter().map(crate::packs::Marks::count).sum();
-        assert_eq!(
-            (copied, copy.reached.loose.len()),
-            (names.lines().count() as u32, 0),
-            "{blob} is missing"
-        );
+        let all = names.lines().count() as u32;
+        assert_eq!((copy.objects, copy.loose.len()), (all, 0), "{blob} is missing");
     }
 }
 
@@ -230,8 +251,71 @@ fn a_delta_on_what_is_not_reached_is_written_out() {
     repo.run(&["repack", "-a", "-d", "-f", "-q"]);
     repo.update_ref("refs/heads/main", &old);
     let copy = desk.prepare(&repo).unwrap_or_else(|reason| panic!("not copied: {reason}"));
-    assert!(copy.arrangement.orphans.iter().any(|orphans| !orphans.is_empty()), "nothing was written out");
+    assert!(orphans(&copy) > 0, "nothing was written out");
     desk.assert_exact(&repo);
+}
+
+#[test]
+fn a_large_delta_on_what_is_not_reached_is_left_to_git() {
+    let desk = Desk::new();
+    let repo = desk.repo();
+    repo.fill("main", 60);
+    let content = noise(1, 5 << 20);
+    repo.commit("main", &[("file", &content)]);
+    let old = repo.tip("refs/heads/main").expect("was committed");
+    repo.commit("main", &[("file", [content.as_slice(), b"more"].concat())]);
+    repo.run(&["repack", "-a", "-d", "-f", "-q"]);
+    repo.update_ref("refs/heads/main", &old);
+    let copy = desk.prepare(&repo).unwrap_or_else(|reason| panic!("not copied: {reason}"));
+    assert!(orphans(&copy) > 0, "nothing has to be written out");
+    let written = copy.write(ObjectFormat::Sha1, &mut std::io::sink(), &CancellationToken::new());
+    assert!(
+        matches!(&written, Err(CopyError::Unsuited(Unsuited(why))) if why.contains("large")),
+        "{written:?}"
+    );
+}
+
+/// Deltas that make a circle once one of the copies is left out.
+#[test]
+fn an_object_that_a_pack_holds_twice_is_left_to_git() {
+    let desk = Desk::new();
+    let repo = desk.repo();
+    let commit = repo.commit("main", &[("file", "content")]);
+    let tree = repo.run(&["rev-parse", &format!("{commit}^{{tree}}")]);
+    let blob = repo.run(&["rev-parse", &format!("{commit}:file")]);
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\x04".to_vec();
+    for (oid, kind) in
+        [(&commit, Kind::Commit), (&tree, Kind::Tree), (&blob, Kind::Blob), (&blob, Kind::Blob)]
+    {
+        let name = kind.to_string();
+        let args = ["cat-file", name.as_str(), oid.as_str()];
+        let data = packhorse_testkit::run_checked(repo.command().args(args)).stdout;
+        pack.extend(object_entry(kind, &data).expect("to memory"));
+    }
+    let mut hash = PackHash::new(ObjectFormat::Sha1);
+    hash.update(&pack);
+    pack.extend(hash.finish());
+    repo.run_with_input(&["index-pack", "--stdin"], &pack);
+    desk.assert_left_to_git(&repo, "odd entries");
+}
+
+/// A bitmap that was made while history was cut off.
+#[test]
+fn a_bitmap_from_before_history_was_whole() {
+    let desk = Desk::new();
+    let source = GitRepo::init(desk.folder.path().join("source.git"));
+    source.fill("main", 90);
+    for limit in ["1", "1000"] {
+        let path = desk.folder.path().join(format!("clone-{limit}.git"));
+        let url = format!("file://{}", source.path().display());
+        source.run(&["clone", "-q", "--bare", "--depth=3", &url, path.to_str().expect("UTF-8")]);
+        let repo = GitRepo::open(path);
+        repo.run(&["repack", "-a", "-d", "-q", "-b"]);
+        assert_eq!(files(&repo, ".bitmap").len(), 1);
+        repo.run(&["config", "fetch.unpackLimit", limit]);
+        repo.run(&["fetch", "-q", "--unshallow", &url, "main"]);
+        desk.assert_exact(&repo);
+    }
 }
 
 #[test]
@@ -240,15 +324,8 @@ fn what_refs_do_not_reach_is_left_out() {
         let desk = Desk::new();
         let repo = desk.repo();
         repo.fill("main", 30);
-        let mut random = 1_u64;
-        let noise: Vec<u8> = std::iter::repeat_with(|| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) as u8
-        })
-        .take(5000)
-        .collect();
         // An orphan with content of its own, so that nothing else is a delta on it.
-        let dropped = repo.commit_on(None, &[("secret", &noise)]);
+        let dropped = repo.commit_on(None, &[("secret", noise(1, 5000))]);
         repo.update_ref("refs/heads/dropped", &dropped);
         repo.run(&["repack", "-a", "-d", "-q", bitmap]);
         repo.delete_ref("refs/heads/dropped");
@@ -265,17 +342,8 @@ fn what_refs_do_not_reach_is_left_out() {
 fn a_large_pack_is_read_from_the_disk() {
     let desk = Desk::new();
     let repo = desk.repo();
-    let mut random = 7_u64;
-    let mut noise = |len: usize| -> Vec<u8> {
-        std::iter::repeat_with(|| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) as u8
-        })
-        .take(len)
-        .collect()
-    };
-    repo.commit("main", &[("large", noise(3 << 20)), ("larger", noise(5 << 20))]);
-    let dropped = repo.commit_on(None, &[("dropped", noise(2 << 20))]);
+    repo.commit("main", &[("large", noise(2, 3 << 20)), ("larger", noise(3, 5 << 20))]);
+    let dropped = repo.commit_on(None, &[("dropped", noise(4, 2 << 20))]);
     repo.update_ref("refs/heads/dropped", &dropped);
     repo.fill("main", 50);
     repo.repack();
@@ -377,8 +445,9 @@ fn damage_is_noticed_wherever_it_is() {
                 damaged[at] ^= 0x21;
                 fs::write(&path, damaged).expect("write file");
                 let copy = desk.prepare(&repo);
-                let written =
-                    copy.ok().map(|copy| copy.write(&mut std::io::sink(), &CancellationToken::new()).is_ok());
+                let written = copy.ok().map(|copy| {
+                    copy.write(ObjectFormat::Sha1, &mut std::io::sink(), &CancellationToken::new()).is_ok()
+                });
                 match (suffix, written) {
                     // A bitmap only saves time.
                     (".bitmap", Some(true)) => assert_eq!(desk.copy(&repo), intact),
@@ -391,5 +460,26 @@ fn damage_is_noticed_wherever_it_is() {
             assert!(suffix == ".bitmap" || written.is_none(), "half of {suffix} was enough");
             fs::write(&path, content).expect("write file");
         }
+    }
+}
+
+#[test]
+fn a_receiver_that_fails_and_a_stop_end_the_copy() {
+    let desk = Desk::new();
+    let repo = desk.repo();
+    repo.fill("main", 40);
+    repo.repack();
+    for loose in [false, true] {
+        if loose {
+            repo.commit("main", &[("a", "makes it no plain copy of a file")]);
+        }
+        let copy = desk.prepare(&repo).expect("copied");
+        let mut room = [0_u8; 1000];
+        let failed = copy.write(ObjectFormat::Sha1, &mut room.as_mut_slice(), &CancellationToken::new());
+        assert!(matches!(failed, Err(CopyError::Receiver(_))), "{failed:?}");
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let stopped = copy.write(ObjectFormat::Sha1, &mut std::io::sink(), &stop);
+        assert!(matches!(stopped, Err(CopyError::Cancelled)), "{stopped:?}");
     }
 }

@@ -6,7 +6,7 @@
 mod stream;
 mod subject;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use packhorse_testkit::GitRepo;
 
@@ -46,7 +46,16 @@ impl History {
             let options = formats[random.below(formats.len())];
             let path = format!("r{number}.git");
             told.push(format!("{path}: init {options:?}"));
-            subjects.push(Subject::new(world.repo_with(&path, options), path));
+            let repo = world.repo_with(&path, options);
+            if random.percent(30) {
+                // One that borrows, even nothing, is packed by git also in full steps.
+                told.push(format!("{path}: borrows from an empty folder"));
+                let lender = world.path("lender/objects");
+                fs::create_dir_all(&lender).expect("create lender");
+                let line = format!("{}\n", lender.display());
+                fs::write(repo.path().join("objects/info/alternates"), line).expect("write alternates");
+            }
+            subjects.push(Subject::new(repo, path));
         }
         Self { world, random, subjects, points: Vec::new(), told }
     }

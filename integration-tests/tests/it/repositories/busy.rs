@@ -43,7 +43,7 @@ fn survive(world: &World, log: &Log, may_fail: bool, noise: impl FnMut(u64) + Se
         for number in 0..BACKUPS {
             rounds.wait_for_more();
             let (id, call) = world.create();
-            let extra: &[&str] = if number == BACKUPS / 2 { &["--full"] } else { &[] };
+            let extra: &[&str] = if number % 2 == 1 { &["--full"] } else { &[] };
             let output = call.args(extra).arg("--json").run();
             assert!(output.code == 0 || (may_fail && output.code == 3), "{output:?}");
             let summary: RunSummary = serde_json::from_str(&output.stdout).expect("a run summary");

@@ -58,6 +58,26 @@ fn multi_pack_index_bitmaps_and_commit_graph() {
 }
 
 #[test]
+fn packs_that_pushes_completed() {
+    let world = World::new();
+    let repo = world.repo("a.git");
+    repo.run(&["config", "receive.unpackLimit", "1"]);
+    let sender = packhorse_testkit::GitRepo::init(world.path("sender.git"));
+    sender.fill("main", 100);
+    let target = repo.path().to_str().expect("UTF-8").to_owned();
+    let mut points = Vec::new();
+    for round in 0..4 {
+        sender.fill("main", 15);
+        sender.fill(&format!("topic-{round}"), 5);
+        sender.run(&["push", "--quiet", &target, "refs/heads/*:refs/heads/*"]);
+        // Each pack holds deltas by id, on objects that follow, which other packs have too.
+        points.push(world.backup(&["--full"]));
+    }
+    assert!(repo.run(&["count-objects", "-v"]).contains("packs: 4"), "not every push made a pack");
+    world.check(&points);
+}
+
+#[test]
 fn unreachable_objects_are_left_out_and_do_no_harm() {
     let world = World::new();
     let repo = world.repo("a.git");

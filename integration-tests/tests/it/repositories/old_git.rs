@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use packhorse_testkit::{GitRepo, hermetic_command, run_checked};
+use packhorse_testkit::{GitRepo, hermetic_command, run_checked, skipped};
 
-use crate::world::{World, skipped};
+use crate::world::World;
 
 /// The system's own git, where it is older than reftables and than bundles in linear time.
 const OLD_GIT: &str = "/usr/bin/git";

@@ -19,7 +19,10 @@ impl Disk {
         mount.args(["-t", "tmpfs", "-o", &options, "packhorse-test"]).arg(&folder);
         let output = mount.output().expect("mount starts");
         if !output.status.success() {
-            crate::world::skipped(&format!("no disk: {}", String::from_utf8_lossy(&output.stderr).trim()));
+            packhorse_testkit::skipped(&format!(
+                "no disk: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            ));
             return None;
         }
         Some(Self(folder))
