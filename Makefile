@@ -14,7 +14,10 @@ quickstart: ## A backup and a restore on this machine, from nothing
 	@.ci/install-tools build
 	@scripts/quickstart.sh
 
+export PACKHORSE_SKIPPED := $(CURDIR)/target/skipped-tests
+
 test: tools-test ## All tests; servers are real and start by themselves
+	@rm -f $(PACKHORSE_SKIPPED)
 	cargo build --quiet --workspace --all-targets
 	cargo test --quiet --doc --workspace
 	@if cargo nextest --version >/dev/null 2>&1; then \
@@ -23,6 +26,9 @@ test: tools-test ## All tests; servers are real and start by themselves
 	else \
 		echo cargo test --workspace $(ARGS); \
 		cargo test --workspace --lib --bins --tests $(ARGS); \
+	fi
+	@if [ -s $(PACKHORSE_SKIPPED) ]; then \
+		echo "had nothing to do on this machine:" && sort -u $(PACKHORSE_SKIPPED); \
 	fi
 
 test-long: ## The same with the long random tests

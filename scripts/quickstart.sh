@@ -84,7 +84,7 @@ prove() {
 
 heading "Building Packhorse (the first time takes some minutes)"
 # Exactly what `make test` builds, so that neither has to build again after the other.
-cargo build --quiet --workspace --bins
+[ -n "${PACKHORSE_QUICKSTART_BUILT:-}" ] || cargo build --quiet --workspace --bins
 printf '   %s, with %s\n' "$(target/debug/backupctl --version)" "$(git --version)"
 
 heading "Making repositories with git"

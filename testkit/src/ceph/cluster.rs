@@ -15,7 +15,7 @@ pub(super) const ACCESS_KEY: &str = "test";
 /// Secret key of the only user.
 pub(super) const SECRET_KEY: &str = "testtest";
 
-/// The settings that every daemon and tool reads; `@DIR@`, `@ID@`, `@MON@` and `@S3@` are filled in.
+/// The settings that every daemon and tool reads; `@DIR@`, `@ID@`, `@MON@`, `@S3@` and `@TLS@` are filled in.
 const SETTINGS: &str = "\
 [global]
 fsid = @ID@
@@ -44,11 +44,11 @@ mon_pg_warn_min_per_osd = 0
 mon_data_avail_crit = 1
 mon_data_avail_warn = 2
 [client.admin]
-rgw_frontends = beast endpoint=127.0.0.1:@S3@
+rgw_frontends = beast endpoint=127.0.0.1:@S3@ ssl_endpoint=127.0.0.1:@TLS@ ssl_certificate=@DIR@/server.pem ssl_private_key=@DIR@/server.key
 ";
 
 /// Brings up a cluster in an existing folder; returns when the gateway answers.
-pub(super) fn start(folder: &Path, monitor_port: u16, s3_port: u16) {
+pub(super) fn start(folder: &Path, [monitor_port, s3_port, tls_port]: [u16; 3]) {
     for name in ["mon", "osd", "rgw", "run", "log"] {
         fs::create_dir(folder.join(name)).unwrap_or_else(|error| panic!("create {name}: {error}"));
     }
@@ -58,8 +58,10 @@ pub(super) fn start(folder: &Path, monitor_port: u16, s3_port: u16) {
         .replace("@DIR@", &folder.display().to_string())
         .replace("@ID@", &id)
         .replace("@MON@", &monitor_port.to_string())
-        .replace("@S3@", &s3_port.to_string());
+        .replace("@S3@", &s3_port.to_string())
+        .replace("@TLS@", &tls_port.to_string());
     fs::write(folder.join("ceph.conf"), settings).expect("write ceph.conf");
+    cluster.make_certificates();
     cluster.make_keys();
     cluster.start_monitor(&id, monitor_port);
     cluster.start_disk();
@@ -80,6 +82,25 @@ struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
+    /// An authority of its own, `ca.pem`, and the gateway's certificate for 127.0.0.1 by it.
+    fn make_certificates(&self) {
+        let openssl = |args: &str| {
+            run_checked(hermetic_command("openssl").args(args.split(' ')).current_dir(self.folder));
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+        fs::write(self.folder.join("server.ext"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+            .expect("write server.ext");
+        openssl(&format!("req -x509 {key} -subj /CN=testkit-ca -keyout ca.key -out ca.pem"));
+        openssl(
+            &format!("req {key} -subj /CN=gateway -keyout server.key -out server.csr")
+                .replace(" -days 2", ""),
+        );
+        openssl(
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext \
+             -out server.pem",
+        );
+    }
+
     fn make_keys(&self) {
         let all = ["--cap", "mon", "allow *", "--cap", "osd", "allow *", "--cap", "mgr", "allow *"];
         self.keyring(["--create-keyring", "--gen-key", "--name=mon."].iter().chain(&all[..3]));

@@ -23,6 +23,7 @@ use crate::{
 pub struct CephGateway {
     pub(super) folder: PathBuf,
     pub(super) port: u16,
+    pub(super) tls_port: u16,
     pub(super) watchdog: Option<Watchdog>,
 }
 
@@ -31,9 +32,10 @@ impl CephGateway {
     pub fn start() -> Self {
         let folder = TempDir::with_prefix("packhorse-ceph-").expect("temporary folder").keep();
         let watchdog = Watchdog::owned(&folder, "KILL");
-        let [monitor_port, port] = free_ports();
-        cluster::start(&folder, monitor_port, port);
-        Self { folder, port, watchdog: Some(watchdog) }
+        let ports = free_ports();
+        cluster::start(&folder, ports);
+        let [_, port, tls_port] = ports;
+        Self { folder, port, tls_port, watchdog: Some(watchdog) }
     }
 
     /// The gateway that all tests of a run share, started by the first; keep apart by buckets.
@@ -45,6 +47,16 @@ impl CephGateway {
     /// The address, for path-style requests.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The address with TLS, under a certificate that only [`CephGateway::ca_file`] makes trusted.
+    pub fn tls_endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.tls_port)
+    }
+
+    /// The certificate of the authority that signed the gateway's.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.join("ca.pem")
     }
 
     /// The access key of the user that may do everything.

@@ -30,18 +30,21 @@ pub(super) fn join_or_start() -> CephGateway {
     }
     let lock = File::create(folder.join("lock")).expect("the run's folder can be written");
     lock.lock().expect("a local file can be locked");
-    CephGateway { port: ready_port(&folder), folder, watchdog: None }
+    let [port, tls_port] = ready_ports(&folder);
+    CephGateway { port, tls_port, folder, watchdog: None }
 }
 
-/// The port of the folder's gateway, which is started unless somebody did. Call under the lock.
-fn ready_port(folder: &Path) -> u16 {
-    let file = folder.join("port");
+/// The ports of the folder's gateway, which is started unless somebody did. Call under the lock.
+fn ready_ports(folder: &Path) -> [u16; 2] {
+    let file = folder.join("ports");
     if let Ok(text) = fs::read_to_string(&file) {
-        return text.parse().expect("the port was written under the lock");
+        let (port, tls_port) = text.split_once(' ').expect("the ports were written under the lock");
+        return [port, tls_port].map(|port| port.parse().expect("the ports were written under the lock"));
     }
     assert!(!folder.join("mon").exists(), "the gateway did not start in another test: see there");
-    let [monitor_port, port] = free_ports();
-    cluster::start(folder, monitor_port, port);
-    fs::write(&file, port.to_string()).expect("write the port");
-    port
+    let ports = free_ports();
+    cluster::start(folder, ports);
+    let [_, port, tls_port] = ports;
+    fs::write(&file, format!("{port} {tls_port}")).expect("write the ports");
+    [port, tls_port]
 }

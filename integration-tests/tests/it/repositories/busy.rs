@@ -5,7 +5,7 @@
 
 mod noise;
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use packhorse_model::RunSummary;
 use packhorse_testkit::GitRepo;
@@ -58,6 +58,29 @@ fn survive(world: &World, log: &Log, may_fail: bool, noise: impl FnMut(u64) + Se
     // When it is quiet again, nothing is missing.
     let last = world.backup(&[]);
     world.check(&[last]);
+}
+
+/// Not a failure: what is gone is not there to be backed up.
+#[test]
+fn removed_while_it_is_packed() {
+    let world = World::new();
+    world.repo("quiet.git").commit("main", &[("a", "1")]);
+    let repo = world.repo("busy.git");
+    repo.fill("main", 10);
+    world.backup(&[]);
+    repo.fill("main", 10);
+    let git = world.path("removing-git");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" pack-objects \"*) rm -rf '{}'; echo gone >&2; exit 128;; esac\nexec git \"$@\"\n",
+        repo.path().display()
+    );
+    fs::write(&git, script).expect("write script");
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let (id, summary) = world.run(&["--git", git.to_str().expect("UTF-8")], 0);
+    let counts = summary.repositories;
+    assert_eq!((counts.missing, counts.unchanged, counts.failed), (1, 1, 0));
+    let folder = world.restore(&id);
+    assert!(folder.join("quiet.git/HEAD").exists() && !folder.join("busy.git").exists());
 }
 
 #[test]

@@ -3,5 +3,6 @@
 //! Does not own: daemons (`daemons`: 3, 14, 130 and 143 with a coordinator) or failing stores (`store_failures`).
 
 mod codes;
+mod components;
 mod secrets;
 mod stores;
