@@ -12,7 +12,7 @@ pub fn skipped(reason: &str) {
     let thread = thread::current();
     let line = format!("SKIPPED {}: {reason}", thread.name().unwrap_or("a test"));
     assert!(env::var_os("PACKHORSE_SKIP_NOTHING").is_none(), "{line}");
-    eprintln!("{line}");
+    let _ = writeln!(std::io::stderr(), "{line}");
     if let Some(file) = env::var_os("PACKHORSE_SKIPPED") {
         let file = OpenOptions::new().create(true).append(true).open(file);
         writeln!(file.expect("open the list of skipped tests"), "{line}")

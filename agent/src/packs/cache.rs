@@ -11,18 +11,20 @@ use gix::object::Kind;
 /// What an entry takes beside its bytes.
 const OVERHEAD: usize = 128;
 
+type Generation = HashMap<(u32, u32), (Kind, Box<[u8]>)>;
+
 /// A cache of objects by pack and place.
 pub struct Cache {
     limit: usize,
-    young: HashMap<(u32, u32), (Kind, Box<[u8]>)>,
-    old: HashMap<(u32, u32), (Kind, Box<[u8]>)>,
+    young: Generation,
+    old: Generation,
     young_bytes: usize,
 }
 
 impl Cache {
     /// A cache that takes at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, young: HashMap::new(), old: HashMap::new(), young_bytes: 0 }
+        Self { limit, young: Generation::new(), old: Generation::new(), young_bytes: 0 }
     }
 
     /// Copies an object into `out`, when it is there.

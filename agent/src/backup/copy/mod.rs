@@ -75,7 +75,15 @@ enum Parts {
     /// These packs, each as a whole.
     Whole(Vec<PackFile>),
     /// Some entries.
-    Some { set: PackSet, reached: Reached, arrangement: Arrangement, limits: Limits },
+    Some(Box<Selection>),
+}
+
+/// Entries of packs that are not all copied as they lie.
+struct Selection {
+    set: PackSet,
+    reached: Reached,
+    arrangement: Arrangement,
+    limits: Limits,
 }
 
 /// Finds out whether everything that the refs reach can be copied. Blocking.
@@ -90,7 +98,7 @@ pub fn prepare(dir: &Path, refs: &RefSnapshot, cancel: &CancellationToken) -> Re
     let loose = std::mem::take(&mut reached.loose);
     let (objects, size) = (arrangement.objects, arrangement.size);
     if !arrangement.is_whole() {
-        let parts = Parts::Some { set, reached, arrangement, limits };
+        let parts = Parts::Some(Box::new(Selection { set, reached, arrangement, limits }));
         return Ok(PackCopy { parts, objects, size, loose, _memory: memory });
     }
     // What is known of the entries is not needed any more, however long the upload takes.

@@ -82,7 +82,7 @@ fn format_of(repo: &GitRepo) -> ObjectFormat {
 fn orphans(copy: &PackCopy) -> usize {
     match &copy.parts {
         Parts::Whole(_) => 0,
-        Parts::Some { arrangement, .. } => arrangement.orphans.iter().map(Vec::len).sum(),
+        Parts::Some(selection) => selection.arrangement.orphans.iter().map(Vec::len).sum(),
     }
 }
 

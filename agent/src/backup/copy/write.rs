@@ -11,11 +11,10 @@ use packhorse_vault::ObjectFormat;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Limits, PackCopy, Parts,
-    arrange::{Arrangement, Part, source},
-    reach::Reached,
+    PackCopy, Parts, Selection,
+    arrange::{Part, source},
 };
-use crate::packs::{Feed, FeedError, Location, Pack, PackFile, PackHash, PackSet, Unsuited, object_entry};
+use crate::packs::{Feed, FeedError, Location, Pack, PackFile, PackHash, Unsuited, object_entry};
 
 /// Of the packs' bytes, one in so many may be added by writing out what was a delta: part sizes allow for that.
 const ONE_IN: u64 = 16;
@@ -78,9 +77,7 @@ impl PackCopy {
                     copy_entries(file, &mut out, cancel)?;
                 }
             }
-            Parts::Some { set, reached, arrangement, limits } => {
-                Mixture { set, reached, arrangement, limits: *limits, cancel }.write(&mut out)?;
-            }
+            Parts::Some(selection) => selection.write(&mut out, cancel)?,
         }
         for entry in &self.loose {
             out.write_all(entry).map_err(failed)?;
@@ -103,15 +100,6 @@ fn copy_entries(file: &PackFile, out: &mut impl Write, cancel: &CancellationToke
     feed.finish()
 }
 
-/// Packs that are not all copied as they lie.
-struct Mixture<'a> {
-    set: &'a PackSet,
-    reached: &'a Reached,
-    arrangement: &'a Arrangement,
-    limits: Limits,
-    cancel: &'a CancellationToken,
-}
-
 /// Where the entries of a pack went.
 enum Placed {
     Nowhere,
@@ -121,18 +109,22 @@ enum Placed {
     Some(Vec<u64>),
 }
 
-impl Mixture<'_> {
-    fn write<W: Write>(&self, out: &mut PackWriter<'_, W>) -> Result<(), CopyError> {
+impl Selection {
+    fn write<W: Write>(
+        &self,
+        out: &mut PackWriter<'_, W>,
+        cancel: &CancellationToken,
+    ) -> Result<(), CopyError> {
         let mut placed: Vec<Placed> = Vec::new();
         for (number, pack) in self.set.packs().iter().enumerate() {
             let place = match self.arrangement.parts[number] {
                 Part::Nothing => Placed::Nowhere,
                 Part::Whole => {
                     let first = out.written;
-                    copy_entries(pack.file(), out, self.cancel)?;
+                    copy_entries(pack.file(), out, cancel)?;
                     Placed::Whole(first)
                 }
-                Part::Some => Placed::Some(self.copy_some(number, &placed, out)?),
+                Part::Some => Placed::Some(self.copy_some(number, &placed, out, cancel)?),
             };
             placed.push(place);
         }
@@ -144,11 +136,12 @@ impl Mixture<'_> {
         number: usize,
         before: &[Placed],
         out: &mut PackWriter<'_, W>,
+        cancel: &CancellationToken,
     ) -> Result<Vec<u64>, CopyError> {
         let (pack, orphans) = (&self.set.packs()[number], &self.arrangement.orphans[number]);
         let mut decoder = self.limits.decoder();
         let mut room = (pack.file().body().end / ONE_IN).max(ADDED_AT_LEAST);
-        let mut feed = Feed::new(pack.file(), self.cancel);
+        let mut feed = Feed::new(pack.file(), cancel);
         let (mut offsets, mut data) = (vec![0; pack.count() as usize], Vec::new());
         for place in self.reached.marks[number].iter() {
             let range = pack.range(place);
@@ -165,7 +158,7 @@ impl Mixture<'_> {
             let entry = pack.entry(place)?;
             if entry.header.is_delta() {
                 let at = pack.base(&entry).map(|place| Location { pack: number as u32, place });
-                let base = at.and_then(|at| source(self.set, self.reached, at));
+                let base = at.and_then(|at| source(&self.set, &self.reached, at));
                 let base = base.ok_or_else(|| Unsuited("the base of a delta is gone".into()))?;
                 let offset = match base.pack as usize {
                     same if same == number => Some(offsets[base.place as usize]).filter(|offset| *offset > 0),

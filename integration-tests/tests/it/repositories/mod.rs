@@ -16,6 +16,7 @@ mod many_refs;
 mod names_in_conflict;
 mod old_git;
 mod ref_names;
+mod restored_beside_readers;
 mod rewritten;
 mod selection;
 mod small_changes;
