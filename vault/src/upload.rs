@@ -54,6 +54,8 @@ enum Part {
 
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT: usize = 4;
+/// Parts after which a folder's disk is set to work.
+const PARTS_FLUSHED: usize = 3;
 /// A writer's buffer before it takes a part from the budget: small objects never wait for one.
 const UNBUDGETED: usize = 512 * 1024;
 
@@ -244,6 +246,7 @@ async fn feed(
     parts: &mut mpsc::Receiver<Part>,
 ) -> object_store::Result<bool> {
     let mut in_flight = FuturesUnordered::new();
+    let mut parts_sent = 0_usize;
     let finished = loop {
         let part = tokio::select! {
             part = parts.recv(), if in_flight.len() < PARTS_IN_FLIGHT => part,
@@ -256,11 +259,14 @@ async fn feed(
         match part {
             Some(Part::Data(data, permit)) => {
                 vault.counter().put();
+                parts_sent += 1;
                 let sending = upload.put_part(data.into());
+                // A folder's disk has something to do while the next parts are made, not only at the end.
+                let flush = parts_sent.is_multiple_of(PARTS_FLUSHED);
                 in_flight.push(async move {
                     let sent = sending.await;
                     drop(permit);
-                    sent
+                    if flush && sent.is_ok() { make_durable(vault).await } else { sent }
                 });
             }
             Some(Part::Finish) => break true,

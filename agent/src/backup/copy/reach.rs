@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Limits;
 use crate::{
     git::{hash_kind, to_gix},
-    packs::{Decoder, Location, LooseObject, Marks, PackSet, Unsuited, object_entry},
+    packs::{Decoder, Location, LooseObject, Marks, Pack, PackSet, Unsuited, object_entry},
 };
 
 /// Loose objects that are copied: more would better be packed, which git does.
@@ -57,6 +57,9 @@ impl Reached {
         let mut walk = Walk {
             set,
             followed: marks.clone(),
+            expanded: Marks::none(
+                set.packs().first().filter(|_| set.bitmap().is_some()).map_or(0, Pack::count),
+            ),
             reached: Self { marks, loose: Vec::new() },
             loose: HashSet::new(),
             loose_left: LOOSE_BYTES,
@@ -72,9 +75,6 @@ impl Reached {
         // Those that have a bitmap settle nearly everything, so they go first.
         if set.bitmap().is_some() {
             tips().try_for_each(|tip| walk.expand(&tip))?;
-            if set.may_have_loose() || walk.followed.iter().any(|marks| marks.count() < marks.len()) {
-                walk.look_into_expanded()?;
-            }
         }
         for tip in tips() {
             walk.visit(&tip, Role::Target)?;
@@ -83,6 +83,11 @@ impl Reached {
             }
         }
         walk.run()?;
+        let is_all = |walk: &Walk<'_>| walk.reached.marks.iter().all(|marks| marks.count() == marks.len());
+        if walk.expanded.count() > 0 && (set.may_have_loose() || !is_all(&walk)) {
+            walk.look_into_expanded()?;
+            walk.run()?;
+        }
         Ok(walk.reached)
     }
 }
@@ -92,6 +97,8 @@ struct Walk<'a> {
     reached: Reached,
     /// Marked entries that may lead on, and were noted to be looked into: a damaged tree may call anything a blob.
     followed: Vec<Marks>,
+    /// Entries of the first pack that its bitmap marked.
+    expanded: Marks,
     /// Loose objects that were met.
     loose: HashSet<ObjectId>,
     loose_left: u64,
@@ -145,16 +152,16 @@ impl Walk<'_> {
         }
     }
 
-    /// Visits what the commits that a bitmap marked name.
+    /// Visits what the commits name that the bitmap marked.
     fn look_into_expanded(&mut self) -> Result<(), Unsuited> {
         let Some(bitmap) = self.set.bitmap() else { return Ok(()) };
-        let expanded = self.followed[0].clone();
-        self.words.resize(expanded.words(), 0);
+        self.words.resize(self.expanded.words(), 0);
         bitmap.commits(&mut self.words).ok_or_else(|| Unsuited("has an odd bitmap".into()))?;
-        let mut commits = Marks::none(expanded.len());
+        let mut commits = Marks::none(self.expanded.len());
         commits.merge(&self.words);
+        let places: Vec<u32> = self.expanded.iter().filter(|place| commits.has(*place)).collect();
         let mut data = Vec::new();
-        for place in expanded.iter().filter(|place| commits.has(*place)) {
+        for place in places {
             self.open(Location { pack: 0, place }, Role::Commit, &mut data)?;
         }
         Ok(())
@@ -271,6 +278,7 @@ impl Walk<'_> {
         expanded.ok_or_else(|| Unsuited(format!("{}: has an odd bitmap", pack.path().display())))?;
         self.reached.marks[0].merge(&self.words);
         self.followed[0].merge(&self.words);
+        self.expanded.merge(&self.words);
         if self.followed[0].has(at.place) {
             Ok(true)
         } else {
