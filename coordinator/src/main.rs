@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     process::restrict_new_files();
     process::allow_many_files();
     telemetry::start(if flags.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO }, flags.log_json);
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match process::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "start runtime");

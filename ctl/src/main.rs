@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         _ => LevelFilter::DEBUG,
     };
     telemetry::start(level, false);
-    let exit = match tokio::runtime::Runtime::new() {
+    let exit = match process::runtime() {
         Ok(runtime) => {
             let exit = runtime.block_on(run(&args));
             // Work that was told to stop has stopped; what blocks on a dead disk must not hold the exit up.

@@ -14,6 +14,12 @@ pub fn restrict_new_files() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
+/// The runtime of a process. Writers, readers and hashing wait for each other on blocking threads, so there is no limit
+/// to these that a configuration could reach; each exists only while it is needed.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(1 << 14).build()
+}
+
 /// Lets the process open as many files as it may ever: shells give it fewer than connections, packs and children take.
 pub fn allow_many_files() {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);

@@ -32,15 +32,31 @@ pub struct Folder {
     /// Without fsync; uploads through it must be followed by [`Folder::sync`].
     pub store: Arc<LocalFileSystem>,
     root: Arc<File>,
-    requested: AtomicU64,
-    completed: AtomicU64,
+    syncs: Arc<Syncs>,
     names: AtomicU64,
     /// Tells names of this process from others'.
     mark: u64,
-    lost: AtomicBool,
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
     /// Files written at once: more would only mean more threads.
     writers: Semaphore,
+}
+
+/// How far syncing is, by the number of the request.
+#[derive(Debug, Default)]
+struct Syncs {
+    requested: AtomicU64,
+    completed: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl Syncs {
+    /// The kernel tells a failed write only once, so after one nothing here is believed any more.
+    fn believed(&self) -> io::Result<()> {
+        if self.lost.load(SeqCst) {
+            return Err(io::Error::other("an earlier write to this vault failed"));
+        }
+        Ok(())
+    }
 }
 
 /// Files written at once.
@@ -53,36 +69,35 @@ impl Folder {
         Ok(Self {
             store: Arc::new(store),
             root: Arc::new(File::open(path)?),
-            requested: AtomicU64::new(0),
-            completed: AtomicU64::new(0),
+            syncs: Arc::default(),
             names: AtomicU64::new(0),
             mark: uuid::Uuid::new_v4().as_u64_pair().1,
-            lost: AtomicBool::new(false),
-            turn: Mutex::new(()),
+            turn: Arc::default(),
             writers: Semaphore::new(WRITERS),
         })
     }
 
     /// Returns when everything written before the call is durable.
     pub async fn sync(&self) -> io::Result<()> {
-        let mine = self.requested.fetch_add(1, SeqCst) + 1;
-        let _turn = self.turn.lock().await;
-        // The kernel tells a failed write only once, so after one nothing here is believed any more.
-        if self.lost.load(SeqCst) {
-            return Err(io::Error::other("an earlier write to this vault failed"));
+        let mine = self.syncs.requested.fetch_add(1, SeqCst) + 1;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        if self.syncs.completed.load(SeqCst) >= mine {
+            return self.syncs.believed();
         }
-        if self.completed.load(SeqCst) >= mine {
-            return Ok(());
-        }
-        let covered = self.requested.load(SeqCst);
-        let root = Arc::clone(&self.root);
-        let synced = spawn_blocking(move || rustix::fs::syncfs(&*root)).await.map_err(io::Error::other)?;
-        if let Err(error) = synced {
-            self.lost.store(true, SeqCst);
-            return Err(error.into());
-        }
-        self.completed.store(covered, SeqCst);
-        Ok(())
+        let (root, syncs) = (Arc::clone(&self.root), Arc::clone(&self.syncs));
+        // All of it on that thread: whoever waits here may go away, and what the kernel says must not be lost with him.
+        let synced = spawn_blocking(move || {
+            let _turn = turn;
+            syncs.believed()?;
+            let covered = syncs.requested.load(SeqCst);
+            if let Err(error) = rustix::fs::syncfs(&*root) {
+                syncs.lost.store(true, SeqCst);
+                return Err(error.into());
+            }
+            syncs.completed.store(covered, SeqCst);
+            Ok(())
+        });
+        synced.await.map_err(io::Error::other)?
     }
 
     /// Creates files that must not exist, in this order: all of them, or none. Durable when it returns; an error comes

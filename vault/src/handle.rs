@@ -164,7 +164,7 @@ impl Vault {
 
     /// Does what [`Vault::create`] does for several objects, faster where many do it at once: in a `file://` vault one
     /// sync of the file system answers for all of them. For objects that a later one names with their digest, and for no
-    /// other. When one of them cannot be written, a folder keeps none of them; an object store may
+    /// other. When one of them cannot be written, a folder names none of them; an object store may
     /// keep the others.
     pub async fn create_all(
         &self,

@@ -213,24 +213,19 @@ async fn send_parts(vault: Vault, key: ObjectKey, mut parts: mpsc::Receiver<Part
     vault.counter().put();
     let mut upload = vault.upload_store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
     let result = feed(&vault, &mut upload, &mut parts).await;
-    let result = match result {
+    let completed = match result {
         Ok(true) => {
             vault.counter().put();
-            match upload.complete().await {
-                Ok(_) => make_durable(&vault).await,
-                Err(error) => Err(error),
-            }
+            upload.complete().await.map(drop)
         }
-        Ok(false) => abort(&vault, &key, &mut upload).await,
+        Ok(false) => return abort(&vault, &key, &mut upload).await.map_err(failed),
         Err(error) => Err(error),
     };
-    match result {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let _ = abort(&vault, &key, &mut upload).await;
-            Err(failed(error))
-        }
+    if let Err(error) = completed {
+        let _ = abort(&vault, &key, &mut upload).await;
+        return Err(failed(error));
     }
+    make_durable(&vault).await.map_err(failed)
 }
 
 /// An object store's answer is a promise; a folder's has to be made one.

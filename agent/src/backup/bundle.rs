@@ -141,6 +141,7 @@ fn pack_full(
         // A damaged pack explains what git says of it, so it goes first.
         match (proof, written) {
             (_, Err(BundleError::Cancelled)) => Err(BundleError::Cancelled),
+            (Err(_), _) if cancel.is_cancelled() => Err(BundleError::Cancelled),
             (Err(damage), _) => Err(BundleError::Git(damage)),
             (Ok(()), written) => written,
         }
@@ -205,7 +206,15 @@ fn write(
     if small {
         command.args(["-c", "pack.threads=1"]);
     }
-    command.args(["pack-objects", "--revs", "--stdout", "--delta-base-offset", "-q"]);
+    // A bitmap from before `git fetch --unshallow` has git leave out what was fetched, and exit with 0.
+    command.args([
+        "pack-objects",
+        "--revs",
+        "--stdout",
+        "--delta-base-offset",
+        "--no-use-bitmap-index",
+        "-q",
+    ]);
     if !range.known.is_empty() {
         command.arg("--thin");
     }

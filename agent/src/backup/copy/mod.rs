@@ -10,8 +10,8 @@
 //! asked instead.
 //!
 //! Memory: the tables of all repositories that are copied at once come from one budget, taken as a whole before they are
-//! filled, and mostly given back before the bytes go out. A repository that asks for more than there is, or has to wait
-//! long, goes to git.
+//! filled, and mostly given back before the bytes go out where packs are copied as a whole. A repository that asks for
+//! more than there is, or has to wait long, goes to git.
 
 mod arrange;
 mod reach;
@@ -36,7 +36,7 @@ use crate::packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited};
 const MEMORY_MIB: u32 = 88;
 static MEMORY: Semaphore = Semaphore::const_new(MEMORY_MIB as usize);
 /// How long a repository waits for its share, while a large one may be on its slow way to the vault.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 const MIB: u64 = 1 << 20;
 
 /// What a decoder may take, which depends on the size of the packs.
@@ -91,7 +91,8 @@ pub fn prepare(dir: &Path, refs: &RefSnapshot, cancel: &CancellationToken) -> Re
     let files = PackFiles::list(dir)?;
     let limits = Limits::of(files.size());
     let kept = files.held() + reach::LOOSE_BYTES + MIB;
-    let memory = take_memory(dir, files.memory() + kept + Decoder::memory(limits.cache, limits.object))?;
+    let memory =
+        take_memory(dir, files.memory() + kept + Decoder::memory(limits.cache, limits.object), cancel)?;
     let set = files.open(refs.object_format)?;
     let mut reached = Reached::from(&set, refs, limits, cancel)?;
     let arrangement = Arrangement::of(&set, &reached, cancel)?;
@@ -107,19 +108,25 @@ pub fn prepare(dir: &Path, refs: &RefSnapshot, cancel: &CancellationToken) -> Re
     Ok(PackCopy { parts: Parts::Whole(files), objects, size, loose, _memory: keep(memory, kept) })
 }
 
-fn take_memory(dir: &Path, bytes: u64) -> Result<SemaphorePermit<'static>, Unsuited> {
+fn take_memory(
+    dir: &Path,
+    bytes: u64,
+    cancel: &CancellationToken,
+) -> Result<SemaphorePermit<'static>, Unsuited> {
     let unsuited = |finding: &str| Unsuited(format!("{}: {finding}", dir.display()));
     let mib = u32::try_from(bytes.div_ceil(MIB)).ok().filter(|mib| *mib <= MEMORY_MIB);
     let mib = mib.ok_or_else(|| unsuited("needs more memory to be copied than there is"))?;
     if let Ok(memory) = MEMORY.try_acquire_many(mib) {
         return Ok(memory);
     }
-    let taken =
-        Handle::current().block_on(async { tokio::time::timeout(PATIENCE, MEMORY.acquire_many(mib)).await });
-    match taken {
-        Ok(Ok(memory)) => Ok(memory),
-        _ => Err(unsuited("waited for memory to be copied")),
-    }
+    let waiting = async {
+        tokio::select! {
+            memory = MEMORY.acquire_many(mib) => memory.ok(),
+            () = tokio::time::sleep(PATIENCE) => None,
+            () = cancel.cancelled() => None,
+        }
+    };
+    Handle::current().block_on(waiting).ok_or_else(|| unsuited("waited for memory to be copied"))
 }
 
 /// Gives back all but what `bytes` take.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Limits;
 use crate::{
     git::{hash_kind, to_gix},
-    packs::{Decoder, Location, LooseObject, Marks, Pack, PackSet, Unsuited, object_entry},
+    packs::{Bitmap, Decoder, Location, LooseObject, Marks, Pack, PackSet, Unsuited, object_entry},
 };
 
 /// Loose objects that are copied: more would better be packed, which git does.
@@ -57,6 +57,7 @@ impl Reached {
         let mut walk = Walk {
             set,
             followed: marks.clone(),
+            bitmap: set.bitmap(),
             expanded: Marks::none(
                 set.packs().first().filter(|_| set.bitmap().is_some()).map_or(0, Pack::count),
             ),
@@ -97,6 +98,8 @@ struct Walk<'a> {
     reached: Reached,
     /// Marked entries that may lead on, and were noted to be looked into: a damaged tree may call anything a blob.
     followed: Vec<Marks>,
+    /// The bitmap of the first pack, as long as it is believed.
+    bitmap: Option<&'a Bitmap>,
     /// Entries of the first pack that its bitmap marked.
     expanded: Marks,
     /// Loose objects that were met.
@@ -152,9 +155,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Visits what the commits name that the bitmap marked.
+    /// Visits what the commits name that the bitmap marked. From here on it is not asked again: what it does not know of
+    /// these commits, it may not know of others.
     fn look_into_expanded(&mut self) -> Result<(), Unsuited> {
-        let Some(bitmap) = self.set.bitmap() else { return Ok(()) };
+        let Some(bitmap) = self.bitmap.take() else { return Ok(()) };
         self.words.resize(self.expanded.words(), 0);
         bitmap.commits(&mut self.words).ok_or_else(|| Unsuited("has an odd bitmap".into()))?;
         let mut commits = Marks::none(self.expanded.len());
@@ -270,7 +274,7 @@ impl Walk<'_> {
     }
 
     fn expand_at(&mut self, at: Location) -> Result<bool, Unsuited> {
-        let Some(bitmap) = self.set.bitmap().filter(|_| at.pack == 0) else { return Ok(false) };
+        let Some(bitmap) = self.bitmap.filter(|_| at.pack == 0) else { return Ok(false) };
         let pack = self.set.pack(at);
         let Some(entry) = bitmap.entry_of(pack.number(at.place)) else { return Ok(false) };
         self.words.resize(self.followed[0].words(), 0);

@@ -422,6 +422,29 @@ fn a_missing_object_is_noticed() {
     }
 }
 
+/// The same with a second cut, which the bitmap knows too, behind what was fetched.
+#[test]
+fn a_bitmap_with_two_cuts() {
+    let desk = Desk::new();
+    let source = GitRepo::init(desk.folder.path().join("source.git"));
+    let mut commits = Vec::new();
+    for number in 0..8 {
+        commits.push(source.commit("main", &[("file", number.to_string())]));
+    }
+    source.update_ref("refs/heads/old", &commits[3]);
+    let path = desk.folder.path().join("clone.git");
+    let url = format!("file://{}", source.path().display());
+    let to = path.to_str().expect("UTF-8");
+    source.run(&["clone", "-q", "--bare", "--depth=1", "--no-single-branch", &url, to]);
+    let repo = GitRepo::open(path);
+    repo.run(&["repack", "-a", "-d", "-q", "-b"]);
+    repo.delete_ref("refs/heads/old");
+    repo.run(&["config", "fetch.unpackLimit", "1"]);
+    repo.run(&["fetch", "-q", "--unshallow", &url, "main"]);
+    assert_eq!((files(&repo, ".bitmap").len(), files(&repo, ".idx").len()), (1, 2));
+    desk.assert_exact(&repo);
+}
+
 /// Whatever byte of a pack, an index or a bitmap is damaged: never is something else copied in silence.
 #[test]
 fn damage_is_noticed_wherever_it_is() {

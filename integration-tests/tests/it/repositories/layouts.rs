@@ -90,3 +90,32 @@ fn unreachable_objects_are_left_out_and_do_no_harm() {
     let restored = packhorse_testkit::GitRepo::open(world.restore(&points[0].id).join("a.git"));
     assert!(!restored.try_run(&["cat-file", "-e", &dropped]).status.success());
 }
+
+/// A bitmap that was made while history was cut off: git believes it, and would pack too little.
+#[test]
+fn a_clone_that_was_shallow_when_its_bitmap_was_made() {
+    let world = World::new();
+    let source = packhorse_testkit::GitRepo::init(world.path("source.git"));
+    source.fill("main", 100);
+    let url = format!("file://{}", source.path().display());
+    for name in ["copied.git", "packed-by-git.git"] {
+        let path = world.storage().join(name);
+        source.run(&["clone", "-q", "--bare", "--depth=3", &url, path.to_str().expect("UTF-8")]);
+        let repo = packhorse_testkit::GitRepo::open(&path);
+        repo.run(&["repack", "-a", "-d", "-q", "-b"]);
+        repo.run(&["fetch", "-q", "--unshallow", &url, "main"]);
+        if name.starts_with("packed") {
+            // Repositories that borrow, even nothing, are left to git.
+            let lender = world.path("lender/objects");
+            std::fs::create_dir_all(&lender).expect("create lender");
+            let line = format!("{}\n", lender.display());
+            std::fs::write(path.join("objects/info/alternates"), line).expect("write alternates");
+        }
+    }
+    let mut points = vec![world.backup(&[])];
+    for name in ["copied.git", "packed-by-git.git"] {
+        packhorse_testkit::GitRepo::open(world.storage().join(name)).fill("main", 3);
+    }
+    points.push(world.backup(&[]));
+    world.check(&points);
+}
