@@ -104,8 +104,14 @@ fn configuration(common: &Common, storages: &[StorageArg]) -> Result<Config, Pro
             None => config.vault = Some(VaultSection::from_url(url.clone())),
         }
     }
-    for StorageArg { name, path } in storages {
+    for (at, StorageArg { name, path }) in storages.iter().enumerate() {
         let Some(path) = path else { continue };
+        if storages[..at].iter().any(|other| other.name == *name && other.path.is_some()) {
+            return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "read storage")
+                .on(name)
+                .answered("has two paths")
+                .next("give each storage a name of its own"));
+        }
         let path = std::path::absolute(path).map_err(|e| {
             Problem::new(ErrorKind::Invalid, Subject::Configuration, "read storage").on(name).answered(e)
         })?;

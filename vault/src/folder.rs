@@ -32,6 +32,8 @@ pub struct Folder {
     /// Without fsync; uploads through it must be followed by [`Folder::sync`].
     pub store: Arc<LocalFileSystem>,
     root: Arc<File>,
+    /// Where it is.
+    pub path: PathBuf,
     syncs: Arc<Syncs>,
     names: AtomicU64,
     /// Tells names of this process from others'.
@@ -69,6 +71,7 @@ impl Folder {
         Ok(Self {
             store: Arc::new(store),
             root: Arc::new(File::open(path)?),
+            path: path.to_owned(),
             syncs: Arc::default(),
             names: AtomicU64::new(0),
             mark: uuid::Uuid::new_v4().as_u64_pair().1,

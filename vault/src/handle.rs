@@ -85,6 +85,11 @@ impl Vault {
         &self.inner.label
     }
 
+    /// The folder of a `file://` vault.
+    pub fn local_folder(&self) -> Option<&std::path::Path> {
+        self.inner.folder.as_ref().map(|folder| folder.path.as_path())
+    }
+
     /// Multipart uploads under way, those that are being aborted among them: a process that ends waits for them.
     pub fn uploads(&self) -> &TaskTracker {
         &self.inner.uploads

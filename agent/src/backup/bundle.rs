@@ -269,6 +269,11 @@ enum Copied {
 
 fn copy_plain(mut stdout: impl Read, writer: &mut BundleWriter, chunk: usize) -> Result<(), Copied> {
     let mut buffer = vec![0; chunk];
+    stdout.read_exact(&mut buffer[..4]).map_err(|e| Copied::Pack(e.to_string()))?;
+    if &buffer[..4] != b"PACK" {
+        return Err(Copied::Pack("it does not begin like one".into()));
+    }
+    writer.write_all(&buffer[..4]).map_err(Copied::Vault)?;
     loop {
         match stdout.read(&mut buffer) {
             Ok(0) => return Ok(()),

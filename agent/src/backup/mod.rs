@@ -31,7 +31,8 @@ mod snapshot;
 mod tests;
 
 use std::{
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
@@ -162,9 +163,10 @@ pub async fn back_up_storage(
     let BackupJob { backup_id, storage, root, filter, rules, manifest_every_run, dry_run, git, .. } = job;
     let git = Git::new(git);
     let base = match &job.base {
-        Some(digest) => Some(CatalogueReader::open(&vault, digest, &storage).await?),
+        Some(digest) => open_base(&vault, digest, &storage).await?,
         None => None,
     };
+    check_vault_is_elsewhere(&vault, &root)?;
     let run = Arc::new(Run {
         vault,
         backup_id,
@@ -228,6 +230,36 @@ pub async fn back_up_storage(
         failures,
         unmatched,
     })
+}
+
+/// The base catalogue; none when it is damaged or gone, because a new chain for everything is better than no backup.
+async fn open_base(
+    vault: &Vault,
+    digest: &ObjectDigest,
+    storage: &StorageName,
+) -> Result<Option<CatalogueReader>, Problem> {
+    match CatalogueReader::open(vault, digest, storage).await {
+        Ok(reader) => Ok(Some(reader)),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+            tracing::error!(%storage, %error, "the catalogue to build on is unusable: every repository gets a new chain");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses a vault within the storage, where the next run would take its folders for broken repositories.
+fn check_vault_is_elsewhere(vault: &Vault, root: &Path) -> Result<(), Problem> {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match vault.local_folder() {
+        Some(folder) if real(folder).starts_with(real(root)) => {
+            Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "back up storage")
+                .on(root.display())
+                .answered(format!("the vault {} lies in it", folder.display()))
+                .next("move the vault, or name a storage that does not hold it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write_catalogue(

@@ -77,6 +77,7 @@ pub fn run(
         }
     }
     scan.hand_over(batches)?;
+    scan.check_emptied(run);
     run.progress.found_all();
     let included = run.filter.included().iter().enumerate();
     let unmatched = included.filter(|(at, _)| !scan.matched.contains(at));
@@ -120,6 +121,18 @@ impl Scan {
             return Ok(());
         }
         batches.blocking_send(batch).map_err(|_| Problem::cancelled("walk storage"))
+    }
+
+    /// A storage that held repositories and holds none now is more likely not mounted than empty.
+    fn check_emptied(&mut self, run: &Run) {
+        let had_some = self.number == 0 && self.base.as_mut().is_some_and(|base| base.peek().is_some());
+        if had_some && run.filter.is_all() {
+            let problem = Problem::new(ErrorKind::NotFound, Subject::Host, "find repositories")
+                .on(run.root.display())
+                .answered("it holds none, and did when the last backup was made")
+                .next("check that the file system is mounted; if it is empty for good, the next run is complete");
+            self.remarks.unnamable.push(("(whole storage)".into(), problem));
+        }
     }
 
     /// The line of this path; lines before it belong to repositories that no longer exist.

@@ -81,6 +81,43 @@ impl Git {
             return Err(problem(output.status.to_string()));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(text.trim().trim_start_matches("git version ").to_owned())
+        let version = text.trim().strip_prefix("git version ");
+        let version =
+            version.ok_or_else(|| problem(format!("does not say that it is git: {:?}", text.trim())))?;
+        if !is_new_enough(version) {
+            return Err(problem(format!("is git {version}, and must be {}.{} or newer", OLDEST.0, OLDEST.1)));
+        }
+        Ok(version.to_owned())
+    }
+}
+
+/// The oldest git that the tests run with.
+const OLDEST: (u32, u32) = (2, 39);
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    let found = (numbers.next().flatten(), numbers.next().flatten());
+    matches!(found, (Some(major), Some(minor)) if (major, minor) >= OLDEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_git_or_an_old_one_is_refused() {
+        for (version, new_enough) in [
+            ("2.39.5", true),
+            ("2.47.3", true),
+            ("3.0", true),
+            ("2.50.0.rc1", true),
+            ("2.38.9", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_new_enough(version), new_enough, "{version}");
+        }
+        let problem = Git::new("/bin/true").version().expect_err("is no git");
+        assert!(problem.to_string().contains("does not say that it is git"), "{problem}");
+        assert!(Git::new("git").version().is_ok());
     }
 }

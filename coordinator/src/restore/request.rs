@@ -69,7 +69,11 @@ impl RestoreRequest {
 
     /// Looks up everything in the backup's report and the configuration.
     pub fn plan(&self, summary: &RunSummary, options: &CoordinatorOptions) -> Result<RestorePlan, Problem> {
-        let names: Vec<String> = summary.directories.iter().map(|d| d.name.clone()).collect();
+        let mut names: Vec<String> = summary.directories.iter().map(|d| d.name.clone()).collect();
+        names.extend(not_held(summary).filter_map(|failure| match &failure.component {
+            Component::Directory(name) => Some(name.clone()),
+            _ => None,
+        }));
         let selection = components(&self.only, &self.skip, &names)?;
         let mut plan = RestorePlan::default();
         if selection.selects(&Component::Repositories) {
@@ -77,16 +81,32 @@ impl RestoreRequest {
         }
         // A storage or repository that is named means just that: databases and directories stay as they are.
         let whole = self.storages.is_empty() && self.filter.is_all() && self.to_storage.is_empty();
-        if whole || !self.only.is_empty() {
+        let parts = whole || !self.only.is_empty();
+        if parts {
             plan_databases(&selection, summary, options, &mut plan);
             plan_directories(&selection, summary, options, &mut plan);
         }
+        let wanted = |failure: &&ItemFailure| {
+            selection.selects(&failure.component)
+                && match (&failure.component, &failure.storage) {
+                    (Component::Repositories, Some(storage)) => self.wants(storage),
+                    _ => parts,
+                }
+        };
+        plan.failures.extend(not_held(summary).filter(wanted).map(why_not_held));
         Ok(plan)
+    }
+
+    /// Whether a storage of the backup is wanted: one that is named, or any when none is.
+    fn wants(&self, storage: &str) -> bool {
+        let mut named = self.storages.iter().chain(self.to_storage.keys()).peekable();
+        named.peek().is_none() || named.any(|name| name.as_str() == storage)
     }
 
     fn plan_storages(&self, summary: &RunSummary, plan: &mut RestorePlan) -> Result<(), Problem> {
         for name in self.storages.iter().chain(self.to_storage.keys()) {
-            if !summary.storages.iter().any(|storage| storage.storage == *name) {
+            let failed = not_held(summary).any(|failure| failure.storage.as_deref() == Some(name.as_str()));
+            if !failed && !summary.storages.iter().any(|storage| storage.storage == *name) {
                 let known: Vec<&str> = summary.storages.iter().map(|s| s.storage.as_str()).collect();
                 return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
                     .on(name)
@@ -98,7 +118,7 @@ impl RestoreRequest {
             }
         }
         for storage in &summary.storages {
-            let selected = self.storages.is_empty() || self.storages.contains(&storage.storage);
+            let selected = self.wants(storage.storage.as_str());
             let Some(catalogue) = storage.catalogue.clone().filter(|_| selected) else { continue };
             let source = storage.storage.clone();
             let target = self.to_storage.get(&source).unwrap_or(&source).clone();
@@ -146,6 +166,26 @@ fn plan_directories(
             plan.failures.push(no_place(component, &directory.name, "[[directory]]"));
         }
     }
+}
+
+/// What the backup's run failed on as a whole, so that the backup holds nothing of it.
+fn not_held(summary: &RunSummary) -> impl Iterator<Item = &ItemFailure> {
+    summary.failures.iter().filter(|failure| match &failure.component {
+        Component::Repositories => failure.storage.as_ref().is_some_and(|storage| {
+            let mut held = summary.storages.iter().filter(|held| held.catalogue.is_some());
+            !held.any(|held| held.storage.as_str() == storage)
+        }),
+        Component::Databases => !summary.databases.iter().any(|held| held.name == failure.item),
+        Component::Directory(name) => !summary.directories.iter().any(|held| held.name == *name),
+    })
+}
+
+fn why_not_held(failure: &ItemFailure) -> ItemFailure {
+    let problem = Problem::new(ErrorKind::NotFound, Subject::Backup, "find in backup")
+        .on(failure.storage.as_ref().unwrap_or(&failure.item))
+        .answered(format!("this backup does not hold it, because its run failed on it: {}", failure.problem))
+        .next("restore it from another backup; backupctl list names them");
+    ItemFailure { problem, ..failure.clone() }
 }
 
 fn no_place(component: Component, name: &str, section: &str) -> ItemFailure {

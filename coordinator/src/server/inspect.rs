@@ -3,7 +3,7 @@
 //! Does not own: rendering. Answers come from the vault, checked against its digests, or from the agents; catalogues
 //! are streamed in bounded messages.
 
-use packhorse_model::{Outcome, Problem, StorageName};
+use packhorse_model::{ErrorKind, Outcome, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
 use packhorse_vault::{CatalogueReader, Vault, committed, load_summary, resolve};
 use tokio::sync::mpsc;
@@ -35,6 +35,12 @@ pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker
     let summary = load_summary(vault, &backup).await?;
     let storages: Vec<StorageName> =
         request.repositories_of.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    if let Some(unknown) = storages.iter().find(|name| !summary.storages.iter().any(|s| s.storage == **name))
+    {
+        return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
+            .on(unknown)
+            .answered(format!("backup {} does not hold it", summary.backup_id)));
+    }
     let part = |part| Ok(v1::ShowResponse { part: Some(part) });
     let (out, receiver) = mpsc::channel(8);
     let head = [Part::InformationJson(json(&backup)?), Part::SummaryJson(json(&summary)?)];

@@ -2,7 +2,7 @@
 //!
 //! Does not own: daemons (`daemons`: 3, 14, 130 and 143 with a coordinator) or failing stores (`store_failures`).
 
-mod codes;
+pub mod codes;
 mod components;
 mod secrets;
 mod stores;

@@ -9,6 +9,7 @@ mod damage;
 mod exit_codes;
 mod gate;
 mod golden;
+mod mishaps;
 mod progress;
 mod quickstart;
 mod site;
