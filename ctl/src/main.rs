@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             Exit::Failed
         }
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(render::checked(exit).code())
 }
 
 async fn run(args: &Args) -> Exit {

@@ -7,7 +7,10 @@ pub mod progress;
 pub mod summary;
 mod table;
 
-use std::io::Write as _;
+use std::{
+    io::{ErrorKind, Write as _},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use packhorse_model::{Exit, Problem};
 use serde::Serialize;
@@ -17,9 +20,24 @@ pub use self::{
     table::Table,
 };
 
+/// Whether a result could not be written, other than to a pipe that its reader closed.
+static RESULT_LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints a result.
 pub fn text(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    let mut out = std::io::stdout();
+    let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+        && !RESULT_LOST.swap(true, Relaxed)
+    {
+        note(&format!("error: write the result to stdout: {error}"));
+    }
+}
+
+/// The exit code, which is no success when the result was lost.
+pub fn checked(exit: Exit) -> Exit {
+    if exit == Exit::Complete && RESULT_LOST.load(Relaxed) { Exit::Failed } else { exit }
 }
 
 /// Prints a result as one JSON object.

@@ -125,6 +125,18 @@ fn another_place_for_one_storage_leaves_the_others_alone() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let site = site();
+    site.ctl("packhorse.toml", ["create", "--backup-id=0001"]).run().expect_success();
+    let mut list = packhorse_testkit::hermetic_command(packhorse_testkit::Binary::Backupctl.path());
+    list.arg("--config").arg(site.path("packhorse.toml")).args(["list", "--json"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
+    let output = list.stdout(full).output().expect("backupctl starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("write the result"), "{output:?}");
+}
+
+#[test]
 fn questions_and_flags_that_name_nothing_or_too_much() {
     let site = site();
     let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
