@@ -95,8 +95,9 @@ fn from_older_backup(entry: &CatalogueEntry) -> Problem {
     let why = entry.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
     Problem::new(ErrorKind::NotFound, Subject::Repository, "restore repository")
         .on(&entry.path)
-        .answered(format!(
-            "restored as of an older backup, from {}, because this backup's run failed on it{why}",
+        .answered(format!("restored as of an older backup, because this backup's run failed on it{why}"))
+        .leaving(format!(
+            "restored as of an older backup, from {}",
             entry.manifest.as_deref().unwrap_or("its last good manifest")
         ))
         .next("look whether another backup has what is missing")

@@ -29,7 +29,8 @@ fn agents_back_up_their_storages_and_restore_into_others() {
 
     fleet.assert_restores("0001", &states);
     // The backup holds the spare storages too, and two of its storages cannot become one.
-    let output = fleet.ctl(["restore", "0001", "--to-storage", "default=default-spare"]).run().expect_code(2);
+    let into_one = ["restore", "0001", "--storage=default-spare", "--to-storage=default=default-spare"];
+    let output = fleet.ctl(into_one).run().expect_code(2);
     assert!(output.stderr.contains("default-spare"), "{output:#?}");
     // Into a storage of the other agent, by way of the vault alone.
     let across = ["restore", "0002", "--storage", "second", "--to-storage", "second=default-spare"];
