@@ -7,10 +7,11 @@ mod expected;
 
 use std::{fs, path::PathBuf};
 
-use packhorse_testkit::PostgresServer;
+use packhorse_testkit::{GitRepo, PostgresServer};
 use serde_json::Value;
 
 use super::site::{Site, copy, listed};
+use crate::world::World;
 
 fn golden(format: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format)
@@ -46,4 +47,16 @@ fn format_1_restores_exactly_with_its_database() {
     let mut newest_first = listed(site.ctl("0001.toml", []));
     newest_first.reverse();
     assert_eq!(newest_first, ["0001", "0002"]);
+}
+
+#[test]
+fn format_1_replays_with_git_alone() {
+    let world = World::new();
+    copy(&golden("format-1/vault"), &world.vault());
+    for id in ["0001", "0002"] {
+        let restored = world.restore(id);
+        for path in expected::REPOSITORIES {
+            world.replay(id, path, &GitRepo::open(restored.join(path)).state());
+        }
+    }
 }
