@@ -64,6 +64,14 @@ impl World {
         GitRepo::init_with(self.storage().join(path), options)
     }
 
+    /// Has a repository borrow from an empty folder: such ones are packed by git also in full steps.
+    pub fn leave_to_git(&self, repo: &GitRepo) {
+        let lender = self.path("lender/objects");
+        fs::create_dir_all(&lender).expect("create lender");
+        let line = format!("{}\n", lender.display());
+        fs::write(repo.path().join("objects/info/alternates"), line).expect("write alternates");
+    }
+
     /// Settings that every later call gets.
     pub fn configure(&self, toml: &str) {
         fs::write(self.path("config.toml"), toml).expect("write configuration");

@@ -6,7 +6,7 @@
 mod stream;
 mod subject;
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use packhorse_testkit::GitRepo;
 
@@ -48,12 +48,8 @@ impl History {
             told.push(format!("{path}: init {options:?}"));
             let repo = world.repo_with(&path, options);
             if random.percent(30) {
-                // One that borrows, even nothing, is packed by git also in full steps.
-                told.push(format!("{path}: borrows from an empty folder"));
-                let lender = world.path("lender/objects");
-                fs::create_dir_all(&lender).expect("create lender");
-                let line = format!("{}\n", lender.display());
-                fs::write(repo.path().join("objects/info/alternates"), line).expect("write alternates");
+                told.push(format!("{path}: is left to git"));
+                world.leave_to_git(&repo);
             }
             subjects.push(Subject::new(repo, path));
         }

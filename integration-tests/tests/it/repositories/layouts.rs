@@ -105,11 +105,7 @@ fn a_clone_that_was_shallow_when_its_bitmap_was_made() {
         repo.run(&["repack", "-a", "-d", "-q", "-b"]);
         repo.run(&["fetch", "-q", "--unshallow", &url, "main"]);
         if name.starts_with("packed") {
-            // Repositories that borrow, even nothing, are left to git.
-            let lender = world.path("lender/objects");
-            std::fs::create_dir_all(&lender).expect("create lender");
-            let line = format!("{}\n", lender.display());
-            std::fs::write(path.join("objects/info/alternates"), line).expect("write alternates");
+            world.leave_to_git(&repo);
         }
     }
     let mut points = vec![world.backup(&[])];
