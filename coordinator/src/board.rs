@@ -1,65 +1,57 @@
-//! The board: what a run or restore has reached, shared by all its parts, and the events that its caller sees.
+//! The board: what a run or restore has reached, shared by all its parts, and what those who follow it see.
 //!
-//! Does not own: the result. A caller that goes away changes nothing; progress that it is too slow to read is dropped,
-//! failures and the end are not.
+//! Does not own: the result. A follower that goes away changes nothing, and one that comes late is told everything.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use packhorse_model::{Component, ItemFailure};
-use packhorse_proto::v1::{self, PartProgress, RunProgress, StorageProgress};
+use packhorse_model::{Component, ItemFailure, Problem, RunSummary};
+use packhorse_proto::{
+    status_of_problem,
+    v1::{self, PartProgress, RunAccepted, RunEvent, RunProgress, StorageProgress, run_event::Event},
+};
+use packhorse_service::{Course, Follower, Seen};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
-/// What is told to the caller while it goes on.
-#[derive(Clone, Debug)]
-pub enum Told {
-    /// It has begun.
-    Accepted(v1::RunAccepted),
-    /// How far it is.
-    Progress(RunProgress),
-    /// Something failed.
-    Failure(v1::ItemFailure),
-}
+use tonic::Status;
 
 /// Collects progress and failures of one run or restore.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Board {
     shared: Arc<Shared>,
 }
 
+#[derive(Default)]
 struct Shared {
-    caller: mpsc::Sender<Told>,
+    /// Ends with the summary, as JSON.
+    course: Course<String>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    accepted: Option<RunAccepted>,
     storages: BTreeMap<String, StorageProgress>,
     parts: BTreeMap<(String, String), PartProgress>,
+    told: BTreeSet<(Option<String>, String)>,
     failures: Vec<ItemFailure>,
     failures_total: u64,
 }
 
-/// Time between two looks at the progress.
-const TICK: Duration = Duration::from_millis(250);
-
 impl Board {
-    /// A board that tells `caller`.
-    pub fn new(caller: mpsc::Sender<Told>) -> Self {
-        Self { shared: Arc::new(Shared { caller, state: Mutex::default() }) }
-    }
-
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that it has begun.
-    pub async fn accepted(&self, accepted: v1::RunAccepted) {
-        let _ = self.shared.caller.send(Told::Accepted(accepted)).await;
+    pub fn accepted(&self, accepted: RunAccepted) {
+        self.state().accepted = Some(accepted);
+    }
+
+    /// What it is, once it has begun.
+    pub fn begun(&self) -> Option<RunAccepted> {
+        self.state().accepted.clone()
     }
 
     /// Notes how far a storage is.
@@ -75,43 +67,90 @@ impl Board {
     }
 
     /// Records a failure and tells it.
-    pub async fn failed(&self, failure: ItemFailure) {
-        {
-            let mut state = self.state();
-            state.failures_total += 1;
-            if state.failures.len() < packhorse_model::RunSummary::MAX_FAILURES {
-                state.failures.push(failure.clone());
-            }
-        }
-        let _ = self.shared.caller.send(Told::Failure((&failure).into())).await;
+    pub fn failed(&self, failure: ItemFailure) {
+        self.record(vec![failure.clone()], 1);
+        self.tell(failure);
     }
 
-    /// The failures so far, capped, and how many there were.
+    /// Records failures that were told as they came, and how many there were of them.
+    pub fn record(&self, failures: Vec<ItemFailure>, total: u64) {
+        let mut state = self.state();
+        state.failures_total += total;
+        state.failures.extend(failures);
+        state.failures.truncate(RunSummary::MAX_FAILURES);
+    }
+
+    /// Tells a failure that is recorded elsewhere, and may yet be made good; each item once.
+    pub fn tell(&self, failure: ItemFailure) {
+        let is_new = {
+            let mut state = self.state();
+            // What is told beyond that is not kept for followers either.
+            state.told.len() < RunSummary::MAX_FAILURES
+                && state.told.insert((failure.storage.clone(), failure.item.clone()))
+        };
+        if is_new {
+            self.shared.course.failed(failure);
+        }
+    }
+
+    /// The failures that were recorded here, capped, and how many there were.
     pub fn failures(&self) -> (Vec<ItemFailure>, u64) {
         let state = self.state();
         (state.failures.clone(), state.failures_total)
     }
 
-    /// Tells progress at every tick until the token is cancelled, and once more then.
-    pub async fn tick(&self, until: CancellationToken) {
-        let mut tick = tokio::time::interval(TICK);
-        loop {
-            tokio::select! {
-                () = until.cancelled() => break,
-                _ = tick.tick() => self.show(),
-            }
-        }
-        self.show();
+    /// Failures told so far.
+    pub fn failures_told(&self) -> u64 {
+        self.shared.course.failures_total()
     }
 
-    fn show(&self) {
-        let progress = {
-            let state = self.state();
-            RunProgress {
-                storages: state.storages.values().cloned().collect(),
-                parts: state.parts.values().cloned().collect(),
-            }
-        };
-        let _ = self.shared.caller.try_send(Told::Progress(progress));
+    /// How far everything is.
+    pub fn progress(&self) -> RunProgress {
+        let state = self.state();
+        RunProgress {
+            storages: state.storages.values().cloned().collect(),
+            parts: state.parts.values().cloned().collect(),
+        }
+    }
+
+    /// Repositories and bytes that are in the vault although nothing is committed.
+    pub fn kept(&self) -> (u64, u64) {
+        let state = self.state();
+        let storages = state.storages.values();
+        storages.fold((0, 0), |(stored, bytes), s| (stored + s.stored, bytes + s.bytes))
+    }
+
+    /// Records the end.
+    pub fn end(&self, end: Result<String, Problem>) {
+        self.shared.course.end(end);
+    }
+
+    /// The end, if it has come.
+    pub fn ended(&self) -> Option<Result<String, Problem>> {
+        self.shared.course.ended()
+    }
+
+    /// Waits for the end.
+    pub async fn wait(&self) -> Result<String, Problem> {
+        self.shared.course.wait().await
+    }
+
+    /// Passes on everything from the beginning to the end.
+    pub async fn pass_on(&self, out: mpsc::Sender<Result<RunEvent, Status>>) {
+        let follower: Follower<String> = self.shared.course.follow();
+        let mut begun = false;
+        let event = |event| Ok(RunEvent { event: Some(event) });
+        let passing = follower.pass_on(&out, |seen| {
+            let accepted = if begun { None } else { self.begun() };
+            begun |= accepted.is_some();
+            let told = match seen {
+                Seen::Tick => event(Event::Progress(self.progress())),
+                Seen::Failure(failure) => event(Event::Failure(v1::ItemFailure::from(&failure))),
+                Seen::End(Ok(json)) => event(Event::SummaryJson(json)),
+                Seen::End(Err(problem)) => Err(status_of_problem(&problem)),
+            };
+            accepted.map(|accepted| event(Event::Accepted(accepted))).into_iter().chain([told])
+        });
+        passing.await;
     }
 }

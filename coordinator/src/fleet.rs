@@ -2,13 +2,14 @@
 //!
 //! Does not own: jobs. Asked anew at the start of every run, so an agent that moved or came back is simply found.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{
-    problem_of_status,
-    v1::{DescribeRequest, DescribeResponse, agent_service_client::AgentServiceClient},
+    PROTOCOL, problem_of_status,
+    v1::{CancelJobRequest, DescribeRequest, DescribeResponse, agent_service_client::AgentServiceClient},
 };
 use packhorse_service::{Address, connect};
 use tonic::transport::Channel;
@@ -22,18 +23,22 @@ pub struct AgentHandle {
     pub client: AgentServiceClient<Channel>,
     /// What it said of itself.
     pub description: DescribeResponse,
+    /// How far its clock is ahead of ours.
+    clock_ahead: SignedDuration,
 }
 
 /// All agents at one moment.
 pub struct Fleet {
     /// Who serves which storage.
     pub storages: BTreeMap<StorageName, AgentHandle>,
+    /// Storages that several agents serve, so that none of them may.
+    pub conflicts: BTreeMap<StorageName, Problem>,
     /// Every agent, with its answer or problem.
     pub agents: Vec<(Address, Result<AgentHandle, Problem>)>,
 }
 
 impl Fleet {
-    /// Asks every agent at once. Fails when two serve the same storage.
+    /// Asks every agent at once.
     pub async fn muster(addresses: &[Address]) -> Result<Self, Problem> {
         let mut questions = Vec::new();
         for address in addresses {
@@ -41,19 +46,21 @@ impl Fleet {
         }
         let answers = join_all(questions).await;
         let agents: Vec<_> = addresses.iter().cloned().zip(answers).collect();
-        let mut storages: BTreeMap<StorageName, AgentHandle> = BTreeMap::new();
+        let mut claims: BTreeMap<StorageName, Vec<AgentHandle>> = BTreeMap::new();
         for handle in agents.iter().filter_map(|(_, answer)| answer.as_ref().ok()) {
             for name in &handle.description.storages {
-                let name: StorageName = name.parse()?;
-                if let Some(other) = storages.insert(name.clone(), handle.clone()) {
-                    return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "assign storage")
-                        .on(&name)
-                        .answered(format!("both {} and {} serve it", other.address, handle.address))
-                        .next("remove the storage from one of the agents"));
-                }
+                claims.entry(name.parse()?).or_default().push(handle.clone());
             }
         }
-        Ok(Self { storages, agents })
+        let (mut storages, mut conflicts) = (BTreeMap::new(), BTreeMap::new());
+        for (name, mut handles) in claims {
+            match handles.pop() {
+                Some(only) if handles.is_empty() => drop(storages.insert(name, only)),
+                Some(last) => drop(conflicts.insert(name.clone(), conflict(&name, &handles, &last))),
+                None => {}
+            }
+        }
+        Ok(Self { storages, conflicts, agents })
     }
 
     /// The agents that did not answer.
@@ -63,12 +70,14 @@ impl Fleet {
 
     /// The agent of a storage that the operator named.
     pub fn agent_of(&self, storage: &StorageName) -> Result<&AgentHandle, Problem> {
-        self.storages.get(storage).ok_or_else(|| match self.unreachable().next() {
-            Some((_, problem)) => problem.clone(),
-            None => Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
-                .on(storage)
-                .answered(format!("no agent serves it; known: {}", self.names()))
-                .next("correct the name, or configure the storage"),
+        self.storages.get(storage).ok_or_else(|| {
+            match (self.conflicts.get(storage), self.unreachable().next()) {
+                (Some(problem), _) | (None, Some((_, problem))) => problem.clone(),
+                (None, None) => Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
+                    .on(storage)
+                    .answered(format!("no agent serves it; known: {}", self.names()))
+                    .next("correct the name, or configure the storage"),
+            }
         })
     }
 
@@ -78,11 +87,71 @@ impl Fleet {
     }
 }
 
+fn conflict(name: &StorageName, others: &[AgentHandle], last: &AgentHandle) -> Problem {
+    let addresses: Vec<String> = others.iter().chain([last]).map(|agent| agent.address.to_string()).collect();
+    Problem::new(ErrorKind::Invalid, Subject::Configuration, "assign storage")
+        .on(name)
+        .answered(format!("it is served by several agents: {}", addresses.join(", ")))
+        .next("remove the storage from all agents but one")
+}
+
+/// How far two clocks may differ before it is said.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+impl AgentHandle {
+    /// What is odd about the agent, but does not keep it from working.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        let own = env!("CARGO_PKG_VERSION");
+        if self.description.version != own {
+            remarks.push(format!("is version {}, and this coordinator {own}", self.description.version));
+        }
+        if self.clock_ahead.abs() > SKEW {
+            let way = if self.clock_ahead.is_positive() { "ahead of" } else { "behind" };
+            remarks.push(format!("its clock is {:#} {way} this coordinator's", self.clock_ahead.abs()));
+        }
+        remarks
+    }
+}
+
+/// Time that an agent has to end a job that is cancelled.
+const CANCEL_TIME: Duration = Duration::from_secs(20);
+
+impl AgentHandle {
+    /// Stops a job. An agent that cannot be told goes on, which does no harm.
+    pub async fn cancel_job(&self, run: String, storage: String) {
+        let mut client = self.client.clone();
+        let call = client.cancel_job(CancelJobRequest { run, storage });
+        match tokio::time::timeout(CANCEL_TIME, call).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(agent = %self.address, %error, "job not cancelled"),
+            Err(_) => tracing::warn!(agent = %self.address, "job not cancelled within {CANCEL_TIME:?}"),
+        }
+    }
+}
+
 async fn describe(address: &Address) -> Result<AgentHandle, Problem> {
     let channel = connect(address, Subject::Agent).await?;
     let mut client = AgentServiceClient::new(channel);
     let answer = client.describe(DescribeRequest {}).await;
     let description =
         answer.map_err(|e| problem_of_status(&e, Subject::Agent, &address.to_string()))?.into_inner();
-    Ok(AgentHandle { address: address.clone(), client, description })
+    if description.protocol != PROTOCOL {
+        return Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "use agent")
+            .on(address)
+            .answered(format!(
+                "it is version {} and speaks protocol {}; this coordinator is version {} and speaks {PROTOCOL}",
+                description.version,
+                description.protocol,
+                env!("CARGO_PKG_VERSION"),
+            ))
+            .next("install the same version on both"));
+    }
+    let clock = Timestamp::from_millisecond(description.clock_ms).unwrap_or_default();
+    let clock_ahead = SignedDuration::from_secs(clock.duration_since(Timestamp::now()).as_secs());
+    let handle = AgentHandle { address: address.clone(), client, description, clock_ahead };
+    for remark in handle.remarks() {
+        tracing::warn!(agent = %address, "{remark}");
+    }
+    Ok(handle)
 }

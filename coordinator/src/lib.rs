@@ -8,10 +8,12 @@ pub mod database;
 pub mod directory;
 mod fleet;
 mod options;
+mod patience;
 mod pipe;
 mod restore;
 mod run;
 mod server;
+mod stop;
 
-pub use options::CoordinatorOptions;
+pub use options::{CoordinatorOptions, RunLimits};
 pub use server::Coordinator;

@@ -54,7 +54,9 @@ async fn run(flags: Flags) -> Result<(), Problem> {
     let _signal = process::cancel_on_signal(shutdown.clone());
     let tracker = TaskTracker::new();
     let uploads = vault.uploads().clone();
-    let router = Coordinator::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
+    let coordinator = Coordinator::new(options, vault, shutdown.clone(), tracker.clone());
+    coordinator.resume();
+    let router = coordinator.router().await?;
     tracing::info!(address = %listener.address(), "coordinator ready");
     listener.serve(router, shutdown).await?;
     process::drain(&tracker).await;

@@ -2,7 +2,7 @@
 //!
 //! Does not own: the vault, which is a component and handed over beside the options.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use packhorse_model::Problem;
 use packhorse_service::{Address, config::Config};
@@ -22,6 +22,28 @@ pub struct CoordinatorOptions {
     pub instance_version: String,
     /// This host's name, for the journal.
     pub host: String,
+    /// A name that this coordinator keeps when it restarts, by which it knows its own runs; none of one that ends with
+    /// its caller.
+    pub identity: Option<String>,
+    /// How long an agent that was lost in the middle of a run is waited for.
+    pub agent_patience: Duration,
+    /// Age up to which a run is resumed after a restart.
+    pub resume_within: Duration,
+    /// What all agents together may take.
+    pub limits: RunLimits,
+}
+
+/// Limits on all agents of a run together; 0 for none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunLimits {
+    /// Storages worked on at once.
+    pub storages: usize,
+    /// Repositories packed at once.
+    pub repositories: usize,
+    /// Uploads at once.
+    pub uploads: usize,
+    /// Bytes a second to the vault.
+    pub bytes_per_second: u64,
 }
 
 impl CoordinatorOptions {
@@ -32,12 +54,23 @@ impl CoordinatorOptions {
             config.database.iter().map(|d| Database::from_config(d, env)).collect::<Result<_, _>>()?;
         let directories =
             config.directory.iter().map(|d| Directory::from_config(d, env)).collect::<Result<_, _>>()?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let section = &config.coordinator;
         Ok(Self {
             agents,
             databases,
             directories,
             instance_version: config.run.instance_version.clone(),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            identity: Some(format!("{host} {}", section.listen)),
+            host,
+            agent_patience: section.agent_patience.duration(),
+            resume_within: section.resume_within.duration(),
+            limits: RunLimits {
+                storages: section.storages,
+                repositories: section.jobs,
+                uploads: section.uploads,
+                bytes_per_second: section.bandwidth.as_u64(),
+            },
         })
     }
 }

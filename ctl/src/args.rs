@@ -75,6 +75,10 @@ pub enum Command {
     List(ListArgs),
     /// Show one backup
     Show(ShowArgs),
+    /// Show what is under way, and runs that committed nothing
+    Status(StatusArgs),
+    /// Stop a run or restore, and say what is kept of it
+    Cancel(CancelArgs),
     /// Show the agents and whether they answer
     Agents(AgentsArgs),
     /// Print a completion script for a shell
@@ -190,3 +194,20 @@ pub struct ShowArgs {
 /// Flags of `agents`.
 #[derive(ClapArgs)]
 pub struct AgentsArgs {}
+
+/// Flags of `status`.
+#[derive(ClapArgs)]
+pub struct StatusArgs {
+    /// Only this run: a backup ID, or the name of a restore
+    pub run: Option<String>,
+    /// Follow it, or the only one under way, to its end, and exit as it does
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// Flags of `cancel`.
+#[derive(ClapArgs)]
+pub struct CancelArgs {
+    /// The run: a backup ID, or the name of a restore; may be left out when only one is under way
+    pub run: Option<String>,
+}

@@ -46,7 +46,11 @@ impl Embedded {
             let router = Agent::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
             serve(Listener::bind(&agent).await?, router, &shutdown, &tracker);
         }
-        let options = CoordinatorOptions::from_config(&config, &process::environment())?;
+        // This coordinator ends with us: nobody resumes its runs, and the next one builds on them.
+        let options = CoordinatorOptions {
+            identity: None,
+            ..CoordinatorOptions::from_config(&config, &process::environment())?
+        };
         let vault = open(&settings)?;
         uploads.push(vault.uploads().clone());
         let service = Coordinator::new(options, vault, shutdown.clone(), tracker.clone());
@@ -116,7 +120,7 @@ fn configuration(common: &Common, storages: &[StorageArg]) -> Result<Config, Pro
             Problem::new(ErrorKind::Invalid, Subject::Configuration, "read storage").on(name).answered(e)
         })?;
         config.storage.retain(|known| known.name != *name);
-        config.storage.push(StorageConfig { name: name.clone(), path });
+        config.storage.push(StorageConfig::new(name.clone(), path));
     }
     if let Some(git) = &common.git {
         config.agent_service.git.clone_from(git);

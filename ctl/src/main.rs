@@ -51,6 +51,8 @@ async fn run(args: &Args) -> Exit {
         Command::Restore(restore) => commands::restore::run(common, restore).await,
         Command::List(list) => commands::list::run(common, list).await,
         Command::Show(show) => commands::show::run(common, show).await,
+        Command::Status(status) => commands::status::run(common, status).await,
+        Command::Cancel(cancel) => commands::cancel::run(common, cancel).await,
         Command::Agents(agents) => commands::agents::run(common, agents).await,
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     };

@@ -67,6 +67,21 @@ impl Session {
         Ok(Self { client, address, embedded, stop, signal, json: common.json })
     }
 
+    /// Where the coordinator is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether the coordinator is our own, and ends with us.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Waits for the first signal.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// A client for one call.
     pub fn client(&self) -> CoordinatorServiceClient<Channel> {
         self.client.clone()

@@ -21,3 +21,6 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// Response metadata of `Create` and `Restore` that carries the run's name for `Cancel`.
 pub const RUN_METADATA: &str = "packhorse-run";
+
+/// Version of the wire between coordinator and agents. Raised with every change that an older peer would misread.
+pub const PROTOCOL: u32 = 1;

@@ -5,10 +5,12 @@
 mod address;
 pub mod config;
 mod connect;
+mod course;
 mod listen;
 pub mod process;
 pub mod telemetry;
 
 pub use address::Address;
 pub use connect::connect;
+pub use course::{Course, Follower, Seen};
 pub use listen::Listener;

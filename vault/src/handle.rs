@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    ObjectKey, ObjectReader, ObjectWriter, PartSize, RequestCounts, VaultError, counts::Counter,
+    ObjectKey, ObjectReader, ObjectWriter, Pace, PartSize, RequestCounts, VaultError, counts::Counter,
     folder::Folder,
 };
 
@@ -24,6 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Vault {
     inner: Arc<Inner>,
+    pace: Pace,
 }
 
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Vault {
         let uploads = TaskTracker::new();
         let creations = Semaphore::new(CREATIONS);
         let inner = Inner { store, prefix, label, counter, budget, budget_mib, uploads, creations, folder };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), pace: Pace::default() }
     }
 
     /// A vault on a store of the caller's, for tests.
@@ -78,6 +79,16 @@ impl Vault {
     /// A vault in memory, for tests.
     pub fn in_memory() -> Self {
         Self::with_store(Arc::new(object_store::memory::InMemory::new()), "memory:")
+    }
+
+    /// The same vault, written to at this pace.
+    #[must_use]
+    pub fn paced(&self, pace: Pace) -> Self {
+        Self { pace, ..self.clone() }
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// The vault's URL, without credentials.
@@ -154,6 +165,7 @@ impl Vault {
     pub async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
         let digest = digest_of(key, &bytes);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let _turn = self.pace.upload(bytes.len()).await;
         self.inner.counter.put();
         let put = self.inner.store.put_opts(&self.path(key), bytes.into(), options).await;
         let Err(error) = put else { return Ok(digest) };
@@ -183,6 +195,7 @@ impl Vault {
             return futures_util::future::try_join_all(creating).await;
         };
         let digests: Vec<ObjectDigest> = objects.iter().map(|(key, bytes)| digest_of(key, bytes)).collect();
+        let _turn = self.pace.upload(objects.iter().map(|(_, bytes)| bytes.len()).sum()).await;
         digests.iter().for_each(|_| self.inner.counter.put());
         let files = objects.into_iter().map(|(key, bytes)| (self.path(&key), bytes)).collect();
         match folder.create_all(files).await {
@@ -210,6 +223,7 @@ impl Vault {
             return Ok(created);
         };
         let digest = digest_of(key, &bytes);
+        let _turn = self.pace.upload(bytes.len()).await;
         self.inner.counter.put();
         self.inner.counter.put();
         match folder.create_and_replace(&self.path(key), &self.path(latest), bytes).await {

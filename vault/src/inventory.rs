@@ -9,6 +9,8 @@ use packhorse_model::{
     Subject,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{BackupInformation, ObjectKey, Vault, VaultError};
 
 /// A committed backup.
@@ -102,7 +104,7 @@ pub async fn load_summary(vault: &Vault, backup: &CommittedBackup) -> Result<Run
 }
 
 /// The newest catalogue that a storage's next increments can be built on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageBase {
     /// The backup that has it.
     pub backup_id: BackupId,
@@ -112,14 +114,15 @@ pub struct StorageBase {
     pub catalogue: ObjectDigest,
 }
 
-/// The base of each storage, in the order given; reads reports newest first until every storage has one.
+/// The base of each storage, in the order given; reads reports of committed backups, given newest first, until every
+/// storage has one.
 pub async fn base_for(
     vault: &Vault,
+    backups: &[CommittedBackup],
     storages: &[StorageName],
 ) -> Result<Vec<Option<StorageBase>>, VaultError> {
-    let (backups, _) = committed(vault).await?;
     let mut bases: Vec<Option<StorageBase>> = vec![None; storages.len()];
-    for backup in &backups {
+    for backup in backups {
         if bases.iter().all(Option::is_some) {
             break;
         }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use packhorse_model::{BackupId, RepoPath, StorageName};
 
-use crate::VaultError;
+use crate::{RunAttempt, VaultError};
 
 /// A relative key without empty, `.` or `..` components.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +35,14 @@ impl ObjectKey {
     }
 
     /// A file of step `number` (from 1): `bundle`, `refs` or `custom_hooks.tar`.
-    pub fn step(storage: &StorageName, repo: &RepoPath, id: &BackupId, number: usize, suffix: &str) -> Self {
-        Self(format!("{storage}/{repo}/{id}/{number:03}.{suffix}"))
+    pub fn step(
+        storage: &StorageName,
+        repo: &RepoPath,
+        run: &RunAttempt,
+        number: usize,
+        suffix: &str,
+    ) -> Self {
+        Self(format!("{storage}/{repo}/{}/{number:03}{}.{suffix}", run.id, run.attempt.in_key()))
     }
 
     /// Gitaly's marker of a run.
@@ -45,22 +51,32 @@ impl ObjectKey {
     }
 
     /// Catalogue of one storage.
-    pub fn catalogue(id: &BackupId, storage: &StorageName) -> Self {
-        Self(format!("backups/{id}/repositories/{storage}.jsonl.zst"))
+    pub fn catalogue(run: &RunAttempt, storage: &StorageName) -> Self {
+        Self(format!("backups/{}/repositories/{storage}{}.jsonl.zst", run.id, run.attempt.in_key()))
     }
 
     /// Dump of one database; `main` has GitLab's plain name.
-    pub fn database(id: &BackupId, name: &str) -> Self {
+    pub fn database(run: &RunAttempt, name: &str) -> Self {
+        let (id, attempt) = (&run.id, run.attempt.in_key());
         if name == "main" {
-            Self(format!("backups/{id}/db/database.sql.gz"))
+            Self(format!("backups/{id}/db/database{attempt}.sql.gz"))
         } else {
-            Self(format!("backups/{id}/db/{name}_database.sql.gz"))
+            Self(format!("backups/{id}/db/{name}_database{attempt}.sql.gz"))
         }
     }
 
     /// Archive of one directory.
-    pub fn directory(id: &BackupId, name: &str) -> Self {
-        Self(format!("backups/{id}/{name}.tar.gz"))
+    pub fn directory(run: &RunAttempt, name: &str) -> Self {
+        Self(format!("backups/{}/{name}{}.tar.gz", run.id, run.attempt.in_key()))
+    }
+
+    /// The key of an object that a report names as a part of its backup; refused when it lies elsewhere.
+    pub fn part_of(id: &BackupId, text: &str) -> Result<Self, VaultError> {
+        let key = Self::from_stored(text)?;
+        if text.strip_prefix(Self::backup(id).as_str()).is_some_and(|rest| rest.starts_with('/')) {
+            return Ok(key);
+        }
+        Err(VaultError::corrupt("read report", text, format!("is no object of backup {id}")))
     }
 
     /// Report of a run.
@@ -83,9 +99,40 @@ impl ObjectKey {
         Self(format!("backups/{id}"))
     }
 
+    /// Folder of Gitaly's markers.
+    pub fn markers() -> Self {
+        Self("backup_ids".into())
+    }
+
+    /// Folder of all runs' journals.
+    pub fn runs() -> Self {
+        Self("packhorse/runs".into())
+    }
+
     /// Start record of a run.
     pub fn run(id: &BackupId) -> Self {
         Self(format!("packhorse/runs/{id}/run.json"))
+    }
+
+    /// End record of a run that committed nothing.
+    pub fn run_end(id: &BackupId) -> Self {
+        Self(format!("packhorse/runs/{id}/end.json"))
+    }
+
+    /// What a run has finished besides repositories: all databases, or one directory.
+    pub fn run_part(id: &BackupId, part: &str) -> Self {
+        Self(format!("packhorse/runs/{id}/parts/{part}.json"))
+    }
+
+    /// Folder of a run's catalogue segments of one storage.
+    pub fn segments(id: &BackupId, storage: &StorageName) -> Self {
+        Self(format!("packhorse/runs/{id}/segments/{storage}"))
+    }
+
+    /// Segment `number` (from 0) of the catalogue that an attempt at a storage writes.
+    pub fn segment(run: &RunAttempt, storage: &StorageName, number: usize) -> Self {
+        let folder = Self::segments(&run.id, storage);
+        Self(format!("{folder}/{}-{number:06}.jsonl.zst", run.attempt.sorted()))
     }
 
     /// Format marker of the vault.
@@ -120,9 +167,24 @@ mod tests {
     #[test]
     fn steps_count_on_past_999() {
         let (s, r, id) = ("s".parse().unwrap(), "a/b.git".parse().unwrap(), "i".parse().unwrap());
-        assert_eq!(ObjectKey::step(&s, &r, &id, 2, "refs").as_str(), "s/a/b.git/i/002.refs");
-        assert_eq!(ObjectKey::step(&s, &r, &id, 1000, "refs").as_str(), "s/a/b.git/i/1000.refs");
-        assert_eq!(ObjectKey::database(&id, "main").as_str(), "backups/i/db/database.sql.gz");
-        assert_eq!(ObjectKey::database(&id, "ci").as_str(), "backups/i/db/ci_database.sql.gz");
+        let first = RunAttempt::first(id);
+        let again = RunAttempt { attempt: "0199a".parse().unwrap(), ..first.clone() };
+        let step = |number, run| ObjectKey::step(&s, &r, run, number, "refs").to_string();
+        assert_eq!(step(2, &first), "s/a/b.git/i/002.refs");
+        assert_eq!(step(1000, &first), "s/a/b.git/i/1000.refs");
+        assert_eq!(step(2, &again), "s/a/b.git/i/002+0199a.refs");
+        assert_eq!(ObjectKey::database(&first, "main").as_str(), "backups/i/db/database.sql.gz");
+        assert_eq!(ObjectKey::database(&again, "ci").as_str(), "backups/i/db/ci_database+0199a.sql.gz");
+    }
+
+    #[test]
+    fn a_report_names_only_objects_of_its_backup() {
+        let id = "i".parse().unwrap();
+        assert!(ObjectKey::part_of(&id, "backups/i/uploads.tar.gz").is_ok());
+        for bad in
+            ["backups/i", "backups/ii/a", "backups/j/a", "backups/i/../j/a", "default/a.git/i/001.refs"]
+        {
+            assert!(ObjectKey::part_of(&id, bad).is_err(), "{bad}");
+        }
     }
 }

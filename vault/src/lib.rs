@@ -4,6 +4,7 @@
 //! Does not own: reading repositories (`agent`), deciding what a run does (`coordinator`). The only crate that names
 //! `object_store`; everything else sees keys, bytes, `std::io` readers and writers, and [`VaultError`].
 
+mod attempt;
 mod bundle;
 mod catalogue;
 mod counts;
@@ -16,18 +17,22 @@ mod information;
 mod inventory;
 mod journal;
 mod key;
+mod limit;
 mod manifest;
 mod oid;
 mod open;
+mod pace;
 mod part_size;
 mod read;
 mod ref_list;
 mod refs_file;
+mod segments;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod upload;
 
+pub use attempt::{Attempt, RunAttempt};
 pub use bundle::{BundleHeader, empty_pack};
 pub use catalogue::{CatalogueEntry, CatalogueReader, CatalogueWriter};
 pub use counts::RequestCounts;
@@ -37,14 +42,17 @@ pub use format_marker::{FORMAT, FormatMarker};
 pub use handle::{Vault, digest_of};
 pub use information::BackupInformation;
 pub use inventory::{CommittedBackup, StorageBase, base_for, committed, load_summary, resolve};
-pub use journal::RunJournal;
+pub use journal::{RunEnd, RunJournal, UnfinishedRun, finished_part, record_part, unfinished};
 pub use key::ObjectKey;
+pub use limit::{Limit, LimitGuard};
 pub use manifest::{Manifest, Packhorse, RefStorage, Step, Symref};
 pub use oid::{ObjectFormat, Oid};
 pub use open::open;
+pub use pace::Pace;
 pub use part_size::PartSize;
 pub use read::ObjectReader;
 pub use ref_list::RefList;
 pub use refs_file::{parse_refs_file, write_refs_file};
+pub use segments::{SegmentReader, SegmentWriter};
 pub use snapshot::{Head, RefSnapshot};
 pub use upload::ObjectWriter;

@@ -255,12 +255,14 @@ async fn feed(
             Some(Part::Data(data, permit)) => {
                 vault.counter().put();
                 parts_sent += 1;
+                let size = data.len();
                 let sending = upload.put_part(data.into());
                 // A folder's disk has something to do while the next parts are made, not only at the end.
                 let flush = parts_sent.is_multiple_of(PARTS_FLUSHED);
                 in_flight.push(async move {
+                    let turn = vault.pace().upload(size).await;
                     let sent = sending.await;
-                    drop(permit);
+                    drop((permit, turn));
                     if flush && sent.is_ok() { make_durable(vault).await } else { sent }
                 });
             }

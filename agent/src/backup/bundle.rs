@@ -15,7 +15,6 @@ use std::{
 
 use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
 use packhorse_vault::{BundleHeader, ObjectWriter, Oid, RefSnapshot, VaultError, empty_pack};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     copy::{self, CopyError},
@@ -23,6 +22,7 @@ use super::{
     plan::Continuation,
     prerequisites,
     progress::Progress,
+    watch::Watch,
 };
 use crate::git::{Child, Git, Objects, hash_kind};
 
@@ -50,6 +50,8 @@ pub struct Source<'a> {
     pub dir: &'a Path,
     /// Its frozen refs.
     pub refs: &'a RefSnapshot,
+    /// Watches the work, and stops it.
+    pub watch: &'a Watch,
 }
 
 /// The object that becomes a bundle; what is written is progress.
@@ -58,11 +60,14 @@ pub struct BundleWriter {
     pub object: ObjectWriter,
     /// Of the storage.
     pub progress: Arc<Progress>,
+    /// Of this repository.
+    pub watch: Arc<Watch>,
 }
 
 impl Write for BundleWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.object.write(bytes)?;
+        let taken = self.watch.waiting(|| self.object.write(bytes))?;
+        self.watch.moved(taken);
         self.progress.sent(taken as u64);
         Ok(taken)
     }
@@ -92,19 +97,18 @@ pub fn write_full(
     source: &Source<'_>,
     git: &Git,
     open: impl Fn(u64) -> BundleWriter,
-    cancel: &CancellationToken,
 ) -> Result<BundleWriter, BundleError> {
     let listed = source.refs.refs.iter().map(|(name, oid)| (name.to_vec(), oid)).collect();
     let header = header(source.refs, listed, vec![]);
-    match copy_full(source, &header, &open, cancel) {
+    match copy_full(source, &header, &open) {
         Ok(writer) => Ok(writer),
         Err(CopyError::Pack(finding)) => Err(BundleError::Git(finding)),
         Err(CopyError::Receiver(error)) => Err(vault_error(error)),
         Err(CopyError::Cancelled) => Err(BundleError::Cancelled),
-        Err(CopyError::Unsuited(_)) if cancel.is_cancelled() => Err(BundleError::Cancelled),
+        Err(CopyError::Unsuited(_)) if source.watch.cancel.is_cancelled() => Err(BundleError::Cancelled),
         Err(CopyError::Unsuited(reason)) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
-            pack_full(source, git, header, open, cancel)
+            pack_full(source, git, header, open)
         }
     }
 }
@@ -113,13 +117,12 @@ fn copy_full(
     source: &Source<'_>,
     header: &BundleHeader,
     open: impl Fn(u64) -> BundleWriter,
-    cancel: &CancellationToken,
 ) -> Result<BundleWriter, CopyError> {
-    let copy = copy::prepare(source.dir, source.refs, cancel)?;
+    let copy = copy::prepare(source.dir, source.refs, &source.watch.cancel)?;
     let header = header.to_bytes();
     let mut writer = open(copy.size() + header.len() as u64);
     writer.write_all(&header).map_err(CopyError::Receiver)?;
-    copy.write(source.refs.object_format, &mut writer, cancel)?;
+    copy.write(source.refs.object_format, &mut writer, &source.watch.cancel)?;
     Ok(writer)
 }
 
@@ -129,19 +132,21 @@ fn pack_full(
     git: &Git,
     header: BundleHeader,
     open: impl Fn(u64) -> BundleWriter,
-    cancel: &CancellationToken,
 ) -> Result<BundleWriter, BundleError> {
     let tips: BTreeSet<Oid> =
         source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
     let range = Range { header, tips: tips.into_iter().collect(), known: vec![] };
     std::thread::scope(|scope| {
-        let proof = scope.spawn(|| pack_proof::prove(source.dir, source.refs.object_format, cancel));
-        let written = write(source, git, &range, Proof::Packs, open, cancel);
+        let proof = scope.spawn(|| {
+            source.watch.this_thread();
+            pack_proof::prove(source.dir, source.refs.object_format, &source.watch.cancel)
+        });
+        let written = write(source, git, &range, Proof::Packs, open);
         let proof = proof.join().unwrap_or_else(|_| Err("the check of the packs ended by a defect".into()));
         // A damaged pack explains what git says of it, so it goes first.
         match (proof, written) {
             (_, Err(BundleError::Cancelled)) => Err(BundleError::Cancelled),
-            (Err(_), _) if cancel.is_cancelled() => Err(BundleError::Cancelled),
+            (Err(_), _) if source.watch.cancel.is_cancelled() => Err(BundleError::Cancelled),
             (Err(damage), _) => Err(BundleError::Git(damage)),
             (Ok(()), written) => written,
         }
@@ -154,7 +159,6 @@ pub fn write_increment(
     base: &Continuation,
     git: &Git,
     open: impl Fn(u64) -> BundleWriter,
-    cancel: &CancellationToken,
 ) -> Result<BundleWriter, BundleError> {
     let mut objects = Objects::open(source.dir, source.refs.object_format).map_err(unreadable)?;
     // Tips that were pruned cannot be given to git; then the increment only gets larger. HEAD's own object is no
@@ -174,7 +178,7 @@ pub fn write_increment(
     let prerequisites = prerequisites::of(&mut objects, &targets, &known);
     drop(objects);
     let range = Range { header: header(source.refs, listed, prerequisites), tips, known };
-    write(source, git, &range, Proof::Inflate, open, cancel)
+    write(source, git, &range, Proof::Inflate, open)
 }
 
 fn header(refs: &RefSnapshot, mut listed: Vec<(Vec<u8>, Oid)>, prerequisites: Vec<Oid>) -> BundleHeader {
@@ -190,7 +194,6 @@ fn write(
     range: &Range,
     proof: Proof,
     open: impl Fn(u64) -> BundleWriter,
-    cancel: &CancellationToken,
 ) -> Result<BundleWriter, BundleError> {
     let header = range.header.to_bytes();
     if range.tips.is_empty() {
@@ -218,7 +221,8 @@ fn write(
     if !range.known.is_empty() {
         command.arg("--thin");
     }
-    let mut child = Child::spawn(command, cancel).map_err(|e| BundleError::Git(format!("start git: {e}")))?;
+    let mut child = Child::spawn(command, &source.watch.cancel)
+        .map_err(|e| BundleError::Git(format!("start git: {e}")))?;
     child.feed(revisions(range));
     let Some(stdout) = child.stdout() else { return Err(BundleError::Git("git has no output".into())) };
     let mut writer = open(size_on_disk + header.len() as u64);
@@ -232,7 +236,7 @@ fn write(
         Err(Copied::Vault(_)) => None,
         _ => Some(child.finish().map_err(|e| BundleError::Git(format!("wait for git: {e}")))?),
     };
-    if cancel.is_cancelled() {
+    if source.watch.cancel.is_cancelled() {
         return Err(BundleError::Cancelled);
     }
     if let Some(finished) = finished.filter(|finished| !finished.status.success()) {

@@ -1,13 +1,17 @@
-//! Puts the entries of a storage, which finish in any order, back into the order of paths, and writes the catalogue.
+//! Puts the entries of a storage, which finish in any order, back into the order of paths, and writes the catalogue and,
+//! as it goes, the journal's segments.
 //!
 //! Does not own: how far ahead of the writer the walk may run; the permit that comes with each entry bounds that, so the
 //! entries held here are bounded too. Counts are made here, from the same entries that are written.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use packhorse_model::{Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Outcome, Problem, Subject};
-use packhorse_vault::{CatalogueEntry, CatalogueWriter};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use packhorse_vault::{CatalogueEntry, CatalogueWriter, SegmentWriter};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, mpsc},
+};
 
 use super::BackupEvent;
 
@@ -34,11 +38,39 @@ pub struct Collated {
     pub catalogue: Option<ObjectDigest>,
 }
 
+/// Where entries go.
+pub struct Writers {
+    /// The catalogue, which counts when it is complete.
+    pub catalogue: CatalogueWriter,
+    /// What the journal says meanwhile.
+    pub segments: SegmentWriter,
+}
+
+/// Time after which a quiet channel is left, to see whether a segment is due.
+const QUIET: Duration = Duration::from_secs(2);
+
+fn next_line(
+    lines: &mut mpsc::Receiver<Line>,
+    writers: &mut Option<Writers>,
+) -> Result<Option<Line>, Problem> {
+    loop {
+        if let Ok(line) = lines.try_recv() {
+            return Ok(Some(line));
+        }
+        let waited = Handle::current().block_on(async { tokio::time::timeout(QUIET, lines.recv()).await });
+        match (waited, &mut *writers) {
+            (Ok(line), _) => return Ok(line),
+            (Err(_), Some(writers)) => writers.segments.write_if_due()?,
+            (Err(_), None) => {}
+        }
+    }
+}
+
 /// Writes entries until the channel closes; `expected` says then how many there must be, or why there are fewer.
 /// Blocking.
 pub fn run(
     mut lines: mpsc::Receiver<Line>,
-    mut writer: Option<CatalogueWriter>,
+    mut writers: Option<Writers>,
     storage: &str,
     events: &mpsc::Sender<BackupEvent>,
     expected: impl FnOnce() -> Result<u64, Problem>,
@@ -46,7 +78,7 @@ pub fn run(
     let mut waiting = BTreeMap::new();
     let mut next = 0;
     let mut collated = Collated { counts: Counts::default(), bytes_new: 0, bytes_total: 0, catalogue: None };
-    while let Some(line) = lines.blocking_recv() {
+    while let Some(line) = next_line(&mut lines, &mut writers)? {
         waiting.insert(line.number, line);
         while let Some(Line { entry, permit, .. }) = waiting.remove(&next) {
             next += 1;
@@ -64,21 +96,34 @@ pub fn run(
                 // Nobody listens any more: the run is being given up, which `expected` will say.
                 let _ = events.blocking_send(BackupEvent::Failed(failure));
             }
-            if let Some(writer) = &mut writer {
-                writer.push(&entry)?;
+            if let Some(writers) = &mut writers {
+                writers.catalogue.push(&entry)?;
+                // What the base says as well needs no journal.
+                if entry.bytes_new > 0 || entry.outcome == Outcome::BackedUp {
+                    writers.segments.push(&entry)?;
+                }
             }
             drop(permit);
         }
     }
-    let expected = expected()?;
+    let expected = match expected() {
+        Ok(expected) => expected,
+        Err(problem) => {
+            // The next run starts from here, if the vault still takes it.
+            if let Some(Err(error)) = writers.map(|mut writers| writers.segments.write()) {
+                tracing::warn!(%error, "the last catalogue segment was not written");
+            }
+            return Err(problem);
+        }
+    };
     if next != expected {
         // A catalogue with a gap would lose repositories silently.
         return Err(Problem::new(ErrorKind::Internal, Subject::Agent, "write catalogue")
             .answered(format!("{next} of {expected} repositories came to an end"))
             .next("report this defect with the agent's log"));
     }
-    if let Some(writer) = writer {
-        collated.catalogue = Some(writer.finish()?);
+    if let Some(writers) = writers {
+        collated.catalogue = Some(writers.catalogue.finish()?);
     }
     Ok(collated)
 }

@@ -4,9 +4,10 @@
 //! names is durable, so a crash before it leaves nothing that a reader would look at.
 
 use bytes::Bytes;
-use packhorse_model::{BackupId, ObjectDigest, RepoPath, Sha256Hex, StorageName};
+use packhorse_model::{ObjectDigest, RepoPath, Sha256Hex, StorageName};
 use packhorse_vault::{
-    Head, Manifest, ObjectKey, ObjectWriter, Packhorse, RefSnapshot, Step, Vault, VaultError, digest_of,
+    Head, Manifest, ObjectKey, ObjectWriter, Packhorse, RefSnapshot, RunAttempt, Step, Vault, VaultError,
+    digest_of,
 };
 
 use super::{plan::Plan, snapshot::Snapshot};
@@ -15,7 +16,7 @@ use super::{plan::Plan, snapshot::Snapshot};
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The run.
-    pub id: BackupId,
+    pub run: RunAttempt,
     /// The storage.
     pub storage: StorageName,
     /// The repository.
@@ -55,9 +56,14 @@ impl Place {
         }
     }
 
+    /// The key of the manifest.
+    pub fn manifest_key(&self) -> ObjectKey {
+        ObjectKey::manifest(&self.storage, &self.repo, &self.run.id)
+    }
+
     /// The key of a file of the step that a plan writes.
     pub fn step_key(&self, plan: &Plan, suffix: &str) -> ObjectKey {
-        ObjectKey::step(&self.storage, &self.repo, &self.id, Self::step_number(plan), suffix)
+        ObjectKey::step(&self.storage, &self.repo, &self.run, Self::step_number(plan), suffix)
     }
 }
 
@@ -112,7 +118,7 @@ pub async fn carry_over(
 }
 
 async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<ObjectDigest, VaultError> {
-    let key = ObjectKey::manifest(&place.storage, &place.repo, &place.id);
+    let key = place.manifest_key();
     let latest = ObjectKey::latest_manifest(&place.storage, &place.repo);
     vault.create_with_latest(&key, &latest, manifest.to_toml().into()).await
 }

@@ -1,17 +1,21 @@
 //! Backs up one storage: discover → snapshot → plan → bundle → upload → commit, for every repository.
 //!
-//! Order: `scan` walks the storage beside the base catalogue (`discover`); workers take a `snapshot` of each repository
-//! and settle the unchanged ones on the spot; the others go, a bounded number at a time, through `repository`, which
-//! plans, bundles, uploads and commits; `collate` writes the catalogue in path order.
+//! Order: `scan` walks the storage (`discover`) beside what the vault has (`bases`); readers (`work`) take a `snapshot` of
+//! each repository and settle the unchanged ones on the spot; the others go, a bounded number at a time and the largest
+//! first (`queue`), through `repository`, which plans, bundles, uploads and commits; `collate` writes the catalogue in
+//! path order, and the journal's segments as it goes.
 //!
 //! Retries: the vault's client has its own; git is tried again on a repository that moves (`repository`). A failed
 //! repository is an entry, never the end of the storage.
 //!
 //! Cancellation: one token stops the walk, kills git and leaves the catalogue unwritten.
 //!
-//! A crash leaves: repositories that were committed keep their manifests, which the next run does not need; nothing
-//! names the rest. The catalogue is the last thing written here, so a storage is either wholly accounted for or not.
+//! A crash leaves: manifests, each whole, and segments that list most of them. The next attempt at this run takes them as
+//! its own results, the next run as what it builds on (`adopt`); nothing names the rest. The catalogue is the last thing
+//! written here, so a storage is either wholly accounted for or not. What hangs is given up and named (`watch`).
 
+mod adopt;
+mod bases;
 mod bundle;
 mod collate;
 mod commit;
@@ -22,6 +26,7 @@ mod pack_proof;
 mod plan;
 mod prerequisites;
 mod progress;
+mod queue;
 mod refs;
 mod reftable;
 mod repository;
@@ -29,39 +34,49 @@ mod scan;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod watch;
+mod work;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use packhorse_model::{
-    BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Outcome, Problem, RepoFilter,
+    BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, RepoPath,
     StorageName, Subject,
 };
-use packhorse_vault::{CatalogueReader, CatalogueWriter, ObjectKey, Vault};
+use packhorse_vault::{CatalogueWriter, Limit, ObjectKey, RunAttempt, SegmentWriter, Vault};
 pub use plan::Rules;
 pub use progress::{Progress, ProgressSnapshot};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::spawn_blocking,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+pub use watch::Patience;
 
+use self::{bases::Bases, watch::Watch};
 use crate::git::Git;
 
 /// What to back up, and how.
 #[derive(Clone, Debug)]
 pub struct BackupJob {
-    /// The run.
-    pub backup_id: BackupId,
+    /// The run, and which attempt at this storage it is.
+    pub attempt: RunAttempt,
     /// The storage's name.
     pub storage: StorageName,
     /// The storage's folder.
     pub root: PathBuf,
     /// The catalogue that increments are built on.
     pub base: Option<ObjectDigest>,
+    /// Runs that committed nothing, the newest first: what they made durable is used.
+    pub unfinished: Vec<BackupId>,
     /// Which repositories.
     pub filter: RepoFilter,
     /// When to start new chains.
@@ -71,9 +86,27 @@ pub struct BackupJob {
     /// Look and decide, write nothing.
     pub dry_run: bool,
     /// Repositories packed at once.
-    pub jobs: usize,
+    pub slots: Slots,
+    /// How long a repository that hangs is waited for.
+    pub patience: Patience,
     /// The git executable.
     pub git: PathBuf,
+}
+
+/// How many repositories may be packed at once.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    /// By this job.
+    pub own: Limit,
+    /// By all jobs of this agent.
+    pub agent: Limit,
+}
+
+impl Slots {
+    /// For a job that is alone.
+    pub fn alone(jobs: usize) -> Self {
+        Self { own: Limit::new(jobs), agent: Limit::new(jobs) }
+    }
 }
 
 /// What a backup tells while it runs.
@@ -104,7 +137,8 @@ pub struct StorageResult {
 #[derive(Debug)]
 pub struct Run {
     vault: Vault,
-    backup_id: BackupId,
+    attempt: RunAttempt,
+    unfinished: Vec<BackupId>,
     storage: StorageName,
     root: PathBuf,
     filter: RepoFilter,
@@ -116,18 +150,44 @@ pub struct Run {
     progress: Arc<Progress>,
     /// Steps being committed: they wait for the vault, not for a CPU, so there are many more than jobs.
     commits: Arc<Semaphore>,
-    /// Why the vault is given up: its client's time budget is spent, or it refuses us.
-    vault_lost: OnceLock<Problem>,
+    patience: Patience,
+    /// Why the storage is given up: the vault's time budget is spent, or it refuses us, or the disk is dead.
+    given_up: OnceLock<Problem>,
+    /// Threads that hang and were left behind.
+    left_behind: AtomicUsize,
 }
 
 /// Steps that are committed at once, small ones; a larger one counts as several, to bound memory.
 const COMMITS: u32 = 256;
 /// Refs that count as one step.
 const REFS_EACH: usize = 1_250;
+/// Threads that hang before the storage is given up: then it is no single repository.
+const LEFT_BEHIND: usize = 16;
 /// Bytes of a bundle that wait to be written, likewise.
 const BYTES_EACH: usize = 128 * 1024;
 
 impl Run {
+    fn new(vault: Vault, job: BackupJob, progress: Arc<Progress>, cancel: CancellationToken) -> Self {
+        Self {
+            vault,
+            attempt: job.attempt,
+            unfinished: job.unfinished,
+            storage: job.storage,
+            root: job.root,
+            filter: job.filter,
+            rules: job.rules,
+            manifest_every_run: job.manifest_every_run,
+            dry_run: job.dry_run,
+            git: Git::new(job.git),
+            cancel,
+            progress,
+            commits: Arc::new(Semaphore::new(COMMITS as usize)),
+            patience: job.patience,
+            given_up: OnceLock::new(),
+            left_behind: AtomicUsize::new(0),
+        }
+    }
+
     /// Waits for room to commit a step. The semaphore is never closed, so there always comes a permit.
     async fn room_to_commit(
         &self,
@@ -143,8 +203,38 @@ impl Run {
     fn give_up_if_vault_is_lost(&self, problem: &Problem) {
         let lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
         if lost && problem.subject == Subject::Vault {
-            let _ = self.vault_lost.set(problem.clone());
-            self.cancel.cancel();
+            self.give_up(problem.clone());
+        }
+    }
+
+    fn give_up(&self, problem: Problem) {
+        let _ = self.given_up.set(problem);
+        self.cancel.cancel();
+    }
+
+    /// Where this run keeps a repository.
+    fn place(&self, repo: &RepoPath) -> commit::Place {
+        let (run, storage) = (self.attempt.clone(), self.storage.clone());
+        commit::Place { run, storage, repo: repo.clone() }
+    }
+
+    /// Notes that a thread hangs and is not waited for.
+    fn leave_behind(&self, watch: &Watch) {
+        watch.leave_behind();
+        let hanging = self.left_behind.fetch_add(1, Relaxed) + 1;
+        if hanging >= LEFT_BEHIND {
+            let problem = Problem::new(ErrorKind::Unavailable, Subject::Host, "read storage")
+                .on(self.root.display())
+                .answered(format!("{hanging} repositories hang at once"))
+                .next("check the disk or the mount of the storage");
+            self.give_up(problem);
+        }
+    }
+
+    /// Notes that a thread is done after all, if it was left behind.
+    fn came_back(&self, watch: &Watch) {
+        if watch.is_left_behind() {
+            self.left_behind.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -160,37 +250,15 @@ pub async fn back_up_storage(
     // A child token, so that whatever ends this storage early also stops its parts.
     let cancel = cancel.child_token();
     let _stop_parts = cancel.clone().drop_guard();
-    let BackupJob { backup_id, storage, root, filter, rules, manifest_every_run, dry_run, git, .. } = job;
-    let git = Git::new(git);
-    let base = match &job.base {
-        Some(digest) => open_base(&vault, digest, &storage).await?,
-        None => None,
-    };
-    check_vault_is_elsewhere(&vault, &root)?;
-    let run = Arc::new(Run {
-        vault,
-        backup_id,
-        storage,
-        root,
-        filter,
-        rules,
-        manifest_every_run,
-        dry_run,
-        git,
-        cancel,
-        progress,
-        commits: Arc::new(Semaphore::new(COMMITS as usize)),
-        vault_lost: OnceLock::new(),
-    });
-    let jobs = job.jobs.max(1);
+    let bases = Bases::open(&vault, &job.storage, job.base.as_ref(), &job.unfinished).await?;
+    check_vault_is_elsewhere(&vault, &job.root)?;
+    let slots = job.slots.clone();
+    let run = Arc::new(Run::new(vault, job, progress, cancel));
     let (batches_out, batches_in) = mpsc::channel(4);
     let (lines_out, lines_in) = mpsc::channel(1024);
 
-    let scan = spawn_blocking({
-        let run = Arc::clone(&run);
-        move || scan::run(&run, base, &batches_out)
-    });
-    let work = work_off(Arc::clone(&run), batches_in, lines_out, jobs);
+    let walk = walk(&run, bases, batches_out);
+    let work = work::work_off(Arc::clone(&run), batches_in, lines_out, &slots);
     let (settled_out, settled_in) = tokio::sync::oneshot::channel::<Result<u64, Problem>>();
     let collate = spawn_blocking({
         let (run, events) = (Arc::clone(&run), events.clone());
@@ -202,9 +270,8 @@ pub async fn back_up_storage(
             collated.inspect_err(|_| run.cancel.cancel())
         }
     });
-    work.await;
-    let scanned = scan.await.unwrap_or_else(|panic| Err(defect(panic)));
-    let stopped = run.vault_lost.get().cloned();
+    let (scanned, ()) = tokio::join!(walk, work);
+    let stopped = run.given_up.get().cloned();
     let stopped = stopped.or_else(|| {
         run.cancel.is_cancelled().then(|| Problem::cancelled("back up storage").on(&run.storage))
     });
@@ -232,20 +299,33 @@ pub async fn back_up_storage(
     })
 }
 
-/// The base catalogue; none when it is damaged or gone, because a new chain for everything is better than no backup.
-async fn open_base(
-    vault: &Vault,
-    digest: &ObjectDigest,
-    storage: &StorageName,
-) -> Result<Option<CatalogueReader>, Problem> {
-    match CatalogueReader::open(vault, digest, storage).await {
-        Ok(reader) => Ok(Some(reader)),
-        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-            tracing::error!(%storage, %error, "the catalogue to build on is unusable: every repository gets a new chain");
-            Ok(None)
+/// Walks the storage, and gives it up when the walk itself hangs.
+async fn walk(
+    run: &Arc<Run>,
+    bases: Bases,
+    batches: mpsc::Sender<Vec<scan::Item>>,
+) -> Result<scan::Scanned, Problem> {
+    let watch = Watch::new(&run.cancel);
+    // A walk that hangs must not keep the readers waiting for more.
+    let weak = batches.downgrade();
+    let scan = spawn_blocking({
+        let (run, watch) = (Arc::clone(run), Arc::clone(&watch));
+        move || scan::run(&run, bases, &watch, &weak)
+    });
+    let patience = Patience { whole: Duration::MAX, ..run.patience };
+    let scanned = tokio::select! {
+        scanned = scan => scanned.unwrap_or_else(|panic| Err(defect(panic))),
+        said = watch.hangs(patience) => {
+            let problem = Problem::new(ErrorKind::Unavailable, Subject::Host, "walk storage")
+                .on(run.root.display())
+                .answered(format!("it {said}"))
+                .next("check the disk or the mount of the storage");
+            run.give_up(problem.clone());
+            Err(problem)
         }
-        Err(error) => Err(error.into()),
-    }
+    };
+    drop(batches);
+    scanned
 }
 
 /// Refuses a vault within the storage, where the next run would take its folders for broken repositories.
@@ -268,136 +348,18 @@ fn write_catalogue(
     events: &mpsc::Sender<BackupEvent>,
     expected: impl FnOnce() -> Result<u64, Problem>,
 ) -> Result<collate::Collated, Problem> {
-    let key = ObjectKey::catalogue(&run.backup_id, &run.storage);
-    let writer = if run.dry_run { None } else { Some(CatalogueWriter::create(&run.vault, key)?) };
-    collate::run(lines, writer, run.storage.as_str(), events, expected)
-}
-
-/// Takes batches until the walk ends, and every repository through the pipeline.
-async fn work_off(
-    run: Arc<Run>,
-    batches: mpsc::Receiver<Vec<scan::Item>>,
-    lines: mpsc::Sender<collate::Line>,
-    jobs: usize,
-) {
-    let batches = Arc::new(tokio::sync::Mutex::new(batches));
-    let slots = Arc::new(Semaphore::new(jobs));
-    let tracker = TaskTracker::new();
-    // Reading refs is quick but waits for the disk: a few readers, whatever the number of jobs.
-    for _ in 0..jobs.clamp(2, 16) {
-        let (run, batches, lines) = (Arc::clone(&run), Arc::clone(&batches), lines.clone());
-        let (slots, jobs) = (Arc::clone(&slots), tracker.clone());
-        tracker.spawn(async move {
-            loop {
-                let Some(batch) = batches.lock().await.recv().await else { return };
-                let (run, lines, slots, jobs) =
-                    (Arc::clone(&run), lines.clone(), Arc::clone(&slots), jobs.clone());
-                let settled = spawn_blocking(move || settle(&run, batch, &lines, &slots, &jobs)).await;
-                if settled.is_err() {
-                    // A defect in a reader: stopping the storage is the honest end.
-                    return;
-                }
-            }
-        });
-    }
-    drop(lines);
-    tracker.close();
-    tracker.wait().await;
-}
-
-/// Snapshots a batch; settles what is unchanged or failed, starts a job for the rest. Blocking.
-fn settle(
-    run: &Arc<Run>,
-    batch: Vec<scan::Item>,
-    lines: &mpsc::Sender<collate::Line>,
-    slots: &Arc<Semaphore>,
-    jobs: &TaskTracker,
-) {
-    run.progress.found(batch.len() as u64);
-    for scan::Item { number, found, base, permit } in batch {
-        if run.cancel.is_cancelled() {
-            return;
-        }
-        let (candidate, snapshot) = match found {
-            Err((path, problem)) => {
-                let entry = repository::failed_entry(&path, base, problem);
-                push(run, lines, number, entry, permit);
-                continue;
-            }
-            Ok(candidate) => {
-                let snapshot = snapshot::take(&candidate, &run.git, &run.cancel);
-                (candidate, snapshot)
-            }
-        };
-        let entry = match snapshot {
-            Err(snapshot::SnapshotError::Gone) => repository::missing(&candidate),
-            Err(snapshot::SnapshotError::Failed(problem)) => repository::failed(&candidate, base, problem),
-            Ok(snapshot) => match base {
-                Some(base) if settles(run, &snapshot, &base) => {
-                    repository::unchanged(base, snapshot.refs.is_empty())
-                }
-                base => {
-                    start(run, lines, slots, jobs, (number, candidate, base, snapshot, permit));
-                    continue;
-                }
-            },
-        };
-        push(run, lines, number, entry, permit);
-    }
-}
-
-fn settles(run: &Run, snapshot: &snapshot::Snapshot, base: &packhorse_vault::CatalogueEntry) -> bool {
-    plan::is_unchanged(snapshot, Some(base), run.rules) && (!run.manifest_every_run || run.dry_run)
-}
-
-type Work = (
-    u64,
-    discover::Candidate,
-    Option<packhorse_vault::CatalogueEntry>,
-    snapshot::Snapshot,
-    OwnedSemaphorePermit,
-);
-
-/// Waits for a free slot, then works on one repository beside the others.
-fn start(
-    run: &Arc<Run>,
-    lines: &mpsc::Sender<collate::Line>,
-    slots: &Arc<Semaphore>,
-    jobs: &TaskTracker,
-    (number, candidate, base, snapshot, permit): Work,
-) {
-    let runtime = tokio::runtime::Handle::current();
-    let Ok(slot) = runtime.block_on(Arc::clone(slots).acquire_owned()) else { return };
-    let (run, lines) = (Arc::clone(run), lines.clone());
-    let job = async move {
-        run.progress.start(&candidate.path);
-        let path = candidate.path.clone();
-        let mut entry = repository::back_up(&run, candidate, base, snapshot, slot).await;
-        let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
-        if run.manifest_every_run && !run.dry_run && settled {
-            entry = repository::carry_over(&run, entry).await;
-        }
-        run.progress.end(&path);
-        if let Some(problem) = &entry.error {
-            run.give_up_if_vault_is_lost(problem);
-        }
-        let failed = entry.outcome == Outcome::Failed;
-        run.progress.done(failed);
-        let _ = lines.send(collate::Line { number, entry, permit: Some(permit) }).await;
+    let writers = if run.dry_run {
+        None
+    } else {
+        let key = ObjectKey::catalogue(&run.attempt, &run.storage);
+        let catalogue = CatalogueWriter::create(&run.vault, key)?;
+        let (attempt, storage) = (run.attempt.clone(), run.storage.clone());
+        Some(collate::Writers {
+            catalogue,
+            segments: SegmentWriter::new(run.vault.clone(), attempt, storage),
+        })
     };
-    jobs.spawn_on(job, &runtime);
-}
-
-fn push(
-    run: &Run,
-    lines: &mpsc::Sender<collate::Line>,
-    number: u64,
-    entry: packhorse_vault::CatalogueEntry,
-    permit: OwnedSemaphorePermit,
-) {
-    run.progress.done(entry.outcome == Outcome::Failed);
-    // The receiver is gone only when the catalogue cannot be written, which ends the storage anyway.
-    let _ = lines.blocking_send(collate::Line { number, entry, permit: Some(permit) });
+    collate::run(lines, writers, run.storage.as_str(), events, expected)
 }
 
 fn defect(panic: tokio::task::JoinError) -> Problem {

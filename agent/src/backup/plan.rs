@@ -47,15 +47,7 @@ pub struct Rules {
 /// Removed names that a manifest may carry before a new chain is cheaper.
 const MAX_REMOVED: usize = 10_000;
 
-/// Whether the repository is as the base has it, so that nothing is written for it.
-pub fn is_unchanged(snapshot: &Snapshot, base: Option<&CatalogueEntry>, rules: Rules) -> bool {
-    !rules.full
-        && base.is_some_and(|base| {
-            base.manifest.is_some() && base.fingerprint.as_ref() == Some(&snapshot.fingerprint)
-        })
-}
-
-/// Decides for a repository that is not unchanged.
+/// Decides for a repository that is not settled by what the vault has.
 pub async fn decide(
     vault: &Vault,
     snapshot: &Snapshot,

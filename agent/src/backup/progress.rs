@@ -18,6 +18,7 @@ pub struct Progress {
     done: AtomicU64,
     failed: AtomicU64,
     bytes: AtomicU64,
+    stored: AtomicU64,
     working_on: Mutex<Vec<RepoPath>>,
 }
 
@@ -34,6 +35,8 @@ pub struct ProgressSnapshot {
     pub failed: u64,
     /// Bytes on their way to the vault or stored, those of tries that failed included.
     pub bytes: u64,
+    /// Repositories that this run made durable.
+    pub stored: u64,
     /// Repositories being packed.
     pub working_on: Vec<String>,
 }
@@ -54,6 +57,10 @@ impl Progress {
 
     pub(super) fn sent(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn stored(&self) {
+        self.stored.fetch_add(1, Relaxed);
     }
 
     pub(super) fn start(&self, path: &RepoPath) {
@@ -79,6 +86,7 @@ impl Progress {
             done: self.done.load(Relaxed),
             failed: self.failed.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
+            stored: self.stored.load(Relaxed),
             working_on: self.working().iter().map(ToString::to_string).collect(),
         }
     }

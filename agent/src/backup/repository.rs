@@ -1,39 +1,64 @@
 //! One repository's way through the pipeline: plan, bundle, upload, commit, with a second look when it moved under us.
 //!
 //! Does not own: which repositories there are. Git is tried again, with a fresh snapshot, when it failed on a
-//! repository that was being pushed to, repacked or pruned; the vault is not, because its client retries. A failure
-//! ends this repository only.
+//! repository that was being pushed to, repacked or pruned; the vault is not, because its client retries. What hangs is
+//! given up (`watch`). A failure ends this repository only.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
-use packhorse_vault::{CatalogueEntry, Head, ObjectWriter, PartSize};
-use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
+use packhorse_vault::{CatalogueEntry, Head, ObjectWriter, PartSize, RefSnapshot, VaultError};
+use tokio::task::spawn_blocking;
 
 use super::{
-    Run,
+    Run, adopt,
+    bases::{Base, Origin},
     bundle::{self, BundleError, BundleWriter, Source},
     commit::{self, Committed, Place},
     discover::Candidate,
     plan::{self, Plan},
+    queue::Slot,
     snapshot::{self, Snapshot, SnapshotError},
+    watch::Watch,
 };
 
 /// Times that git is tried on a repository.
 const ATTEMPTS: usize = 3;
+/// Time for work that hangs to stop when it is told to, before it is left behind.
+const LAST_CHANCE: Duration = Duration::from_secs(2);
 
-/// Backs up one repository that changed, and says what became of it.
+/// Backs up one repository that is not settled yet, and says what became of it. Without a snapshot it is read again.
 pub async fn back_up(
     run: &Arc<Run>,
     candidate: Candidate,
-    base: Option<CatalogueEntry>,
-    snapshot: Snapshot,
-    slot: OwnedSemaphorePermit,
+    base: Option<Base>,
+    snapshot: Option<Snapshot>,
+    slot: Slot,
 ) -> CatalogueEntry {
-    match attempt(run, &candidate, base.as_ref(), snapshot, slot).await {
+    let known = base.as_ref().map(|base| base.entry.clone());
+    match attempt(run, &candidate, base, snapshot, slot).await {
         Ok(entry) => entry,
         Err(SnapshotError::Gone) => missing(&candidate),
-        Err(SnapshotError::Failed(problem)) => failed(&candidate, base, problem),
+        Err(SnapshotError::Failed(problem)) => failed(&candidate, known, problem),
+    }
+}
+
+/// The line of a repository for which nothing has to be written: it is as the vault has it, or this run has it already.
+pub fn settled(run: &Run, snapshot: &Snapshot, base: Option<&Base>) -> Option<CatalogueEntry> {
+    let Base { entry, origin } = base?;
+    entry.manifest.as_ref()?;
+    let same = entry.fingerprint.as_ref() == Some(&snapshot.fingerprint);
+    let is_empty = snapshot.refs.is_empty();
+    match origin {
+        // Its manifest has the name that another try would need: the state of a moment ago is this run's result.
+        Origin::OwnRun => Some(entry.clone()),
+        Origin::Committed if same && !run.rules.full => Some(unchanged(entry.clone(), is_empty)),
+        // A new chain was asked for, and a first step is one.
+        Origin::Unfinished if same && (!run.rules.full || entry.steps == 1) => {
+            let outcome = if is_empty { Outcome::Empty } else { Outcome::BackedUp };
+            Some(CatalogueEntry { outcome, bytes_new: 0, error: None, ..entry.clone() })
+        }
+        Origin::Committed | Origin::Unfinished => None,
     }
 }
 
@@ -82,25 +107,40 @@ fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
 async fn attempt(
     run: &Arc<Run>,
     candidate: &Candidate,
-    base: Option<&CatalogueEntry>,
-    mut snapshot: Snapshot,
-    slot: OwnedSemaphorePermit,
+    mut base: Option<Base>,
+    snapshot: Option<Snapshot>,
+    slot: Slot,
 ) -> Result<CatalogueEntry, SnapshotError> {
+    let mut snapshot = match snapshot {
+        Some(snapshot) => snapshot,
+        None => retake(run, candidate).await?,
+    };
     let mut tries = 0;
     loop {
-        if plan::is_unchanged(&snapshot, base, run.rules)
-            && let Some(base) = base
-        {
-            return Ok(unchanged(base.clone(), snapshot.refs.is_empty()));
+        if let Some(entry) = settled(run, &snapshot, base.as_ref()) {
+            return Ok(entry);
         }
-        let plan = plan::decide(&run.vault, &snapshot, base, run.rules).await;
+        if tries == 0
+            && let Some(found) = adopt::find(run, &candidate.path, base.as_ref(), &snapshot)
+                .await
+                .map_err(SnapshotError::Failed)?
+        {
+            base = Some(found);
+            if let Some(entry) = settled(run, &snapshot, base.as_ref()) {
+                return Ok(entry);
+            }
+        }
+        let plan =
+            plan::decide(&run.vault, &snapshot, base.as_ref().map(|base| &base.entry), run.rules).await;
         let plan = plan.map_err(SnapshotError::Failed)?;
         if run.dry_run {
             return Ok(entry(candidate, &snapshot, None));
         }
-        let place =
-            Place { id: run.backup_id.clone(), storage: run.storage.clone(), repo: candidate.path.clone() };
-        let (plan, bundle) = bundle_of(run, candidate, &place, plan, &snapshot).await;
+        let place = run.place(&candidate.path);
+        let (plan, bundle) = match bundle_of(run, candidate, &place, plan, &snapshot).await {
+            Ok(bundled) => bundled,
+            Err(hang) => return Err(SnapshotError::Failed(hang_problem(candidate, &hang))),
+        };
         tries += 1;
         let bundle = match bundle {
             Ok(bundle) => bundle,
@@ -123,12 +163,32 @@ async fn attempt(
             bundle.as_ref().map_or((0, 0), |bundle| (bundle.bytes_written(), bundle.bytes_buffered()));
         let _room = run.room_to_commit(&snapshot, buffered).await;
         drop(slot);
-        let committed = commit::commit(&run.vault, &place, plan, &snapshot, bundle).await;
-        let committed = committed.map_err(|error| SnapshotError::Failed(error.into()))?;
+        let committed = match commit::commit(&run.vault, &place, plan, &snapshot, bundle).await {
+            Ok(committed) => committed,
+            Err(error) => return lost_race(run, candidate, &snapshot, error).await,
+        };
         run.progress.sent(committed.bytes_new.saturating_sub(size));
+        run.progress.stored();
         return Ok(entry(candidate, &snapshot, Some(committed)));
     }
 }
+
+/// When another writer of this same run has committed the repository in the meantime, its state is the run's.
+async fn lost_race(
+    run: &Run,
+    candidate: &Candidate,
+    snapshot: &Snapshot,
+    error: VaultError,
+) -> Result<CatalogueEntry, SnapshotError> {
+    if error.kind() == ErrorKind::AlreadyExists
+        && let Ok(Some(base)) = adopt::own(run, &candidate.path, snapshot).await
+    {
+        return Ok(base.entry);
+    }
+    Err(SnapshotError::Failed(error.into()))
+}
+
+type Bundled = (Plan, Result<Option<ObjectWriter>, BundleError>);
 
 async fn bundle_of(
     run: &Arc<Run>,
@@ -136,37 +196,84 @@ async fn bundle_of(
     place: &Place,
     plan: Plan,
     snapshot: &Snapshot,
-) -> (Plan, Result<Option<ObjectWriter>, BundleError>) {
+) -> Result<Bundled, Hang> {
     if matches!(plan, Plan::Empty) {
-        return (plan, Ok(None));
+        return Ok((plan, Ok(None)));
     }
-    let (run, dir, refs) = (Arc::clone(run), candidate.dir.clone(), snapshot.refs.clone());
+    let (shared, dir, refs) = (Arc::clone(run), candidate.dir.clone(), snapshot.refs.clone());
     let key = place.step_key(&plan, "bundle");
-    let writing = spawn_blocking(move || {
-        let source = Source { dir: &dir, refs: &refs };
+    let written = watched(run, move |watch| {
+        let source = Source { dir: &dir, refs: &refs, watch };
         let open = |expected| BundleWriter {
-            object: run.vault.writer(key.clone(), PartSize::for_expected(expected)),
-            progress: Arc::clone(&run.progress),
+            object: shared.vault.writer(key.clone(), PartSize::for_expected(expected)),
+            progress: Arc::clone(&shared.progress),
+            watch: Arc::clone(watch),
         };
         let written = match &plan {
-            Plan::Increment(base) => bundle::write_increment(&source, base, &run.git, open, &run.cancel),
-            Plan::Full | Plan::Empty => bundle::write_full(&source, &run.git, open, &run.cancel),
+            Plan::Increment(base) => bundle::write_increment(&source, base, &shared.git, open),
+            Plan::Full | Plan::Empty => bundle::write_full(&source, &shared.git, open),
         };
         (plan, written.map(|writer| Some(writer.object)))
     });
-    match writing.await {
-        Ok(written) => written,
-        Err(panic) => (Plan::Empty, Err(BundleError::Git(format!("packing ended by a defect: {panic}")))),
-    }
+    Ok(written.await?.unwrap_or_else(|panic| {
+        (Plan::Empty, Err(BundleError::Git(format!("packing ended by a defect: {panic}"))))
+    }))
 }
 
 async fn retake(run: &Arc<Run>, candidate: &Candidate) -> Result<Snapshot, SnapshotError> {
-    let (run, candidate) = (Arc::clone(run), candidate.clone());
-    let taking = spawn_blocking(move || snapshot::take(&candidate, &run.git, &run.cancel));
-    taking.await.unwrap_or_else(|panic| {
-        let problem = Problem::new(ErrorKind::Internal, Subject::Repository, "read refs").answered(panic);
-        Err(SnapshotError::Failed(problem))
-    })
+    let (shared, wanted) = (Arc::clone(run), candidate.clone());
+    let taking = watched(run, move |watch| snapshot::take(&wanted, &shared.git, &watch.cancel));
+    match taking.await {
+        Ok(Ok(taken)) => taken,
+        Ok(Err(panic)) => {
+            let problem = Problem::new(ErrorKind::Internal, Subject::Repository, "read refs").answered(panic);
+            Err(SnapshotError::Failed(problem))
+        }
+        Err(hang) => Err(SnapshotError::Failed(hang_problem(candidate, &hang))),
+    }
+}
+
+/// Work that was given up, with what it did not do.
+struct Hang(String);
+
+/// Does blocking work on a repository, and gives it up when it hangs.
+async fn watched<T: Send + 'static>(
+    run: &Arc<Run>,
+    work: impl FnOnce(&Arc<Watch>) -> T + Send + 'static,
+) -> Result<Result<T, tokio::task::JoinError>, Hang> {
+    let watch = Watch::new(&run.cancel);
+    let mut working = spawn_blocking({
+        let (run, watch) = (Arc::clone(run), Arc::clone(&watch));
+        move || {
+            watch.this_thread();
+            let done = work(&watch);
+            run.came_back(&watch);
+            done
+        }
+    });
+    let said = tokio::select! {
+        done = &mut working => return Ok(done),
+        said = watch.hangs(run.patience) => said,
+    };
+    watch.cancel.cancel();
+    if tokio::time::timeout(LAST_CHANCE, working).await.is_err() {
+        run.leave_behind(&watch);
+    }
+    Err(Hang(said))
+}
+
+/// The problem of a repository that was given up because it hangs.
+fn hang_problem(candidate: &Candidate, Hang(said): &Hang) -> Problem {
+    hangs(&candidate.path, &candidate.dir, said)
+}
+
+/// The same for one that was being looked at.
+pub fn hangs(path: &packhorse_model::RepoPath, dir: &std::path::Path, said: &str) -> Problem {
+    Problem::new(ErrorKind::Unavailable, Subject::Repository, "read repository")
+        .on(path)
+        .answered(format!("it {said}: it was given up, and its git killed"))
+        .leaving("the last good backup of this repository stays in the vault")
+        .next(format!("check the disk under {}, and git --git-dir={0} fsck", dir.display()))
 }
 
 fn git_problem(candidate: &Candidate, answer: String) -> Problem {
@@ -181,11 +288,7 @@ fn entry(candidate: &Candidate, snapshot: &Snapshot, committed: Option<Committed
     let outcome = if snapshot.refs.is_empty() { Outcome::Empty } else { Outcome::BackedUp };
     let mut entry = blank(&candidate.path, outcome);
     entry.fingerprint = Some(snapshot.fingerprint.clone());
-    entry.refs = snapshot.refs.refs.len() as u64;
-    entry.head = Some(match &snapshot.refs.head {
-        Head::Symbolic(target) => packhorse_model::encode_ref_name(target),
-        Head::Detached(oid) => oid.to_string(),
-    });
+    (entry.refs, entry.head) = facts_of(&snapshot.refs);
     if let Some(committed) = committed {
         entry.manifest = Some(committed.manifest.path);
         entry.manifest_sha256 = Some(committed.manifest.sha256);
@@ -196,10 +299,22 @@ fn entry(candidate: &Candidate, snapshot: &Snapshot, committed: Option<Committed
     entry
 }
 
+/// Number of refs, and HEAD, as a line has them.
+pub fn facts_of(refs: &RefSnapshot) -> (u64, Option<String>) {
+    let head = match &refs.head {
+        Head::Symbolic(target) => packhorse_model::encode_ref_name(target),
+        Head::Detached(oid) => oid.to_string(),
+    };
+    (refs.refs.len() as u64, Some(head))
+}
+
 /// Names an unchanged repository's manifest after this run too.
 pub async fn carry_over(run: &Run, entry: CatalogueEntry) -> CatalogueEntry {
     let Some(manifest) = entry.manifest.clone() else { return entry };
-    let place = Place { id: run.backup_id.clone(), storage: run.storage.clone(), repo: entry.path.clone() };
+    let place = run.place(&entry.path);
+    if manifest == place.manifest_key().as_str() {
+        return entry;
+    }
     match commit::carry_over(&run.vault, &place, &manifest, entry.manifest_sha256.as_ref()).await {
         Ok(committed) => {
             run.progress.sent(committed.bytes_new);

@@ -1,12 +1,11 @@
 //! Walks a storage beside its base catalogue and hands out repositories in batches.
 //!
-//! Does not own: reading repositories. Walk and catalogue have the same order, so the catalogue is streamed and each
-//! repository meets its own base line; memory does not grow with the number of repositories.
+//! Does not own: reading repositories. Walk and catalogue have the same order, so the catalogue is streamed (`bases`) and
+//! each repository meets its own base line; memory does not grow with the number of repositories.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
-use packhorse_vault::{CatalogueEntry, CatalogueReader};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -14,7 +13,9 @@ use tokio::{
 
 use super::{
     Run,
+    bases::{Base, Bases},
     discover::{Candidate, Found, Walk},
+    watch::Watch,
 };
 
 /// Repositories handed over at once.
@@ -28,8 +29,8 @@ pub struct Item {
     pub number: u64,
     /// The repository, or what is wrong with its path.
     pub found: Result<Candidate, (RepoPath, Problem)>,
-    /// Its line in the base catalogue.
-    pub base: Option<CatalogueEntry>,
+    /// What the vault has of it.
+    pub base: Option<Base>,
     /// Room in the window.
     pub permit: OwnedSemaphorePermit,
 }
@@ -48,18 +49,21 @@ pub struct Scanned {
 /// Walks the storage to its end. Blocking.
 pub fn run(
     run: &Arc<Run>,
-    base: Option<CatalogueReader>,
-    batches: &mpsc::Sender<Vec<Item>>,
+    bases: Bases,
+    watch: &Watch,
+    batches: &mpsc::WeakSender<Vec<Item>>,
 ) -> Result<Scanned, Problem> {
     let mut scan = Scan {
-        base: base.map(Iterator::peekable),
+        bases,
         matched: BTreeSet::new(),
         number: 0,
         batch: Vec::with_capacity(BATCH),
         window: Arc::new(Semaphore::new(WINDOW)),
         remarks: Scanned::default(),
     };
+    watch.this_thread();
     for found in Walk::new(&run.root, &run.filter)?.flatten() {
+        watch.moved(1);
         if run.cancel.is_cancelled() {
             return Err(Problem::cancelled("walk storage").on(&run.storage));
         }
@@ -71,12 +75,13 @@ pub fn run(
                 continue;
             }
         };
-        scan.add(run, found)?;
+        // The base comes from the vault, and room from those who work.
+        watch.waiting(|| scan.add(run, found))?;
         if scan.batch.len() == BATCH {
-            scan.hand_over(batches)?;
+            watch.waiting(|| scan.hand_over(batches))?;
         }
     }
-    scan.hand_over(batches)?;
+    watch.waiting(|| scan.hand_over(batches))?;
     scan.check_emptied(run);
     run.progress.found_all();
     let included = run.filter.included().iter().enumerate();
@@ -87,7 +92,7 @@ pub fn run(
 }
 
 struct Scan {
-    base: Option<std::iter::Peekable<CatalogueReader>>,
+    bases: Bases,
     matched: BTreeSet<usize>,
     number: u64,
     batch: Vec<Item>,
@@ -106,7 +111,7 @@ impl Scan {
                 self.matched.insert(at);
             }
         }
-        let base = self.base_of(path)?;
+        let base = self.bases.of(path, &run.attempt.id, &run.storage)?;
         let permit = Handle::current().block_on(Arc::clone(&self.window).acquire_owned());
         let permit =
             permit.map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "walk").answered(e))?;
@@ -115,36 +120,24 @@ impl Scan {
         Ok(())
     }
 
-    fn hand_over(&mut self, batches: &mpsc::Sender<Vec<Item>>) -> Result<(), Problem> {
+    fn hand_over(&mut self, batches: &mpsc::WeakSender<Vec<Item>>) -> Result<(), Problem> {
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
         if batch.is_empty() {
             return Ok(());
         }
-        batches.blocking_send(batch).map_err(|_| Problem::cancelled("walk storage"))
+        let sent = batches.upgrade().and_then(|batches| batches.blocking_send(batch).ok());
+        sent.ok_or_else(|| Problem::cancelled("walk storage"))
     }
 
     /// A storage that held repositories and holds none now is more likely not mounted than empty.
     fn check_emptied(&mut self, run: &Run) {
-        let had_some = self.number == 0 && self.base.as_mut().is_some_and(|base| base.peek().is_some());
+        let had_some = self.number == 0 && self.bases.has_more_committed();
         if had_some && run.filter.is_all() {
             let problem = Problem::new(ErrorKind::NotFound, Subject::Host, "find repositories")
                 .on(run.root.display())
                 .answered("it holds none, and did when the last backup was made")
                 .next("check that the file system is mounted; if it is empty for good, the next run is complete");
             self.remarks.unnamable.push(("(whole storage)".into(), problem));
-        }
-    }
-
-    /// The line of this path; lines before it belong to repositories that no longer exist.
-    fn base_of(&mut self, path: &RepoPath) -> Result<Option<CatalogueEntry>, Problem> {
-        let Some(base) = &mut self.base else { return Ok(None) };
-        loop {
-            match base.next_if(|line| line.as_ref().map_or(true, |entry| entry.path <= *path)) {
-                Some(Ok(entry)) if entry.path == *path => return Ok(Some(entry)),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(Problem::from(error)),
-                None => return Ok(None),
-            }
         }
     }
 }

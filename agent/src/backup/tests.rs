@@ -9,11 +9,14 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use packhorse_model::{ObjectDigest, RepoFilter};
 use packhorse_testkit::GitRepo;
-use packhorse_vault::{ObjectFormat, Oid, Vault};
+use packhorse_vault::{ObjectFormat, Oid, RunAttempt, Vault};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{BackupJob, Progress, Rules, StorageResult, back_up_storage, pack_proof, prerequisites, refs};
+use super::{
+    BackupJob, Patience, Progress, Rules, Slots, StorageResult, back_up_storage, pack_proof, prerequisites,
+    refs,
+};
 use crate::git::Objects;
 
 /// Backs up a storage into a vault, which must succeed, and shows how far it came.
@@ -24,7 +27,7 @@ async fn back_up(
     base: Option<ObjectDigest>,
 ) -> (StorageResult, Arc<Progress>) {
     let job = BackupJob {
-        backup_id: id.parse().expect("valid ID"),
+        attempt: RunAttempt::first(id.parse().expect("valid ID")),
         storage: "default".parse().expect("valid name"),
         root: root.to_owned(),
         base,
@@ -32,7 +35,9 @@ async fn back_up(
         rules: Rules { max_chain: 64, full: false },
         manifest_every_run: false,
         dry_run: false,
-        jobs: 2,
+        slots: Slots::alone(2),
+        patience: Patience::default(),
+        unfinished: Vec::new(),
         git: "git".into(),
     };
     let (events, mut told) = mpsc::channel(64);

@@ -1,81 +1,121 @@
 //! The call `BackupStorage`.
 //!
-//! Does not own: the pipeline (`crate::backup`).
+//! Does not own: the pipeline (`crate::backup`) or who is at it (`jobs`).
 
 use std::sync::Arc;
 
 use packhorse_model::{Problem, StorageName};
 use packhorse_proto::v1::{self, BackupMode, backup_storage_event::Event, backup_storage_request::Request};
+use packhorse_vault::RunAttempt;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::{
     Shared,
-    job::{self, Part},
+    job::{self, Part, Told},
+    jobs::{Finished, Job, JobKind, JobName},
+    limits::JobShare,
 };
 use crate::backup::{BackupEvent, BackupJob, Progress, Rules, StorageResult, back_up_storage};
 
 type BackupStorageEvents = mpsc::Receiver<Result<v1::BackupStorageEvent, Status>>;
 
-/// Reads the request and starts the job.
+/// Reads the request, and joins or starts the job.
 pub(super) async fn start(
     shared: &Arc<Shared>,
-    requests: Streaming<v1::BackupStorageRequest>,
+    mut requests: Streaming<v1::BackupStorageRequest>,
 ) -> Result<BackupStorageEvents, Problem> {
-    let (wire, filter) = job::read_request(requests, |message| match message.request {
+    let (wire, filter) = job::read_request(&mut requests, |message| match message.request {
         Some(Request::Job(job)) => Part::Job(job),
         Some(Request::Filter(filter)) => Part::Filter(filter),
-        None => Part::Unknown,
+        Some(Request::Go(_)) => Part::Go,
+        Some(Request::Limits(_)) | None => Part::Unknown,
     })
     .await?;
     let storage: StorageName = wire.storage.parse()?;
-    let config = shared.storage(&storage)?;
-    let options = &shared.options;
+    let share = shared.limits.share_of(shared.storage(&storage)?);
+    let job = job_of(shared, wire, filter, &share).await?;
+    let name = JobName { kind: JobKind::Backup, run: job.attempt.id.to_string() };
+    let progress = Arc::new(Progress::default());
+    let (shown, told_as) = (Arc::clone(&progress), storage.to_string());
+    let vault = shared.vault.paced(share.pace());
+    let joined = shared.jobs.join_or_start(
+        &storage,
+        name,
+        move || progress_of(&told_as, &shown),
+        |handle, cancel| async move {
+            tracing::info!(storage = %job.storage, backup = %job.attempt.id, "backup starts");
+            let storage = job.storage.clone();
+            let (failures, told) = mpsc::channel(64);
+            let work = back_up_storage(vault, job, progress, failures, cancel);
+            let (result, ()) = tokio::join!(work, record(told, &handle));
+            let result = result?;
+            tracing::info!(%storage, counts = ?result.counts, "backup ends");
+            Ok(Finished::Backup(finished(&result)))
+        },
+    );
+    let joined = joined.await?;
+    shared.tracker.spawn(follow_limits(requests, share));
+    Ok(job::pass_on(shared, joined, |told| {
+        let event = match told {
+            Told::Progress(progress) => Event::Progress(progress),
+            Told::Failure(failure) => Event::Failure(failure),
+            Told::Finished(Finished::Backup(finished)) => Event::Finished(finished),
+            Told::Finished(Finished::Restore(_)) => return Err(Status::internal("the job is a restore")),
+        };
+        Ok(v1::BackupStorageEvent { event: Some(event) })
+    }))
+}
+
+async fn job_of(
+    shared: &Shared,
+    wire: v1::BackupJob,
+    filter: packhorse_model::RepoFilter,
+    share: &JobShare,
+) -> Result<BackupJob, Problem> {
+    let storage: StorageName = wire.storage.parse()?;
     let full = wire.mode() == BackupMode::Full;
-    let job = BackupJob {
-        backup_id: wire.backup_id.parse()?,
-        storage: storage.clone(),
-        root: config.path.clone(),
+    let options = &shared.options;
+    if !wire.dry_run {
+        shared.check_vault(&wire.vault_id).await?;
+    }
+    Ok(BackupJob {
+        attempt: RunAttempt { id: wire.backup_id.parse()?, attempt: wire.attempt.parse()? },
+        root: shared.storage(&storage)?.path.clone(),
+        storage,
         base: wire.base.map(TryInto::try_into).transpose()?,
+        unfinished: wire.unfinished_runs.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
         filter,
         rules: Rules { max_chain: options.max_chain, full },
         manifest_every_run: options.manifest_every_run,
         dry_run: wire.dry_run,
-        jobs: options.jobs,
+        slots: share.slots(),
+        patience: options.patience,
         git: options.git.clone(),
-    };
-    if !wire.dry_run {
-        shared.check_vault(&wire.vault_id).await?;
-    }
-    let claim = shared.claims.claim(&storage, format!("backup {}", job.backup_id))?;
-    tracing::info!(%storage, backup = %job.backup_id, "backup starts");
-    let progress = Arc::new(Progress::default());
-    let shown = Arc::clone(&progress);
-    let vault = shared.vault.clone();
-    let name = storage.to_string();
-    let tell = move || progress_event(&name, &shown);
-    Ok(job::run(shared, tell, |events, cancel| async move {
-        let _claim = claim;
-        let (failures, told) = mpsc::channel(64);
-        let work = back_up_storage(vault, job, progress, failures, cancel);
-        let (result, ()) = tokio::join!(work, forward(told, events));
-        let result = result?;
-        tracing::info!(%storage, counts = ?result.counts, "backup ends");
-        Ok(v1::BackupStorageEvent { event: Some(Event::Finished(finished(&result))) })
-    }))
+    })
 }
 
-async fn forward(mut told: mpsc::Receiver<BackupEvent>, events: mpsc::Sender<v1::BackupStorageEvent>) {
+/// Takes over what the coordinator lets the job have, as long as it says so.
+async fn follow_limits(mut requests: Streaming<v1::BackupStorageRequest>, share: JobShare) {
+    while let Ok(Some(message)) = requests.message().await {
+        if let Some(Request::Limits(limits)) = message.request {
+            share.set(&limits);
+        }
+    }
+    // Without a coordinator the agent's own limits are what holds.
+    share.set(&v1::JobLimits::default());
+}
+
+async fn record(mut told: mpsc::Receiver<BackupEvent>, job: &Job) {
     while let Some(BackupEvent::Failed(failure)) = told.recv().await {
         tracing::warn!(storage = ?failure.storage, item = %failure.item, problem = %failure.problem, "failed");
-        let event = Event::Failure((&failure).into());
-        let _ = events.send(v1::BackupStorageEvent { event: Some(event) }).await;
+        job.course().failed(failure);
     }
 }
 
-fn progress_event(storage: &str, progress: &Progress) -> v1::BackupStorageEvent {
+fn progress_of(storage: &str, progress: &Progress) -> v1::StorageProgress {
     let now = progress.snapshot();
-    let event = Event::Progress(v1::StorageProgress {
+    v1::StorageProgress {
         storage: storage.to_owned(),
         known: now.known,
         known_all: now.known_all,
@@ -83,8 +123,8 @@ fn progress_event(storage: &str, progress: &Progress) -> v1::BackupStorageEvent 
         failed: now.failed,
         bytes: now.bytes,
         working_on: now.working_on,
-    });
-    v1::BackupStorageEvent { event: Some(event) }
+        stored: now.stored,
+    }
 }
 
 fn finished(result: &StorageResult) -> v1::BackupStorageFinished {

@@ -18,5 +18,7 @@ pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> 
         storages: shared.options.storages.iter().map(|storage| storage.name.to_string()).collect(),
         vault_id: marker.map(|marker| marker.vault_id).unwrap_or_default(),
         vault_url: shared.vault.label().to_owned(),
+        protocol: packhorse_proto::PROTOCOL,
+        clock_ms: jiff::Timestamp::now().as_millisecond(),
     })
 }

@@ -1,14 +1,14 @@
 //! The agent's gRPC service: takes one job for one storage, does it, tells of it.
 //!
-//! Does not own: the work (`backup`, `restore`). A job runs as a tracked task, so that it ends in an orderly way
-//! whatever becomes of the connection; when the coordinator is gone, the job is cancelled. One job per storage at a
-//! time. Everything that arrives is parsed before it is used, and storages are found by name only, so no path from the
+//! Does not own: the work (`backup`, `restore`). A job runs as a tracked task, whatever becomes of the connection, and its
+//! coordinator may come back to it (`jobs`). One job per storage at a time. Everything that arrives is parsed before it is used, and storages are found by name only, so no path from the
 //! network reaches the file system.
 
 mod backup;
-mod claim;
 mod describe;
 mod job;
+mod jobs;
+mod limits;
 mod restore;
 
 use std::{path::PathBuf, sync::Arc};
@@ -27,15 +27,22 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming, transport::server::Router};
 
-use self::claim::Claims;
+use self::{jobs::Jobs, limits::Limits};
+use crate::backup::Patience;
 
 /// What an agent serves and how it works.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// The storages, with their folders.
     pub storages: Vec<StorageConfig>,
-    /// Repositories worked on at once in each job.
+    /// Repositories worked on at once, in all jobs together.
     pub jobs: usize,
+    /// Uploads at once, likewise; 0 for no limit.
+    pub uploads: usize,
+    /// Bytes a second sent to the vault, likewise.
+    pub bytes_per_second: u64,
+    /// How long a repository that hangs is waited for.
+    pub patience: Patience,
     /// The git executable.
     pub git: PathBuf,
     /// Steps after which a new chain starts.
@@ -52,6 +59,12 @@ impl AgentOptions {
         Self {
             storages: config.storage.clone(),
             jobs: if section.jobs == 0 { cpus } else { section.jobs },
+            uploads: section.uploads,
+            bytes_per_second: section.bandwidth.as_u64(),
+            patience: Patience {
+                stall: section.stall_timeout.duration(),
+                whole: section.repository_timeout.duration(),
+            },
             git: section.git.clone(),
             max_chain: section.max_chain.max(1),
             manifest_every_run: section.gitaly_manifests == GitalyManifests::EveryRun,
@@ -67,9 +80,9 @@ pub struct Agent {
 struct Shared {
     options: AgentOptions,
     vault: Vault,
-    claims: Claims,
+    jobs: Jobs,
+    limits: Limits,
     tracker: TaskTracker,
-    shutdown: CancellationToken,
 }
 
 impl Agent {
@@ -80,8 +93,8 @@ impl Agent {
         shutdown: CancellationToken,
         tracker: TaskTracker,
     ) -> Self {
-        let claims = Claims::default();
-        Self { shared: Arc::new(Shared { options, vault, claims, tracker, shutdown }) }
+        let (jobs, limits) = (Jobs::new(shutdown, tracker.clone()), Limits::new(&options));
+        Self { shared: Arc::new(Shared { options, vault, jobs, limits, tracker }) }
     }
 
     /// The service with health and reflection.
@@ -132,6 +145,15 @@ impl AgentService for Service {
     ) -> Result<Response<Self::RestoreStorageStream>, Status> {
         let started = restore::start(&self.shared, request.into_inner()).await;
         started.map(|events| Response::new(ReceiverStream::new(events))).map_err(|e| status_of_problem(&e))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let v1::CancelJobRequest { run, storage } = request.into_inner();
+        let storage: StorageName = storage.parse().map_err(|e| status_of_problem(&Problem::from(e)))?;
+        Ok(Response::new(v1::CancelJobResponse { found: self.shared.jobs.cancel(&storage, &run) }))
     }
 }
 

@@ -1,35 +1,38 @@
 //! The call `RestoreStorage`.
 //!
-//! Does not own: the pipeline (`crate::restore`).
+//! Does not own: the pipeline (`crate::restore`) or who is at it (`jobs`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use packhorse_model::{Problem, StorageName};
+use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::v1::{self, restore_storage_event::Event, restore_storage_request::Request};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::{
     Shared,
-    job::{self, Part, required},
+    job::{self, Part, Told, required},
+    jobs::{Finished, Job, JobKind, JobName},
 };
 use crate::restore::{RestoreEvent, RestoreJob, RestoreProgress, restore_storage};
 
 type RestoreStorageEvents = mpsc::Receiver<Result<v1::RestoreStorageEvent, Status>>;
 
-/// Reads the request and starts the job.
+/// Reads the request, and joins or starts the job.
 pub(super) async fn start(
     shared: &Arc<Shared>,
-    requests: Streaming<v1::RestoreStorageRequest>,
+    mut requests: Streaming<v1::RestoreStorageRequest>,
 ) -> Result<RestoreStorageEvents, Problem> {
-    let (wire, filter) = job::read_request(requests, |message| match message.request {
+    let (wire, filter) = job::read_request(&mut requests, |message| match message.request {
         Some(Request::Job(job)) => Part::Job(job),
         Some(Request::Filter(filter)) => Part::Filter(filter),
+        Some(Request::Go(_)) => Part::Go,
         None => Part::Unknown,
     })
     .await?;
     let target: StorageName = wire.target_storage.parse()?;
     let config = shared.storage(&target)?;
+    let options = &shared.options;
     let job = RestoreJob {
         backup_id: wire.backup_id.parse()?,
         source: wire.source_storage.parse()?,
@@ -38,39 +41,53 @@ pub(super) async fn start(
         catalogue: required(wire.catalogue, "catalogue")?.try_into()?,
         filter,
         force: wire.force,
-        jobs: shared.options.jobs,
-        git: shared.options.git.clone(),
+        jobs: if config.jobs == 0 { options.jobs } else { config.jobs.min(options.jobs) },
+        git: options.git.clone(),
     };
     shared.check_vault(&wire.vault_id).await?;
-    let claim = shared.claims.claim(&target, format!("restore of {}", job.backup_id))?;
-    tracing::info!(storage = %target, backup = %job.backup_id, "restore starts");
+    let name = JobName { kind: JobKind::Restore, run: wire.run };
+    if wire.join && !shared.jobs.has(&target, &name) {
+        return Err(Problem::new(ErrorKind::NotFound, Subject::Agent, "join restore")
+            .on(&target)
+            .answered("the agent was restarted, which ended the restore of this storage")
+            .leaving("what was in place stays, each repository whole")
+            .next("restore again with --force, or with --repository what is missing"));
+    }
     let latest = Arc::new(Mutex::new(RestoreProgress::default()));
-    let shown = Arc::clone(&latest);
+    let (shown, told_as) = (Arc::clone(&latest), target.to_string());
     let vault = shared.vault.clone();
-    let name = target.to_string();
-    let tell = move || progress_event(&name, &shown.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(job::run(shared, tell, |events, cancel| async move {
-        let _claim = claim;
-        let (out, told) = mpsc::channel(64);
-        let work = restore_storage(vault, job, out, cancel);
-        let (result, ()) = tokio::join!(work, forward(told, events, latest));
-        let result = result?;
-        tracing::info!(storage = %target, restored = result.restored, failures = result.failures, "restore ends");
-        let finished = v1::RestoreStorageFinished {
-            restored: result.restored,
-            bytes: result.bytes,
-            failures: result.failures,
-            unmatched: result.unmatched,
+    let joined = shared.jobs.join_or_start(
+        &target,
+        name,
+        move || progress_of(&told_as, &shown.lock().unwrap_or_else(PoisonError::into_inner)),
+        |handle, cancel| async move {
+            tracing::info!(storage = %job.target, backup = %job.backup_id, "restore starts");
+            let target = job.target.clone();
+            let (out, told) = mpsc::channel(64);
+            let work = restore_storage(vault, job, out, cancel);
+            let (result, ()) = tokio::join!(work, record(told, &handle, latest));
+            let result = result?;
+            tracing::info!(storage = %target, restored = result.restored, failures = result.failures, "restore ends");
+            Ok(Finished::Restore(v1::RestoreStorageFinished {
+                restored: result.restored,
+                bytes: result.bytes,
+                failures: result.failures,
+                unmatched: result.unmatched,
+            }))
+        },
+    );
+    Ok(job::pass_on(shared, joined.await?, |told| {
+        let event = match told {
+            Told::Progress(progress) => Event::Progress(progress),
+            Told::Failure(failure) => Event::Failure(failure),
+            Told::Finished(Finished::Restore(finished)) => Event::Finished(finished),
+            Told::Finished(Finished::Backup(_)) => return Err(Status::internal("the job is a backup")),
         };
-        Ok(v1::RestoreStorageEvent { event: Some(Event::Finished(finished)) })
+        Ok(v1::RestoreStorageEvent { event: Some(event) })
     }))
 }
 
-async fn forward(
-    mut told: mpsc::Receiver<RestoreEvent>,
-    events: mpsc::Sender<v1::RestoreStorageEvent>,
-    latest: Arc<Mutex<RestoreProgress>>,
-) {
+async fn record(mut told: mpsc::Receiver<RestoreEvent>, job: &Job, latest: Arc<Mutex<RestoreProgress>>) {
     while let Some(event) = told.recv().await {
         match event {
             RestoreEvent::Progress(progress) => {
@@ -78,15 +95,14 @@ async fn forward(
             }
             RestoreEvent::Failed(failure) => {
                 tracing::warn!(storage = ?failure.storage, item = %failure.item, problem = %failure.problem, "failed");
-                let event = Event::Failure((&failure).into());
-                let _ = events.send(v1::RestoreStorageEvent { event: Some(event) }).await;
+                job.course().failed(failure);
             }
         }
     }
 }
 
-fn progress_event(storage: &str, now: &RestoreProgress) -> v1::RestoreStorageEvent {
-    let event = Event::Progress(v1::StorageProgress {
+fn progress_of(storage: &str, now: &RestoreProgress) -> v1::StorageProgress {
+    v1::StorageProgress {
         storage: storage.to_owned(),
         known: now.known,
         known_all: true,
@@ -94,6 +110,6 @@ fn progress_event(storage: &str, now: &RestoreProgress) -> v1::RestoreStorageEve
         failed: now.failed,
         bytes: now.bytes,
         working_on: now.working_on.clone(),
-    });
-    v1::RestoreStorageEvent { event: Some(event) }
+        stored: 0,
+    }
 }

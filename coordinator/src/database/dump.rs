@@ -3,8 +3,8 @@
 //! Does not own: the snapshot. The object gets its name only after `pg_dump` exited 0 and its output ended as a whole
 //! dump does; every other way out drops the writer, and the vault holds nothing of this dump.
 
-use packhorse_model::{BackupId, DatabaseSummary, ErrorKind, Problem};
-use packhorse_vault::{ObjectKey, PartSize, Vault};
+use packhorse_model::{DatabaseSummary, ErrorKind, Problem};
+use packhorse_vault::{ObjectKey, PartSize, RunAttempt, Vault};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ const NOTHING_STORED: &str = "nothing of this dump is in the vault";
 /// Dumps the database as it was at the snapshot.
 pub(super) async fn dump(
     vault: &Vault,
-    id: &BackupId,
+    run: &RunAttempt,
     connection: &Connection,
     snapshot: &Snapshot,
     cancel: &CancellationToken,
@@ -30,7 +30,7 @@ pub(super) async fn dump(
     drop(child.stdin()?);
     let stdout = child.stdout()?;
     let stderr = child.stderr(LastLines::default(), LastLines::push)?;
-    let writer = vault.writer(ObjectKey::database(id, name), PartSize::for_expected(snapshot.size));
+    let writer = vault.writer(ObjectKey::database(run, name), PartSize::for_expected(snapshot.size));
     let upload = spawn_blocking(move || {
         let mut trailer = Trailer::default();
         let compressed = compress(stdout, writer, |bytes, plain| {

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use packhorse_model::{BackupId, Component, DatabaseSummary, ItemFailure, Problem, RestoredItem};
 use packhorse_service::config::DatabaseConfig;
-use packhorse_vault::Vault;
+use packhorse_vault::{RunAttempt, Vault};
 use tokio_util::sync::CancellationToken;
 
 use self::{connection::Connection, snapshot::Snapshot};
@@ -55,7 +55,7 @@ impl Database {
 /// Dumps all databases as they are now, and says which are in the vault and which are not.
 pub async fn back_up_all(
     vault: &Vault,
-    id: &BackupId,
+    run: &RunAttempt,
     databases: &[Database],
     cancel: &CancellationToken,
     progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
@@ -67,7 +67,7 @@ pub async fn back_up_all(
         let result = match snapshot {
             Ok(snapshot) => {
                 let report = named(database.name(), progress.clone());
-                dump::dump(vault, id, &database.connection, &snapshot, cancel, report).await
+                dump::dump(vault, run, &database.connection, &snapshot, cancel, report).await
             }
             Err(problem) => Err(problem),
         };

@@ -43,7 +43,7 @@ pub(super) async fn restore(
 ) -> Result<RestoredItem, Problem> {
     let untouched = |problem: Problem| problem.leaving(UNTOUCHED);
     let extensions = target::check(connection, summary, force, cancel).await.map_err(untouched)?;
-    let key = ObjectKey::database(id, &summary.name);
+    let key = ObjectKey::part_of(id, &summary.object.path).map_err(|error| untouched(error.into()))?;
     let reader =
         PlainReader::open(vault, &key, &summary.object, cancel, progress).await.map_err(untouched)?;
     let (mut child, stderr) = psql::start(connection).map_err(untouched)?;

@@ -13,7 +13,7 @@ use std::{
 
 use packhorse_model::{ErrorKind, Subject};
 use packhorse_testkit::{PostgresServer, run_checked};
-use packhorse_vault::ObjectKey;
+use packhorse_vault::{ObjectKey, RunAttempt};
 
 use super::*;
 
@@ -66,7 +66,7 @@ struct World {
     server: PostgresServer,
     folder: tempfile::TempDir,
     vault: Vault,
-    id: BackupId,
+    run: RunAttempt,
     cancel: CancellationToken,
 }
 
@@ -75,8 +75,8 @@ impl World {
         let folder = tempfile::tempdir().expect("temporary folder");
         let url = format!("file://{}/vault", folder.path().display());
         let vault = packhorse_vault::open(&packhorse_model::VaultSettings::new(url)).expect("vault opens");
-        let id = "b1".parse().expect("literal ID");
-        Self { server: PostgresServer::start(), folder, vault, id, cancel: CancellationToken::new() }
+        let run = RunAttempt::first("b1".parse().expect("literal ID"));
+        Self { server: PostgresServer::start(), folder, vault, run, cancel: CancellationToken::new() }
     }
 
     fn fixture(&self, database: &str) {
@@ -120,7 +120,7 @@ impl World {
     }
 
     async fn back_up(&self, databases: &[Database]) -> (Vec<DatabaseSummary>, Vec<ItemFailure>) {
-        back_up_all(&self.vault, &self.id, databases, &self.cancel, |_, _| {}).await
+        back_up_all(&self.vault, &self.run, databases, &self.cancel, |_, _| {}).await
     }
 
     async fn backed_up(&self, database: &Database) -> DatabaseSummary {
@@ -134,7 +134,7 @@ impl World {
         assert_eq!(summaries, []);
         let failure = failures.pop().expect("one failure");
         assert_eq!((failure.component, failure.item.as_str()), (Component::Databases, config.name.as_str()));
-        let head = self.vault.head(&ObjectKey::database(&self.id, &config.name)).await;
+        let head = self.vault.head(&ObjectKey::database(&self.run, &config.name)).await;
         assert_eq!(head.expect("head"), None, "no object of a failed dump");
         failure.problem
     }
@@ -145,7 +145,7 @@ impl World {
         summary: &DatabaseSummary,
         force: bool,
     ) -> Result<RestoredItem, Problem> {
-        restore_one(&self.vault, &self.id, to, summary, force, &self.cancel, |_, _| {}).await
+        restore_one(&self.vault, &self.run.id, to, summary, force, &self.cancel, |_, _| {}).await
     }
 
     /// Everything that a dump of the database says, but for what is unique to each run of it.
@@ -159,7 +159,7 @@ impl World {
     }
 
     fn object(&self, name: &str) -> PathBuf {
-        self.folder.path().join("vault").join(ObjectKey::database(&self.id, name).as_str())
+        self.folder.path().join("vault").join(ObjectKey::database(&self.run, name).as_str())
     }
 }
 
@@ -185,7 +185,7 @@ fn replace_dump(world: &World, summary: &DatabaseSummary, sql: &str) -> Database
     gzip.write_all(sql.as_bytes()).expect("compress");
     let bytes = gzip.finish().expect("compress");
     fs::write(world.object(&summary.name), &bytes).expect("write object");
-    let object = packhorse_vault::digest_of(&ObjectKey::database(&world.id, &summary.name), &bytes);
+    let object = packhorse_vault::digest_of(&ObjectKey::database(&world.run, &summary.name), &bytes);
     DatabaseSummary { object, bytes_plain: sql.len() as u64, ..summary.clone() }
 }
 
@@ -541,7 +541,7 @@ async fn an_older_server_is_refused_and_a_cancelled_restore_changes_nothing() {
 
     let cancel = world.cancel.clone();
     let result =
-        restore_one(&world.vault, &world.id, &target, &summary, true, &world.cancel, move |_, bytes| {
+        restore_one(&world.vault, &world.run.id, &target, &summary, true, &world.cancel, move |_, bytes| {
             if bytes > 20_000 {
                 cancel.cancel();
             }

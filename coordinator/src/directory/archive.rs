@@ -13,8 +13,8 @@ use std::{
     path::Path,
 };
 
-use packhorse_model::{BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, Problem, Subject};
-use packhorse_vault::{ObjectKey, PartSize, Vault};
+use packhorse_model::{Component, DirectorySummary, ErrorKind, ItemFailure, Problem, Subject};
+use packhorse_vault::{ObjectKey, PartSize, RunAttempt, Vault};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ const NOTHING_STORED: &str = "nothing of this archive is in the vault";
 /// Archives the folder as it is read.
 pub(super) async fn archive(
     vault: &Vault,
-    id: &BackupId,
+    run: &RunAttempt,
     directory: &Directory,
     cancel: &CancellationToken,
     progress: impl Fn(u64) + Send + 'static,
@@ -38,7 +38,7 @@ pub(super) async fn archive(
     drop(child.stdin()?);
     let stdout = child.stdout()?;
     let stderr = child.stderr(Report::default(), Report::push)?;
-    let writer = vault.writer(ObjectKey::directory(id, &directory.name), PartSize::for_expected(size));
+    let writer = vault.writer(ObjectKey::directory(run, &directory.name), PartSize::for_expected(size));
     let upload = spawn_blocking(move || {
         let mut end = EndMark::default();
         let compressed = compress(stdout, writer, |bytes, plain| {

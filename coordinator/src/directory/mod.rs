@@ -38,7 +38,7 @@ use packhorse_model::{
     BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, Problem, RestoredItem, Subject,
 };
 use packhorse_service::config::DirectoryConfig;
-use packhorse_vault::{ObjectKey, Vault};
+use packhorse_vault::{ObjectKey, RunAttempt, Vault};
 use tokio_util::sync::CancellationToken;
 
 use crate::pipe::PlainReader;
@@ -92,13 +92,13 @@ impl Directory {
 /// Archives one directory; files that could not be read are failures beside the archive.
 pub async fn back_up(
     vault: &Vault,
-    id: &BackupId,
+    run: &RunAttempt,
     directory: &Directory,
     cancel: &CancellationToken,
     progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
 ) -> Result<(DirectorySummary, Vec<ItemFailure>), Problem> {
     let name = directory.name.clone();
-    archive::archive(vault, id, directory, cancel, move |bytes| progress(&name, bytes)).await
+    archive::archive(vault, run, directory, cancel, move |bytes| progress(&name, bytes)).await
 }
 
 /// Restores one directory from its archive in a backup: all of it, or the target is left as it was.
@@ -115,7 +115,7 @@ pub async fn restore_one(
     let cancel = cancel.child_token();
     let _stop = cancel.clone().drop_guard();
     let name = summary.name.clone();
-    let key = ObjectKey::directory(id, &summary.name);
+    let key = ObjectKey::part_of(id, &summary.object.path)?;
     let progress = move |bytes| progress(&name, bytes);
     let reader = PlainReader::open(vault, &key, &summary.object, &cancel, progress).await;
     let reader = reader.map_err(|problem| problem.leaving("the directory was left as it was"))?;

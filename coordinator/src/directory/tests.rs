@@ -22,7 +22,7 @@ use super::*;
 struct World {
     folder: tempfile::TempDir,
     vault: Vault,
-    id: BackupId,
+    run: RunAttempt,
     cancel: CancellationToken,
 }
 
@@ -33,8 +33,8 @@ impl World {
         let vault =
             packhorse_vault::open(&VaultSettings::new(format!("file://{}/vault", folder.path().display())));
         fs::create_dir(folder.path().join("src")).expect("create folder");
-        let id = "b1".parse().expect("literal ID");
-        Self { folder, vault: vault.expect("vault opens"), id, cancel: CancellationToken::new() }
+        let run = RunAttempt::first("b1".parse().expect("literal ID"));
+        Self { folder, vault: vault.expect("vault opens"), run, cancel: CancellationToken::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -56,7 +56,7 @@ impl World {
     }
 
     async fn back_up(&self, directory: &Directory) -> Result<(DirectorySummary, Vec<ItemFailure>), Problem> {
-        back_up(&self.vault, &self.id, directory, &self.cancel, |_, _| {}).await
+        back_up(&self.vault, &self.run, directory, &self.cancel, |_, _| {}).await
     }
 
     async fn backed_up(&self, exclude: &[&str]) -> DirectorySummary {
@@ -78,11 +78,11 @@ impl World {
         summary: &DirectorySummary,
         force: bool,
     ) -> Result<RestoredItem, Problem> {
-        restore_one(&self.vault, &self.id, target, summary, force, &self.cancel, |_, _| {}).await
+        restore_one(&self.vault, &self.run.id, target, summary, force, &self.cancel, |_, _| {}).await
     }
 
     fn object(&self) -> PathBuf {
-        self.path("vault").join(ObjectKey::directory(&self.id, "uploads").as_str())
+        self.path("vault").join(ObjectKey::directory(&self.run, "uploads").as_str())
     }
 
     /// Stores an archive of the test's own making.
@@ -94,7 +94,7 @@ impl World {
         fs::create_dir_all(self.object().parent().expect("in a folder")).expect("create folder");
         fs::write(self.object(), &bytes).expect("write object");
         let object: ObjectDigest =
-            packhorse_vault::digest_of(&ObjectKey::directory(&self.id, "uploads"), &bytes);
+            packhorse_vault::digest_of(&ObjectKey::directory(&self.run, "uploads"), &bytes);
         let bytes_plain = archive.len() as u64;
         DirectorySummary { name: "uploads".into(), object, bytes_plain, changed_while_read: vec![] }
     }
@@ -260,7 +260,7 @@ async fn files_that_change_while_they_are_read_are_named_and_break_nothing() {
         }
     });
     let report = move |name: &str, bytes| progress(name, bytes);
-    let done = back_up(&world.vault, &world.id, &world.directory(&[]), &world.cancel, report).await;
+    let done = back_up(&world.vault, &world.run, &world.directory(&[]), &world.cancel, report).await;
     let (summary, failures) = done.expect("archived");
     assert_eq!(failures, []);
     let changed = summary.changed_while_read.join("\n");
@@ -329,7 +329,8 @@ async fn an_archive_that_is_not_whole_is_not_stored() {
     assert_eq!(world.not_stored(&file).await.kind, ErrorKind::NotFound);
     let cancel = world.cancel.clone();
     let slow = world.scripted("tar \"$@\"; sleep 1000");
-    let cancelled = back_up(&world.vault, &world.id, &slow, &world.cancel, move |_, _| cancel.cancel()).await;
+    let cancelled =
+        back_up(&world.vault, &world.run, &slow, &world.cancel, move |_, _| cancel.cancel()).await;
     assert_eq!(cancelled.expect_err("cancelled").kind, ErrorKind::Cancelled);
     assert!(!world.object().exists());
 }
@@ -480,7 +481,7 @@ async fn a_damaged_archive_leaves_the_target_as_it_was() {
     let summary = world.store(&whole);
     let cancel = world.cancel.clone();
     let cancelled =
-        restore_one(&world.vault, &world.id, &target, &summary, true, &world.cancel, move |_, _| {
+        restore_one(&world.vault, &world.run.id, &target, &summary, true, &world.cancel, move |_, _| {
             cancel.cancel();
         });
     assert_eq!(cancelled.await.expect_err("cancelled").kind, ErrorKind::Cancelled);

@@ -1,26 +1,30 @@
 //! Step 2 of a restore: one stream per storage to its agent.
 //!
-//! Does not own: repositories. A storage that fails as a whole is a named failure; the others go on.
+//! Does not own: repositories. A storage that fails as a whole is a named failure; the others go on. A lost connection is
+//! made again and the job joined; an agent that was restarted has lost its job, and is not given it again, because what it
+//! had restored would be in the way.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
-use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem, Subject};
-use packhorse_proto::{
-    problem_of_status,
-    v1::{self, RestoreStorageFinished, restore_storage_event::Event, restore_storage_request::Request},
+use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem, RunSummary};
+use packhorse_proto::v1::{
+    self, RestoreStorageFinished, restore_storage_event::Event, restore_storage_request::Request,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::request::{RestorePlan, RestoreRequest, StorageRestore};
 use crate::{
     board::Board,
-    fleet::Fleet,
+    fleet::{AgentHandle, Fleet},
+    patience::{Lost, Patience},
     run::{ended_early, filter_parts, matched_nothing},
+    stop::Stop,
 };
 
 /// What stays the same for all storages of a restore.
 pub struct Restore<'a> {
+    /// Its name.
+    pub run: &'a str,
     /// The backup.
     pub backup_id: &'a BackupId,
     /// Identity of the vault.
@@ -29,24 +33,27 @@ pub struct Restore<'a> {
     pub request: &'a RestoreRequest,
     /// The agents.
     pub fleet: &'a Fleet,
+    /// How long a lost agent is waited for.
+    pub patience: Duration,
+    /// Where it tells how far it is.
+    pub board: &'a Board,
+    /// What stops it.
+    pub stop: &'a Stop,
 }
 
 /// Restores all storages of a plan.
-pub async fn dispatch(
-    restore: &Restore<'_>,
-    plan: &RestorePlan,
-    board: &Board,
-    cancel: &CancellationToken,
-) -> Vec<RestoredItem> {
+pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> Vec<RestoredItem> {
+    let board = restore.board;
     let mut jobs = Vec::new();
     for storage in &plan.storages {
-        jobs.push(async move { (storage, restore_one(restore, storage, board, cancel).await) });
+        jobs.push(async move { (storage, restore.one(storage).await) });
     }
     let mut items = Vec::new();
     let mut unmatched: Option<BTreeSet<String>> = None;
     for (storage, finished) in join_all(jobs).await {
         match finished {
-            Ok(finished) => {
+            Ok((finished, failures)) => {
+                board.record(failures, finished.failures);
                 let name = storage.target.to_string();
                 items.push(RestoredItem { name, items: finished.restored, bytes: finished.bytes });
                 let patterns: BTreeSet<String> = finished.unmatched.into_iter().collect();
@@ -58,54 +65,84 @@ pub async fn dispatch(
             Err(problem) => {
                 let storage = Some(storage.target.to_string());
                 let item = "(whole storage)".into();
-                board
-                    .failed(ItemFailure { component: Component::Repositories, storage, item, problem })
-                    .await;
+                board.failed(ItemFailure { component: Component::Repositories, storage, item, problem });
             }
         }
     }
     for pattern in unmatched.unwrap_or_default() {
-        board.failed(matched_nothing(pattern)).await;
+        board.failed(matched_nothing(pattern));
     }
     items
 }
 
-async fn restore_one(
-    restore: &Restore<'_>,
-    storage: &StorageRestore,
-    board: &Board,
-    cancel: &CancellationToken,
-) -> Result<RestoreStorageFinished, Problem> {
-    let agent = restore.fleet.agent_of(&storage.target)?;
-    let address = agent.address.to_string();
-    let failed = |status: tonic::Status| problem_of_status(&status, Subject::Agent, &address);
-    let job = v1::RestoreJob {
-        backup_id: restore.backup_id.to_string(),
-        source_storage: storage.source.to_string(),
-        target_storage: storage.target.to_string(),
-        vault_id: restore.vault_id.to_owned(),
-        catalogue: Some((&storage.catalogue).into()),
-        force: restore.request.force,
-    };
-    let filters = filter_parts(&restore.request.filter).into_iter().map(Request::Filter);
-    let requests: Vec<_> = [Request::Job(job)]
-        .into_iter()
-        .chain(filters)
-        .map(|request| v1::RestoreStorageRequest { request: Some(request) })
-        .collect();
-    let mut client = agent.client.clone();
-    let call = client.restore_storage(tokio_stream::iter(requests));
-    let mut events = call.await.map_err(failed)?.into_inner();
-    loop {
-        let event = tokio::select! {
-            event = events.message() => event.map_err(failed)?,
-            () = cancel.cancelled() => return Err(Problem::cancelled("restore storage")),
-        };
-        match event.and_then(|event| event.event) {
-            Some(Event::Progress(progress)) => board.storage(progress),
-            Some(Event::Failure(failure)) => board.failed(failure.try_into()?).await,
-            Some(Event::Finished(finished)) => return Ok(finished),
-            None => return Err(ended_early(&address)),
+type Done = (RestoreStorageFinished, Vec<ItemFailure>);
+
+impl Restore<'_> {
+    async fn one(&self, storage: &StorageRestore) -> Result<Done, Problem> {
+        let agent = self.fleet.agent_of(&storage.target)?;
+        let mut patience = Patience::new(self.patience);
+        let mut join = false;
+        loop {
+            let lost = match self.follow(agent, storage, join, &mut patience).await {
+                Ok(done) => return Ok(done),
+                Err(Lost::For(problem)) => return Err(problem),
+                Err(Lost::Perhaps(problem)) => problem,
+            };
+            patience.wait(&storage.target, lost, self.stop).await?;
+            join = true;
         }
+    }
+
+    async fn follow(
+        &self,
+        agent: &AgentHandle,
+        storage: &StorageRestore,
+        join: bool,
+        patience: &mut Patience,
+    ) -> Result<Done, Lost> {
+        let address = agent.address.to_string();
+        let failed = |status: tonic::Status| Lost::of_status(&status, &address);
+        let mut client = agent.client.clone();
+        let call = client.restore_storage(tokio_stream::iter(self.requests(storage, join)));
+        let mut events = call.await.map_err(failed)?.into_inner();
+        let mut failures = Vec::new();
+        loop {
+            let event = tokio::select! {
+                event = events.message() => event.map_err(failed)?,
+                () = self.stop.token.cancelled() => {
+                    agent.cancel_job(self.run.to_owned(), storage.target.to_string()).await;
+                    return Err(Lost::For(Problem::cancelled("restore storage")));
+                }
+            };
+            patience.heard();
+            match event.and_then(|event| event.event) {
+                Some(Event::Progress(progress)) => self.board.storage(progress),
+                Some(Event::Failure(failure)) => {
+                    let failure = ItemFailure::try_from(failure).map_err(|e| Lost::For(e.into()))?;
+                    if failures.len() < RunSummary::MAX_FAILURES {
+                        failures.push(failure.clone());
+                    }
+                    self.board.tell(failure);
+                }
+                Some(Event::Finished(finished)) => return Ok((finished, failures)),
+                None => return Err(Lost::Perhaps(ended_early(&address))),
+            }
+        }
+    }
+
+    fn requests(&self, storage: &StorageRestore, join: bool) -> Vec<v1::RestoreStorageRequest> {
+        let job = v1::RestoreJob {
+            backup_id: self.backup_id.to_string(),
+            source_storage: storage.source.to_string(),
+            target_storage: storage.target.to_string(),
+            vault_id: self.vault_id.to_owned(),
+            catalogue: Some((&storage.catalogue).into()),
+            force: self.request.force,
+            run: self.run.to_owned(),
+            join,
+        };
+        let filters = filter_parts(&self.request.filter).into_iter().map(Request::Filter);
+        let requests = [Request::Job(job)].into_iter().chain(filters).chain([Request::Go(v1::Go {})]);
+        requests.map(|request| v1::RestoreStorageRequest { request: Some(request) }).collect()
     }
 }

@@ -24,7 +24,7 @@ use self::{
     dispatch::Restore,
     request::{RestorePlan, check_targets},
 };
-use crate::{CoordinatorOptions, board::Board, database, directory, fleet::Fleet};
+use crate::{CoordinatorOptions, board::Board, database, directory, fleet::Fleet, stop::Stop};
 
 /// Does a restore to its end.
 pub async fn restore(
@@ -33,7 +33,7 @@ pub async fn restore(
     request: RestoreRequest,
     run: String,
     board: &Board,
-    cancel: &CancellationToken,
+    stop: &Stop,
 ) -> Result<RestoreSummary, Problem> {
     let started_at = Timestamp::now();
     let backup = resolve(vault, &request.backup).await?;
@@ -46,22 +46,29 @@ pub async fn restore(
         Fleet::muster(&options.agents).await?
     };
     check_targets(&plan, &fleet)?;
-    board
-        .accepted(RunAccepted {
-            run,
-            backup_id: summary.backup_id.to_string(),
-            base_backup_id: None,
-            storages: plan.storages.iter().map(|storage| storage.target.to_string()).collect(),
-        })
-        .await;
+    board.accepted(RunAccepted {
+        run: run.clone(),
+        backup_id: summary.backup_id.to_string(),
+        base_backup_id: None,
+        storages: plan.storages.iter().map(|storage| storage.target.to_string()).collect(),
+    });
     for failure in &plan.failures {
-        board.failed(failure.clone()).await;
+        board.failed(failure.clone());
     }
     let vault_id = marker.map(|marker| marker.vault_id).unwrap_or_default();
-    let shared =
-        Restore { backup_id: &summary.backup_id, vault_id: &vault_id, request: &request, fleet: &fleet };
+    let shared = Restore {
+        run: &run,
+        backup_id: &summary.backup_id,
+        vault_id: &vault_id,
+        request: &request,
+        fleet: &fleet,
+        patience: options.agent_patience,
+        board,
+        stop,
+    };
+    let cancel = &stop.token;
     let (storages, databases, directories) = tokio::join!(
-        dispatch::dispatch(&shared, &plan, board, cancel),
+        dispatch::dispatch(&shared, &plan),
         restore_databases(vault, options, &summary, &plan, request.force, board, cancel),
         restore_directories(vault, options, &summary, &plan, request.force, board, cancel),
     );
@@ -128,7 +135,7 @@ async fn restore_databases(
         let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
         let restored =
             database::restore_one(vault, &summary.backup_id, database, wanted, force, cancel, progress).await;
-        note(restored, Component::Databases, &wanted.name, board, &mut items).await;
+        note(restored, Component::Databases, &wanted.name, board, &mut items);
     }
     items
 }
@@ -157,12 +164,12 @@ async fn restore_directories(
     }
     let mut items = Vec::new();
     for (component, name, restored) in join_all(jobs).await {
-        note(restored, component, name, board, &mut items).await;
+        note(restored, component, name, board, &mut items);
     }
     items
 }
 
-async fn note(
+fn note(
     restored: Result<RestoredItem, Problem>,
     component: Component,
     name: &str,
@@ -175,7 +182,7 @@ async fn note(
             items.push(item);
         }
         Err(problem) => {
-            board.failed(ItemFailure { component, storage: None, item: name.to_owned(), problem }).await;
+            board.failed(ItemFailure { component, storage: None, item: name.to_owned(), problem });
         }
     }
 }

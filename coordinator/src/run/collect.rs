@@ -36,6 +36,7 @@ pub fn collect(
     board: &Board,
 ) -> RunSummary {
     let Parts { storages, databases, directories } = parts;
+    let (failures, failures_total) = board.failures();
     let mut repositories = Counts::default();
     let (mut bytes_new, mut bytes_total) = (0, 0);
     for storage in &storages {
@@ -48,9 +49,8 @@ pub fn collect(
     let others: u64 = databases_bytes.chain(directories.iter().map(|directory| directory.object.size)).sum();
     bytes_new += others;
     bytes_total += others;
-    let (failures, failures_total) = board.failures();
     RunSummary {
-        backup_id: plan.backup_id.clone(),
+        backup_id: plan.run.id.clone(),
         state: RunSummary::state_of(failures_total),
         dry_run: request.dry_run,
         partial: plan.some_storages_only || request.is_partial(),

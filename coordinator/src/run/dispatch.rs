@@ -1,56 +1,84 @@
 //! Step 3 of a run, dispatch: one stream per storage to its agent.
 //!
-//! Does not own: repositories; the agent sends back counts, failures and its catalogue's digest. All storages run
-//! beside each other; one that fails, or whose agent dies, is a named failure and does not hold up the others.
+//! Does not own: repositories; the agent sends back counts, failures and its catalogue's digest. All storages run beside
+//! each other, as far as the limits allow (`shares`); one that fails is a named failure and does not hold up the others.
+//! An agent that is lost is waited for: a job that it still has is joined again, and one that died with it is given to it
+//! again, as another attempt that does only what is left.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use packhorse_model::{
-    Component, Counts, ErrorKind, ItemFailure, Problem, RepoFilter, StorageSummary, Subject,
+    Component, Counts, ErrorKind, ItemFailure, Problem, RepoFilter, RunSummary, StorageSummary, Subject,
 };
 use packhorse_proto::{
-    filter_to_wire, problem_of_status,
+    filter_to_wire,
     v1::{self, BackupStorageFinished, backup_storage_event::Event, backup_storage_request::Request},
 };
-use tokio_util::sync::CancellationToken;
+use packhorse_vault::Attempt;
+use tokio_stream::{StreamExt as _, wrappers::WatchStream};
 
 use super::{
     plan::{RunPlan, StoragePlan},
     request::RunRequest,
+    shares::{Share, Shares},
 };
-use crate::board::Board;
+use crate::{
+    CoordinatorOptions,
+    board::Board,
+    patience::{Lost, Patience},
+    stop::Stop,
+};
+
+/// What all storages of a run share.
+struct Dispatch<'a> {
+    plan: &'a RunPlan,
+    request: &'a RunRequest,
+    patience: Duration,
+    board: &'a Board,
+    stop: &'a Stop,
+}
 
 /// Backs up all storages of a plan.
 pub async fn dispatch(
     plan: &RunPlan,
+    options: &CoordinatorOptions,
     request: &RunRequest,
     board: &Board,
-    cancel: &CancellationToken,
+    stop: &Stop,
 ) -> Vec<StorageSummary> {
+    let shares = Shares::new(options.limits);
+    let dispatch = Dispatch { plan, request, patience: options.agent_patience, board, stop };
     let mut jobs = Vec::new();
     for storage in &plan.storages {
-        jobs.push(async move { (storage, back_up(plan, storage, request, board, cancel).await) });
+        let (dispatch, shares) = (&dispatch, &shares);
+        jobs.push(async move { (storage, dispatch.back_up(storage, shares).await) });
     }
-    let mut summaries = Vec::new();
+    let mut done = Vec::new();
     let mut unmatched: Option<BTreeSet<String>> = None;
-    for (storage, finished) in join_all(jobs).await {
-        match finished.and_then(|finished| Ok((summary(storage, request, &finished)?, finished.unmatched))) {
-            Ok((summary, patterns)) => {
-                summaries.push(summary);
+    for (storage, ended) in join_all(jobs).await {
+        let ended = ended.and_then(|(finished, failures)| {
+            let summary = summary(storage, request, &finished)?;
+            board.record(failures, finished.failures);
+            Ok((summary, finished.unmatched))
+        });
+        match ended {
+            Ok((storage, patterns)) => {
+                done.push(storage);
                 let patterns: BTreeSet<String> = patterns.into_iter().collect();
                 unmatched = Some(match unmatched {
                     Some(others) => others.intersection(&patterns).cloned().collect(),
                     None => patterns,
                 });
             }
-            Err(problem) => board.failed(whole_storage(storage, problem)).await,
+            Err(problem) => board.failed(whole_storage(storage, problem)),
         }
     }
     for pattern in unmatched.unwrap_or_default() {
-        board.failed(matched_nothing(pattern)).await;
+        board.failed(matched_nothing(pattern));
     }
-    summaries
+    done
 }
 
 /// The failure of a pattern that names no repository anywhere.
@@ -86,43 +114,116 @@ fn summary(
     })
 }
 
-async fn back_up(
-    plan: &RunPlan,
-    storage: &StoragePlan,
-    request: &RunRequest,
-    board: &Board,
-    cancel: &CancellationToken,
-) -> Result<BackupStorageFinished, Problem> {
-    let address = storage.agent.address.to_string();
-    let failed = |status: tonic::Status| problem_of_status(&status, Subject::Agent, &address);
-    let job = v1::BackupJob {
-        backup_id: plan.backup_id.to_string(),
-        storage: storage.storage.to_string(),
-        vault_id: plan.vault_id.clone(),
-        mode: request.mode.into(),
-        // A full backup gets it too: a failed repository keeps its last good manifest from there.
-        base: storage.base.as_ref().map(|base| (&base.catalogue).into()),
-        dry_run: request.dry_run,
-    };
-    let requests = [Request::Job(job)].into_iter().chain(filter_requests(&request.filter));
-    let requests: Vec<_> =
-        requests.map(|request| v1::BackupStorageRequest { request: Some(request) }).collect();
-    let mut client = storage.agent.client.clone();
-    let call = client.backup_storage(tokio_stream::iter(requests));
-    let mut events = call.await.map_err(failed)?.into_inner();
-    loop {
-        let event = tokio::select! {
-            event = events.message() => event.map_err(failed)?,
-            // Dropping the stream tells the agent to stop.
-            () = cancel.cancelled() => return Err(Problem::cancelled("back up storage")),
+impl Dispatch<'_> {
+    /// Has one storage backed up, however often its agent is lost meanwhile.
+    async fn back_up(
+        &self,
+        storage: &StoragePlan,
+        shares: &Shares,
+    ) -> Result<(BackupStorageFinished, Vec<ItemFailure>), Problem> {
+        let share = tokio::select! {
+            share = shares.take(&storage.storage) => share,
+            () = self.stop.token.cancelled() => return Err(Problem::cancelled("back up storage")),
         };
-        match event.and_then(|event| event.event) {
-            Some(Event::Progress(progress)) => board.storage(progress),
-            Some(Event::Failure(failure)) => board.failed(failure.try_into()?).await,
-            Some(Event::Finished(finished)) => return Ok(finished),
-            None => return Err(ended_early(&address)),
+        let mut attempt = self.plan.run.attempt.clone();
+        let mut patience = Patience::new(self.patience);
+        loop {
+            let lost = match self.follow(storage, &share, &attempt, &mut patience).await {
+                Ok(done) => return Ok(done),
+                Err(Lost::For(problem)) => return Err(problem),
+                Err(Lost::Perhaps(problem)) => problem,
+            };
+            patience.wait(&storage.storage, lost, self.stop).await?;
+            attempt = Attempt::again(Timestamp::now(), random());
         }
     }
+
+    /// Gives the agent the job, or joins the one that it has, and follows it to its end.
+    async fn follow(
+        &self,
+        storage: &StoragePlan,
+        share: &Share,
+        attempt: &Attempt,
+        patience: &mut Patience,
+    ) -> Result<(BackupStorageFinished, Vec<ItemFailure>), Lost> {
+        let address = storage.agent.address.to_string();
+        let failed = |status: tonic::Status| Lost::of_status(&status, &address);
+        let requests = self.requests(storage, share, attempt);
+        let mut client = storage.agent.client.clone();
+        let call = client.backup_storage(requests);
+        let answered = tokio::select! {
+            answered = call => answered.map_err(failed)?,
+            () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(storage).await)),
+        };
+        let (mut events, mut failures) = (answered.into_inner(), Vec::new());
+        loop {
+            let event = tokio::select! {
+                event = events.message() => event.map_err(failed)?,
+                () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(storage).await)),
+            };
+            patience.heard();
+            match event.and_then(|event| event.event) {
+                Some(Event::Progress(progress)) => self.board.storage(progress),
+                Some(Event::Failure(failure)) => {
+                    let failure = ItemFailure::try_from(failure).map_err(|e| Lost::For(e.into()))?;
+                    if failures.len() < RunSummary::MAX_FAILURES {
+                        failures.push(failure.clone());
+                    }
+                    self.board.tell(failure);
+                }
+                Some(Event::Finished(finished)) => return Ok((finished, failures)),
+                None => return Err(Lost::Perhaps(ended_early(&address))),
+            }
+        }
+    }
+
+    /// Cancels the agent's job, if the run is cancelled; when the coordinator ends, the agent goes on.
+    async fn stopped(&self, storage: &StoragePlan) -> Problem {
+        if self.stop.is_cancelled() {
+            let (run, storage_name) = (self.plan.run.id.to_string(), storage.storage.to_string());
+            storage.agent.cancel_job(run, storage_name).await;
+        }
+        Problem::cancelled("back up storage").on(&storage.storage)
+    }
+
+    /// The job, the patterns, and then what the storage may take, as it changes.
+    fn requests(
+        &self,
+        storage: &StoragePlan,
+        share: &Share,
+        attempt: &Attempt,
+    ) -> impl tokio_stream::Stream<Item = v1::BackupStorageRequest> + Send + 'static {
+        let job = v1::BackupJob {
+            backup_id: self.plan.run.id.to_string(),
+            storage: storage.storage.to_string(),
+            vault_id: self.plan.vault_id.clone(),
+            mode: self.request.mode.into(),
+            // A full backup gets it too: a failed repository keeps its last good manifest from there.
+            base: storage.base.as_ref().map(|base| (&base.catalogue).into()),
+            dry_run: self.request.dry_run,
+            attempt: attempt.to_string(),
+            unfinished_runs: self.unfinished(attempt),
+        };
+        let filters = filter_parts(&self.request.filter).into_iter().map(Request::Filter);
+        let first: Vec<Request> =
+            [Request::Job(job)].into_iter().chain(filters).chain([Request::Go(v1::Go {})]).collect();
+        let limits = WatchStream::new(share.current.clone()).map(Request::Limits);
+        tokio_stream::iter(first)
+            .chain(limits)
+            .map(|request| v1::BackupStorageRequest { request: Some(request) })
+    }
+
+    /// Runs whose work is used: at another attempt this one's own, before all others.
+    fn unfinished(&self, attempt: &Attempt) -> Vec<String> {
+        let own = &self.plan.run.id;
+        let others = self.plan.unfinished.iter().filter(|id| *id != own);
+        let own = (!attempt.is_first()).then_some(own);
+        own.into_iter().chain(others).map(ToString::to_string).collect()
+    }
+}
+
+fn random() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
 }
 
 /// The error of a stream that ended without its last event.
@@ -131,11 +232,6 @@ pub fn ended_early(address: &str) -> Problem {
         .on(address)
         .answered("the agent ended its stream before the job's end")
         .next("look at the agent's log, then run again")
-}
-
-/// Patterns in messages of bounded size.
-fn filter_requests(filter: &RepoFilter) -> Vec<Request> {
-    filter_parts(filter).into_iter().map(Request::Filter).collect()
 }
 
 /// A filter cut into messages of at most a thousand patterns.

@@ -4,18 +4,21 @@
 //! (`dispatch`), databases and directories are backed up beside each other, `collect` makes the summary, `publish`
 //! commits. The coordinator never sees repository bytes.
 //!
-//! Retries: none here; the vault's client and the agents have theirs.
+//! Retries: a lost agent is waited for; the vault's client and the agents have their own.
 //!
-//! Cancellation: one token; every part stops, nothing is committed.
+//! Cancellation: every part stops, nothing is committed, and the run's journal says so.
 //!
-//! A crash leaves: an ID that is taken and objects that no commit record names. The next run builds on the last
-//! committed backup and does not need them.
+//! A crash leaves: a journal with the run's order, and what was made durable. The same coordinator, when it starts again,
+//! resumes the run: agents that are still at it are joined, others do what is left, and whatever was finished counts. Any
+//! other run builds on what it finds of it. When the coordinator is told to end, it leaves its runs in just that state.
 
 mod collect;
 mod dispatch;
+mod order;
 mod plan;
 mod publish;
 mod request;
+mod shares;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -23,63 +26,135 @@ use packhorse_model::{
     Component, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure, Problem, RunSummary, Subject,
 };
 use packhorse_proto::v1::RunAccepted;
-use packhorse_vault::Vault;
-use tokio_util::sync::CancellationToken;
+use packhorse_vault::{Attempt, RunEnd, RunJournal, Vault, finished_part, record_part};
+use serde::{Deserialize, Serialize};
 
-use self::collect::Parts;
+use self::{collect::Parts, order::RunOrder, plan::RunPlan};
 pub use self::{
     dispatch::{ended_early, filter_parts, matched_nothing},
     request::{RunRequest, components},
 };
-use crate::{CoordinatorOptions, board::Board, database, directory};
+use crate::{CoordinatorOptions, board::Board, database, directory, stop::Stop};
+
+/// What a run works with.
+pub struct RunContext<'a> {
+    /// Where everything goes.
+    pub vault: &'a Vault,
+    /// What there is to back up.
+    pub options: &'a CoordinatorOptions,
+    /// Where it tells how far it is.
+    pub board: &'a Board,
+    /// What stops it.
+    pub stop: &'a Stop,
+}
 
 /// Does a run to its end.
 pub async fn create(
-    vault: &Vault,
-    options: &CoordinatorOptions,
+    context: &RunContext<'_>,
     request: RunRequest,
     run: String,
-    board: &Board,
-    cancel: &CancellationToken,
 ) -> Result<RunSummary, Problem> {
-    let started_at = Timestamp::now();
+    let RunContext { vault, options, stop, .. } = *context;
     let plan = tokio::select! {
-        plan = plan::plan(vault, options, &request, started_at, run.clone()) => plan?,
-        () = cancel.cancelled() => return Err(Problem::cancelled("plan backup")),
+        plan = plan::plan(vault, options, &request, Timestamp::now(), run.clone()) => plan?,
+        () = stop.token.cancelled() => return Err(Problem::cancelled("plan backup")),
     };
-    board
-        .accepted(RunAccepted {
-            run,
-            backup_id: plan.backup_id.to_string(),
-            base_backup_id: plan.base_backup_id(&request).map(String::from),
-            storages: plan.storages.iter().map(|plan| plan.storage.to_string()).collect(),
-        })
-        .await;
+    let done = carry_out(context, &plan, &request, run).await;
+    if request.dry_run { done } else { close(context, &plan, done).await }
+}
+
+/// Does what is left of a run that this coordinator's last life did not finish.
+pub async fn resume(
+    context: &RunContext<'_>,
+    journal: &RunJournal,
+    run: String,
+) -> Result<RunSummary, Problem> {
+    let RunContext { vault, options, stop, .. } = *context;
+    if let Some(summary) = publish::finish(vault, &journal.backup_id, &options.instance_version).await? {
+        return Ok(summary);
+    }
+    let order = RunOrder::of_journal(journal)?;
+    let request = order.request(&journal.backup_id)?;
+    let again = Attempt::again(Timestamp::now(), uuid::Uuid::new_v4().as_fields().0);
+    let plan = plan::resume(vault, options, journal, &order, again, stop).await?;
+    let done = carry_out(context, &plan, &request, run).await;
+    close(context, &plan, done).await
+}
+
+async fn carry_out(
+    context: &RunContext<'_>,
+    plan: &RunPlan,
+    request: &RunRequest,
+    run: String,
+) -> Result<RunSummary, Problem> {
+    let RunContext { vault, options, board, stop } = *context;
+    board.accepted(RunAccepted {
+        run,
+        backup_id: plan.run.id.to_string(),
+        base_backup_id: plan.base_backup_id(request).map(String::from),
+        storages: plan.storages.iter().map(|plan| plan.storage.to_string()).collect(),
+    });
     for failure in &plan.failures {
-        board.failed(failure.clone()).await;
+        board.failed(failure.clone());
     }
     let (storages, databases, directories) = tokio::join!(
-        dispatch::dispatch(&plan, &request, board, cancel),
-        back_up_databases(vault, options, &request, &plan, board, cancel),
-        back_up_directories(vault, options, &request, &plan, board, cancel),
+        dispatch::dispatch(plan, options, request, board, stop),
+        back_up_databases(context, request, plan),
+        back_up_directories(context, request, plan),
     );
-    if cancel.is_cancelled() {
-        return Err(Problem::cancelled("create backup")
-            .on(&plan.backup_id)
-            .leaving("nothing was committed; earlier backups are as they were")
-            .next("run again"));
+    if stop.is_stopping() {
+        return Err(Problem::cancelled("create backup").on(&plan.run.id));
     }
     let parts = Parts { storages, databases, directories };
-    let nothing = parts.is_empty(&request);
-    let times = (started_at, Timestamp::now());
-    let summary = collect::collect(&plan, &request, times, parts, board);
+    let nothing = parts.is_empty(request);
+    let times = (plan.started_at, Timestamp::now().max(plan.started_at));
+    let summary = collect::collect(plan, request, times, parts, board);
     if nothing {
         return Err(nothing_to_commit(&summary));
     }
     if !request.dry_run {
-        publish::publish(vault, &summary, &options.instance_version).await?;
+        return publish::publish(vault, summary, &options.instance_version).await;
     }
     Ok(summary)
+}
+
+/// Says in the run's journal that it is over, unless it committed, or is only left for a while.
+async fn close(
+    context: &RunContext<'_>,
+    plan: &RunPlan,
+    done: Result<RunSummary, Problem>,
+) -> Result<RunSummary, Problem> {
+    let RunContext { vault, options, board, stop } = *context;
+    let Err(problem) = done else { return done };
+    if stop.is_stopping() && !stop.is_cancelled() {
+        let left = Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "create backup")
+            .on(&plan.run.id)
+            .answered("the coordinator was told to end")
+            .leaving("agents go on with it");
+        return Err(match options.identity {
+            Some(_) => left.next("the run is resumed when the coordinator starts again"),
+            None => left.next("run again"),
+        });
+    }
+    let problem = if stop.is_cancelled() { cancelled(problem, board) } else { problem };
+    let end = RunEnd { ended_at: Timestamp::now(), problem: problem.clone() };
+    if let Err(error) = end.record(vault, &plan.run.id).await {
+        tracing::warn!(backup = %plan.run.id, %error, "the end of the run is not in its journal");
+    }
+    Err(problem)
+}
+
+fn cancelled(problem: Problem, board: &Board) -> Problem {
+    let (stored, bytes) = board.kept();
+    let kept = match stored {
+        0 => String::new(),
+        _ => format!(
+            "; {stored} repositories ({bytes} bytes) are kept in the vault, and the next run uses them"
+        ),
+    };
+    problem
+        .leaving(format!("nothing was committed; earlier backups are as they were{kept}"))
+        .next("run again")
 }
 
 fn nothing_to_commit(summary: &RunSummary) -> Problem {
@@ -92,38 +167,50 @@ fn nothing_to_commit(summary: &RunSummary) -> Problem {
     problem.leaving("nothing was committed; earlier backups are as they were")
 }
 
+/// Dumps all databases, unless an earlier attempt at this run has: their snapshots belong together.
 async fn back_up_databases(
-    vault: &Vault,
-    options: &CoordinatorOptions,
+    context: &RunContext<'_>,
     request: &RunRequest,
-    plan: &plan::RunPlan,
-    board: &Board,
-    cancel: &CancellationToken,
+    plan: &RunPlan,
 ) -> Vec<DatabaseSummary> {
+    const PART: &str = "databases";
+    let RunContext { vault, options, board, stop } = *context;
     if request.dry_run || options.databases.is_empty() || !request.components.selects(&Component::Databases) {
         return Vec::new();
     }
-    let shown = board.clone();
-    let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
-    let (done, failures) =
-        database::back_up_all(vault, &plan.backup_id, &options.databases, cancel, progress).await;
+    let done = match earlier(vault, plan, PART).await {
+        Some(done) => done,
+        None => {
+            let shown = board.clone();
+            let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
+            let (done, failures) =
+                database::back_up_all(vault, &plan.run, &options.databases, &stop.token, progress).await;
+            let is_whole = failures.is_empty();
+            for failure in failures {
+                board.failed(failure);
+            }
+            if is_whole { record(vault, plan, PART, done).await } else { done }
+        }
+    };
     for summary in &done {
         board.part(&Component::Databases, &summary.name, summary.bytes_plain, true);
-    }
-    for failure in failures {
-        board.failed(failure).await;
     }
     done
 }
 
+/// A directory that is in the vault, with what is missing of it.
+#[derive(Clone, Serialize, Deserialize)]
+struct DirectoryDone {
+    summary: DirectorySummary,
+    failures: Vec<ItemFailure>,
+}
+
 async fn back_up_directories(
-    vault: &Vault,
-    options: &CoordinatorOptions,
+    context: &RunContext<'_>,
     request: &RunRequest,
-    plan: &plan::RunPlan,
-    board: &Board,
-    cancel: &CancellationToken,
+    plan: &RunPlan,
 ) -> Vec<DirectorySummary> {
+    let RunContext { vault, options, board, stop } = *context;
     let mut jobs = Vec::new();
     for directory in &options.directories {
         let component = Component::Directory(directory.name().to_owned());
@@ -131,27 +218,61 @@ async fn back_up_directories(
             continue;
         }
         jobs.push(async move {
+            let part = format!("directory-{}", directory.name());
+            if let Some(done) = earlier::<DirectoryDone>(vault, plan, &part).await {
+                return (component, Ok(done));
+            }
             let shown = (board.clone(), component.clone());
             let progress = move |name: &str, bytes| shown.0.part(&shown.1, name, bytes, false);
-            let done = directory::back_up(vault, &plan.backup_id, directory, cancel, progress).await;
-            (component, done)
+            let done = directory::back_up(vault, &plan.run, directory, &stop.token, progress).await;
+            match done {
+                Ok((summary, failures)) => {
+                    let done = DirectoryDone { summary, failures };
+                    (component, Ok(record(vault, plan, &part, done).await))
+                }
+                Err(problem) => (component, Err(problem)),
+            }
         });
     }
     let mut summaries = Vec::new();
     for (component, done) in join_all(jobs).await {
         match done {
-            Ok((summary, failures)) => {
+            Ok(DirectoryDone { summary, failures }) => {
                 board.part(&component, &summary.name, summary.bytes_plain, true);
                 for failure in failures {
-                    board.failed(failure).await;
+                    board.failed(failure);
                 }
                 summaries.push(summary);
             }
             Err(problem) => {
                 let item = component.to_string();
-                board.failed(ItemFailure { component, storage: None, item, problem }).await;
+                board.failed(ItemFailure { component, storage: None, item, problem });
             }
         }
     }
     summaries
+}
+
+/// What an earlier attempt at this run finished.
+async fn earlier<T: serde::de::DeserializeOwned>(vault: &Vault, plan: &RunPlan, part: &str) -> Option<T> {
+    if plan.run.attempt.is_first() {
+        return None;
+    }
+    finished_part(vault, &plan.run.id, part).await.unwrap_or_else(|error| {
+        tracing::warn!(backup = %plan.run.id, %error, "the journal of {part} is unusable, doing it again");
+        None
+    })
+}
+
+/// Records what is finished, for whoever resumes the run. Without the record it would be done again, and no more.
+async fn record<T: Clone + Serialize + serde::de::DeserializeOwned>(
+    vault: &Vault,
+    plan: &RunPlan,
+    part: &str,
+    done: T,
+) -> T {
+    record_part(vault, &plan.run.id, part, done.clone()).await.unwrap_or_else(|error| {
+        tracing::warn!(backup = %plan.run.id, %error, "the journal does not say that {part} is done");
+        done
+    })
 }

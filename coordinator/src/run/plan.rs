@@ -1,17 +1,27 @@
 //! Step 2 of a run, plan: which storages, by which agents, on which bases, under which ID.
 //!
-//! Does not own: what happens in a storage. After this step the run is claimed in the vault and nothing about it is
-//! open any more.
+//! Does not own: what happens in a storage. After this step the run is claimed in the vault, with its order, and nothing
+//! about it is open any more. The newest backup is the one whose run started last; a coordinator whose clock is behind
+//! starts its runs after those that it finds, so that order does not depend on clocks.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{BackupId, Component, ErrorKind, ItemFailure, Problem, StorageName, Subject};
 use packhorse_proto::v1::BackupMode;
-use packhorse_vault::{FormatMarker, RunJournal, StorageBase, Vault, base_for};
+use packhorse_vault::{
+    Attempt, CommittedBackup, FormatMarker, RunAttempt, RunJournal, StorageBase, Vault, base_for, committed,
+    unfinished,
+};
 
-use super::request::RunRequest;
+use super::{
+    order::{RunOrder, StorageOrder},
+    request::RunRequest,
+};
 use crate::{
     CoordinatorOptions,
     fleet::{AgentHandle, Fleet},
+    stop::Stop,
 };
 
 /// One storage's part of a run.
@@ -26,14 +36,18 @@ pub struct StoragePlan {
 
 /// Everything a run is going to do.
 pub struct RunPlan {
-    /// The run and the backup it will commit.
-    pub backup_id: BackupId,
+    /// The backup that it will commit, and which attempt at the run this is.
+    pub run: RunAttempt,
+    /// When the run started.
+    pub started_at: Timestamp,
     /// Identity of the vault.
     pub vault_id: String,
     /// The storages.
     pub storages: Vec<StoragePlan>,
     /// Whether storages that exist were left out on purpose.
     pub some_storages_only: bool,
+    /// Runs that committed nothing, the newest first: agents use what they made durable.
+    pub unfinished: Vec<BackupId>,
     /// What is known to be missing from the start: agents that do not answer.
     pub failures: Vec<ItemFailure>,
 }
@@ -62,8 +76,9 @@ pub async fn plan(
             true => choose_agents(options, request).await?,
             false => Chosen::default(),
         };
+    let (backups, _) = committed(vault).await?;
     let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
-    let bases = base_for(vault, &names).await?;
+    let bases = base_for(vault, &backups, &names).await?;
     let storages: Vec<StoragePlan> = agents
         .into_iter()
         .zip(bases)
@@ -77,15 +92,128 @@ pub async fn plan(
             .answered("the vault has no backup of this storage to build on")
             .next("run without --incremental"));
     }
+    let unfinished = newer_unfinished(vault, &backups, &storages).await?;
+    let started_at = after_all(now, &backups);
+    let plan = |id, vault_id| RunPlan {
+        run: RunAttempt::first(id),
+        started_at,
+        vault_id,
+        storages,
+        some_storages_only,
+        unfinished,
+        failures,
+    };
     if request.dry_run {
         let vault_id = FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default();
         let backup_id = request.backup_id.clone();
         let backup_id = backup_id.unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
-        return Ok(RunPlan { backup_id, vault_id, storages, some_storages_only, failures });
+        return Ok(plan(backup_id, vault_id));
     }
     let vault_id = FormatMarker::read_or_create(vault, attempt.clone()).await?.vault_id;
-    let backup_id = claim(vault, options, request, now, attempt).await?;
-    Ok(RunPlan { backup_id, vault_id, storages, some_storages_only, failures })
+    // The ID is filled in by the claim.
+    let nameless = BackupId::from_time(now, &options.instance_version);
+    let mut plan = plan(nameless, vault_id);
+    plan.run.id = claim(vault, options, request, &plan, now, attempt).await?;
+    Ok(plan)
+}
+
+/// Plans the rest of a run that was claimed before, by this coordinator's last life.
+pub async fn resume(
+    vault: &Vault,
+    options: &CoordinatorOptions,
+    journal: &RunJournal,
+    order: &RunOrder,
+    again: Attempt,
+    stop: &Stop,
+) -> Result<RunPlan, Problem> {
+    let vault_id = FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default();
+    let mut failures = order.failures.clone();
+    let mut storages = Vec::new();
+    let fleet = muster_patiently(options, order, stop).await?;
+    for StorageOrder { storage, base } in &order.storages {
+        match fleet.agent_of(storage) {
+            Ok(agent) => {
+                let (storage, agent, base) = (storage.clone(), agent.clone(), base.clone());
+                storages.push(StoragePlan { storage, agent, base });
+            }
+            Err(problem) => failures.push(ItemFailure {
+                component: Component::Repositories,
+                storage: Some(storage.to_string()),
+                item: "(whole storage)".into(),
+                problem,
+            }),
+        }
+    }
+    // This run's own journal comes first: what it lists are its results.
+    let unfinished = [journal.backup_id.clone()].into_iter().chain(order.unfinished.iter().cloned());
+    Ok(RunPlan {
+        run: RunAttempt { id: journal.backup_id.clone(), attempt: again },
+        started_at: journal.started_at,
+        vault_id,
+        storages,
+        some_storages_only: order.some_storages_only,
+        unfinished: unfinished.collect(),
+        failures,
+    })
+}
+
+/// Time between two looks for agents that may be starting, too.
+const MUSTER_AGAIN: Duration = Duration::from_secs(2);
+
+/// Waits, for a while, until all storages of a run are served.
+async fn muster_patiently(
+    options: &CoordinatorOptions,
+    order: &RunOrder,
+    stop: &Stop,
+) -> Result<Fleet, Problem> {
+    if order.storages.is_empty() {
+        return Fleet::muster(&[]).await;
+    }
+    let begun = tokio::time::Instant::now();
+    loop {
+        let fleet = Fleet::muster(&options.agents).await?;
+        let all = order.storages.iter().all(|order| fleet.agent_of(&order.storage).is_ok());
+        if all || fleet.unreachable().next().is_none() || begun.elapsed() >= options.agent_patience {
+            return Ok(fleet);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(MUSTER_AGAIN) => {}
+            () = stop.token.cancelled() => return Err(Problem::cancelled("resume run")),
+        }
+    }
+}
+
+/// Unfinished runs that are newer than what any of the storages is built on.
+async fn newer_unfinished(
+    vault: &Vault,
+    backups: &[CommittedBackup],
+    storages: &[StoragePlan],
+) -> Result<Vec<BackupId>, Problem> {
+    if storages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let oldest = storages.iter().map(|plan| plan.base.as_ref().map(|base| base.started_at)).min().flatten();
+    let runs = unfinished(vault, backups).await?;
+    let newer = runs.into_iter().map(|run| run.journal).filter(|run| Some(run.started_at) > oldest);
+    Ok(newer.map(|run| run.backup_id).collect())
+}
+
+/// How far another clock may be ahead before it is said.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// The time at which a run starts: now, but after all backups that there are.
+fn after_all(now: Timestamp, backups: &[CommittedBackup]) -> Timestamp {
+    let Some(newest) = backups.iter().max_by_key(|backup| backup.started_at) else { return now };
+    if newest.started_at < now {
+        return now;
+    }
+    if newest.started_at.duration_since(now) > SKEW {
+        tracing::warn!(
+            backup = %newest.backup_id, started_at = %newest.started_at,
+            "the newest backup lies in the future: check the clocks of this and the other coordinators"
+        );
+    }
+    newest.started_at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now)
 }
 
 /// Seconds that a default ID may be moved to find one that is free.
@@ -96,18 +224,20 @@ async fn claim(
     vault: &Vault,
     options: &CoordinatorOptions,
     request: &RunRequest,
+    plan: &RunPlan,
     now: Timestamp,
     attempt: String,
 ) -> Result<BackupId, Problem> {
+    let order = order(request, plan)?;
     if let Some(id) = &request.backup_id {
-        journal(options, id, now, attempt).claim(vault).await?;
+        journal(options, id, plan, attempt, order).claim(vault).await?;
         return Ok(id.clone());
     }
     let mut later = 0;
     loop {
-        let time = now.saturating_add(jiff::SignedDuration::from_secs(later)).unwrap_or(now);
+        let time = now.saturating_add(SignedDuration::from_secs(later)).unwrap_or(now);
         let id = BackupId::from_time(time, &options.instance_version);
-        match journal(options, &id, now, attempt.clone()).claim(vault).await {
+        match journal(options, &id, plan, attempt.clone(), order.clone()).claim(vault).await {
             Ok(()) => return Ok(id),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && later < ID_TRIES => later += 1,
             Err(error) => return Err(error.into()),
@@ -115,14 +245,35 @@ async fn claim(
     }
 }
 
-fn journal(options: &CoordinatorOptions, id: &BackupId, now: Timestamp, attempt: String) -> RunJournal {
+fn order(request: &RunRequest, plan: &RunPlan) -> Result<serde_json::Value, Problem> {
+    let storages = plan.storages.iter();
+    let mut order = RunOrder::new(request);
+    order.storages = storages
+        .map(|plan| StorageOrder { storage: plan.storage.clone(), base: plan.base.clone() })
+        .collect();
+    order.some_storages_only = plan.some_storages_only;
+    order.unfinished = plan.unfinished.clone();
+    order.failures = plan.failures.clone();
+    serde_json::to_value(order)
+        .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write journal").answered(e))
+}
+
+fn journal(
+    options: &CoordinatorOptions,
+    id: &BackupId,
+    plan: &RunPlan,
+    attempt: String,
+    order: serde_json::Value,
+) -> RunJournal {
     RunJournal {
         backup_id: id.clone(),
         attempt,
         host: options.host.clone(),
         pid: std::process::id(),
-        started_at: now,
+        coordinator: options.identity.clone(),
+        started_at: plan.started_at,
         packhorse_version: env!("CARGO_PKG_VERSION").to_owned(),
+        order: Some(order),
     }
 }
 
@@ -133,28 +284,35 @@ struct Chosen {
     failures: Vec<ItemFailure>,
 }
 
-/// The storages that were asked for, or all; an agent that does not answer is a failure of the run, not its end, as
-/// long as another one does.
+/// The storages that were asked for, or all. An agent that does not answer, or two that serve the same storage, are
+/// failures of the run, not its end, as long as another storage is served.
 async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Result<Chosen, Problem> {
     let fleet = Fleet::muster(&options.agents).await?;
     if !request.storages.is_empty() {
         let chosen = request.storages.iter().map(|name| Ok((name.clone(), fleet.agent_of(name)?.clone())));
         let agents = chosen.collect::<Result<Vec<_>, Problem>>()?;
         let all = fleet.unreachable().next().is_none()
+            && fleet.conflicts.is_empty()
             && fleet.storages.keys().all(|name| request.storages.contains(name));
         return Ok(Chosen { agents, some_only: !all, failures: Vec::new() });
     }
-    if fleet.storages.is_empty()
-        && let Some((_, problem)) = fleet.unreachable().next()
-    {
-        return Err(problem.clone());
-    }
-    let failures = fleet.unreachable().map(|(address, problem)| ItemFailure {
+    let unreachable = fleet.unreachable().map(|(address, problem)| ItemFailure {
         component: Component::Repositories,
         storage: None,
         item: format!("all storages of agent {address}"),
         problem: problem.clone(),
     });
-    let failures = failures.collect();
+    let conflicts = fleet.conflicts.iter().map(|(name, problem)| ItemFailure {
+        component: Component::Repositories,
+        storage: Some(name.to_string()),
+        item: "(whole storage)".into(),
+        problem: problem.clone(),
+    });
+    let failures: Vec<ItemFailure> = unreachable.chain(conflicts).collect();
+    if fleet.storages.is_empty()
+        && let Some(failure) = failures.first()
+    {
+        return Err(failure.problem.clone());
+    }
     Ok(Chosen { agents: fleet.storages.into_iter().collect(), some_only: false, failures })
 }

@@ -1,28 +1,83 @@
 //! Step 5 of a run, publish: the report, Gitaly's marker, and last the commit record. The backup exists from then on.
 //!
-//! Does not own: what the report says. Each is created once; an ambiguous answer is read back by the vault. A crash
-//! before the last write leaves a run that `list` and `restore` do not see.
+//! Does not own: what the report says. Each is created once. A report that is there already was written by an earlier
+//! attempt at the same run: it says what that attempt found, all of it durable, and it is the one that is committed. A
+//! crash before the last write leaves a run that `list` and `restore` do not see.
 
 use bytes::Bytes;
-use packhorse_model::{ErrorKind, Problem, RunSummary, Subject};
-use packhorse_vault::{BackupInformation, FORMAT, ObjectKey, Vault};
+use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Problem, RunSummary, Subject};
+use packhorse_vault::{BackupInformation, FORMAT, ObjectKey, Vault, digest_of};
 
-/// Commits a backup.
-pub async fn publish(vault: &Vault, summary: &RunSummary, instance_version: &str) -> Result<(), Problem> {
-    let uncommitted = |problem: Problem| {
-        problem
-            .while_doing("commit backup")
-            .leaving("nothing was committed; earlier backups are as they were")
-    };
-    write(vault, summary, instance_version).await.map_err(uncommitted)
+/// Commits a backup, and says what was committed.
+pub async fn publish(
+    vault: &Vault,
+    summary: RunSummary,
+    instance_version: &str,
+) -> Result<RunSummary, Problem> {
+    let id = summary.backup_id.clone();
+    publish_report(vault, summary, instance_version).await.map_err(|problem| uncommitted(problem, &id))
 }
 
-async fn write(vault: &Vault, summary: &RunSummary, instance_version: &str) -> Result<(), Problem> {
+/// Commits a run whose report an earlier attempt wrote; none when there is no report.
+pub async fn finish(
+    vault: &Vault,
+    id: &BackupId,
+    instance_version: &str,
+) -> Result<Option<RunSummary>, Problem> {
+    let Some((summary, report)) = written(vault, id).await? else { return Ok(None) };
+    commit(vault, &summary, report, instance_version).await.map_err(|problem| uncommitted(problem, id))?;
+    Ok(Some(summary))
+}
+
+fn uncommitted(problem: Problem, id: &BackupId) -> Problem {
+    let problem = problem
+        .while_doing("commit backup")
+        .leaving(format!("backup {id} may not be committed; earlier backups are as they were"));
+    match problem.next {
+        Some(_) => problem,
+        None => problem.next("run `backupctl list`, and run again if it is not there"),
+    }
+}
+
+async fn publish_report(
+    vault: &Vault,
+    summary: RunSummary,
+    instance_version: &str,
+) -> Result<RunSummary, Problem> {
     let id = &summary.backup_id;
-    let mut report = serde_json::to_vec_pretty(summary)
+    let mut report = serde_json::to_vec_pretty(&summary)
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Backup, "write report").on(id).answered(e))?;
     report.push(b'\n');
-    let report = vault.create(&ObjectKey::report(id), report.into()).await?;
+    let (summary, report) = match vault.create(&ObjectKey::report(id), report.into()).await {
+        Ok(report) => (summary, report),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            written(vault, id).await?.ok_or_else(|| Problem::from(error))?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    commit(vault, &summary, report, instance_version).await?;
+    Ok(summary)
+}
+
+async fn written(vault: &Vault, id: &BackupId) -> Result<Option<(RunSummary, ObjectDigest)>, Problem> {
+    let key = ObjectKey::report(id);
+    let bytes = match vault.get(&key).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let summary = serde_json::from_slice(&bytes)
+        .map_err(|e| Problem::new(ErrorKind::Corrupt, Subject::Vault, "read report").on(&key).answered(e))?;
+    Ok(Some((summary, digest_of(&key, &bytes))))
+}
+
+async fn commit(
+    vault: &Vault,
+    summary: &RunSummary,
+    report: ObjectDigest,
+    instance_version: &str,
+) -> Result<(), Problem> {
+    let id = &summary.backup_id;
     vault.create(&ObjectKey::marker(id), Bytes::new()).await?;
     let counts = &summary.repositories;
     let information = BackupInformation {

@@ -1,9 +1,11 @@
 //! The coordinator's gRPC service: runs, restores, and questions about the vault and the agents.
 //!
 //! Does not own: the work (`run`, `restore`, `inspect`). A run is a tracked task: it goes on when its caller goes away,
-//! and ends when it is cancelled by name or the process stops.
+//! can be followed again, and ends when it is cancelled by name.
 
 mod inspect;
+mod resume;
+mod status;
 mod tasks;
 
 use std::sync::Arc;
@@ -12,25 +14,22 @@ use packhorse_model::{ErrorKind, Problem, Subject};
 use packhorse_proto::{
     DESCRIPTORS, status_of_problem,
     v1::{
-        self,
+        self, TaskKind,
         coordinator_service_server::{CoordinatorService, CoordinatorServiceServer},
-        restore_event, run_event,
     },
 };
 use packhorse_vault::Vault;
 use serde::Serialize;
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, transport::server::Router};
 
-use self::tasks::Tasks;
+use self::tasks::{Task, Tasks};
 use crate::{
     CoordinatorOptions,
-    board::Told,
     fleet::Fleet,
     restore::{self, RestoreRequest},
-    run::{self, RunRequest},
+    run::{self, RunContext, RunRequest},
 };
 
 /// The service, before it is put on a listener.
@@ -39,20 +38,33 @@ pub struct Coordinator {
 }
 
 struct Shared {
-    options: CoordinatorOptions,
+    options: Arc<CoordinatorOptions>,
     vault: Vault,
     tasks: Tasks,
 }
 
+impl Shared {
+    /// The options as they are now.
+    fn options(&self) -> Arc<CoordinatorOptions> {
+        Arc::clone(&self.options)
+    }
+}
+
 impl Coordinator {
-    /// A coordinator on a vault; its runs stop when `shutdown` is cancelled and are tracked by `tracker`.
+    /// A coordinator on a vault; its runs are left when `shutdown` is cancelled and are tracked by `tracker`.
     pub fn new(
         options: CoordinatorOptions,
         vault: Vault,
         shutdown: CancellationToken,
         tracker: TaskTracker,
     ) -> Self {
-        Self { shared: Arc::new(Shared { options, vault, tasks: Tasks::new(shutdown, tracker) }) }
+        let (options, tasks) = (Arc::new(options), Tasks::new(shutdown, tracker));
+        Self { shared: Arc::new(Shared { options, vault, tasks }) }
+    }
+
+    /// Goes on with the runs that were left when it ended the last time. To be called when it listens.
+    pub fn resume(&self) {
+        self.shared.tasks.tracker().spawn(resume::resume_all(Arc::clone(&self.shared)));
     }
 
     /// The service with health and reflection.
@@ -83,72 +95,79 @@ fn json<T: Serialize>(value: &T) -> Result<String, Problem> {
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write summary").answered(e))
 }
 
-/// A stream of events, with the name for `Cancel` in the response's metadata, so that it is known before the first one.
-fn named<T>((run, events): (String, mpsc::Receiver<Result<T, Status>>)) -> Response<Events<T>> {
-    let mut response = Response::new(ReceiverStream::new(events));
-    if let Ok(name) = run.parse() {
-        response.metadata_mut().insert(packhorse_proto::RUN_METADATA, name);
+impl Service {
+    /// The stream of a task, with its name in the response's metadata, so that it is known before the first event.
+    fn follow_task(&self, task: Arc<Task>) -> Response<Events<v1::RunEvent>> {
+        let name = task.name.parse();
+        let mut response = Response::new(ReceiverStream::new(self.shared.tasks.pass_on(task)));
+        if let Ok(name) = name {
+            response.metadata_mut().insert(packhorse_proto::RUN_METADATA, name);
+        }
+        response
     }
-    response
 }
 
 #[tonic::async_trait]
 impl CoordinatorService for Service {
     type CreateStream = Events<v1::RunEvent>;
-    type RestoreStream = Events<v1::RestoreEvent>;
+    type RestoreStream = Events<v1::RunEvent>;
+    type FollowStream = Events<v1::RunEvent>;
     type ShowStream = Events<v1::ShowResponse>;
 
     async fn create(
         &self,
         request: Request<v1::CreateRequest>,
     ) -> Result<Response<Self::CreateStream>, Status> {
-        use run_event::Event;
-        let request = RunRequest::from_wire(request.into_inner(), &self.shared.options)
-            .map_err(|e| status_of_problem(&e))?;
+        let options = self.shared.options();
+        let request =
+            RunRequest::from_wire(request.into_inner(), &options).map_err(|e| status_of_problem(&e))?;
         let shared = Arc::clone(&self.shared);
-        let told = |told| v1::RunEvent {
-            event: Some(match told {
-                Told::Accepted(accepted) => Event::Accepted(accepted),
-                Told::Progress(progress) => Event::Progress(progress),
-                Told::Failure(failure) => Event::Failure(failure),
-            }),
-        };
-        let ended = |json| v1::RunEvent { event: Some(Event::SummaryJson(json)) };
-        let started = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
-            let Shared { vault, options, .. } = &*shared;
-            json(&run::create(vault, options, request, run, &board, &cancel).await?)
+        let resumable = options.identity.is_some() && !request.dry_run;
+        let task = self.shared.tasks.start(TaskKind::Create, resumable, |task| async move {
+            let context =
+                RunContext { vault: &shared.vault, options: &options, board: &task.board, stop: &task.stop };
+            json(&run::create(&context, request, task.name.clone()).await?)
         });
-        Ok(named(started))
+        Ok(self.follow_task(task))
     }
 
     async fn restore(
         &self,
         request: Request<v1::RestoreRequest>,
     ) -> Result<Response<Self::RestoreStream>, Status> {
-        use restore_event::Event;
         let request = RestoreRequest::from_wire(request.into_inner()).map_err(|e| status_of_problem(&e))?;
-        let shared = Arc::clone(&self.shared);
-        let told = |told| v1::RestoreEvent {
-            event: Some(match told {
-                Told::Accepted(accepted) => Event::Accepted(accepted),
-                Told::Progress(progress) => Event::Progress(progress),
-                Told::Failure(failure) => Event::Failure(failure),
-            }),
-        };
-        let ended = |json| v1::RestoreEvent { event: Some(Event::SummaryJson(json)) };
-        let started = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
-            let Shared { vault, options, .. } = &*shared;
-            json(&restore::restore(vault, options, request, run, &board, &cancel).await?)
+        let (shared, options) = (Arc::clone(&self.shared), self.shared.options());
+        let task = self.shared.tasks.start(TaskKind::Restore, false, |task| async move {
+            let (board, stop, name) = (&task.board, &task.stop, task.name.clone());
+            json(&restore::restore(&shared.vault, &options, request, name, board, stop).await?)
         });
-        Ok(named(started))
+        Ok(self.follow_task(task))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(status::status(&self.shared.vault, &self.shared.tasks).await))
+    }
+
+    async fn follow(
+        &self,
+        request: Request<v1::FollowRequest>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let task = self.shared.tasks.find(&request.into_inner().run).map_err(|e| status_of_problem(&e))?;
+        Ok(self.follow_task(task))
     }
 
     async fn cancel(
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
-        let found = self.shared.tasks.cancel(&request.into_inner().run);
-        Ok(Response::new(v1::CancelResponse { found }))
+        let task = self.shared.tasks.find(&request.into_inner().run).map_err(|e| status_of_problem(&e))?;
+        task.stop.cancel();
+        let end = task.board.wait().await.err();
+        let run = task.backup_id().unwrap_or_else(|| task.name.clone());
+        Ok(Response::new(v1::CancelResponse { run, end: end.as_ref().map(Into::into) }))
     }
 
     async fn list(&self, _request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
@@ -166,7 +185,7 @@ impl CoordinatorService for Service {
         &self,
         _request: Request<v1::AgentsRequest>,
     ) -> Result<Response<v1::AgentsResponse>, Status> {
-        let fleet = Fleet::muster(&self.shared.options.agents).await.map_err(|e| status_of_problem(&e))?;
+        let fleet = Fleet::muster(&self.shared.options().agents).await.map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(inspect::agents(&fleet)))
     }
 }

@@ -27,7 +27,7 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
             .map(|agent| {
                 json!({
                     "address": agent.address, "version": agent.version, "git_version": agent.git_version,
-                    "storages": agent.storages, "problem": problem_of(agent),
+                    "storages": agent.storages, "problem": problem_of(agent), "remarks": agent.remarks,
                 })
             })
             .collect();
@@ -35,7 +35,8 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
     } else {
         let mut table = Table::new(&["AGENT", "VERSION", "GIT", "STORAGES", "STATE"]);
         for agent in &answer.agents {
-            let state = problem_of(agent).map_or_else(|| "ok".to_owned(), |problem| problem.to_string());
+            let fine = || if agent.remarks.is_empty() { "ok".to_owned() } else { agent.remarks.join("; ") };
+            let state = problem_of(agent).map_or_else(fine, |problem| problem.to_string());
             let (version, git) = (agent.version.clone(), agent.git_version.clone());
             table.row([agent.address.clone(), version, git, agent.storages.join(","), state]);
         }

@@ -1,9 +1,9 @@
 //! `backupctl create`.
 
 use packhorse_model::{Exit, Problem, RunSummary};
-use packhorse_proto::v1::{BackupMode, CreateRequest, RepositoryFilter, RunEvent, run_event};
+use packhorse_proto::v1::{BackupMode, CreateRequest, RepositoryFilter};
 
-use super::follow::{Event, follow};
+use super::follow::follow;
 use crate::{
     args::{Common, CreateArgs},
     render::{self, progress::ProgressDisplay},
@@ -20,13 +20,18 @@ pub async fn run(common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
 async fn create(session: &Session, common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
     let started = session.answer(session.client().create(request(args))).await?;
     let display = ProgressDisplay::new(common, "backup");
-    let summary: RunSummary = follow(session, started, event_of, display).await?;
+    let summary: RunSummary = follow(session, started, display).await?;
+    Ok(show(common, &summary))
+}
+
+/// Prints what a run did.
+pub fn show(common: &Common, summary: &RunSummary) -> Exit {
     if common.json {
-        render::json(&summary);
+        render::json(summary);
     } else {
-        render::text(&render::summary::run(&summary));
+        render::text(&render::summary::run(summary));
     }
-    Ok(Exit::of_state(summary.state))
+    Exit::of_state(summary.state)
 }
 
 fn request(args: &CreateArgs) -> CreateRequest {
@@ -46,15 +51,5 @@ fn request(args: &CreateArgs) -> CreateRequest {
         only: args.only.iter().map(ToString::to_string).collect(),
         skip: args.skip.iter().map(ToString::to_string).collect(),
         dry_run: args.dry_run,
-    }
-}
-
-fn event_of(event: RunEvent) -> Event {
-    match event.event {
-        Some(run_event::Event::Accepted(accepted)) => Event::Accepted(accepted),
-        Some(run_event::Event::Progress(progress)) => Event::Progress(progress),
-        Some(run_event::Event::Failure(failure)) => Event::Failure(failure),
-        Some(run_event::Event::SummaryJson(json)) => Event::Summary(json),
-        None => Event::Unknown,
     }
 }

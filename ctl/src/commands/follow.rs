@@ -1,69 +1,118 @@
 //! Following a run or a restore to its end, with progress on stderr.
 //!
-//! Does not own: the result's rendering. A signal cancels the run; its stream then tells how it ended.
+//! Does not own: the result's rendering. A signal cancels the run; its stream then tells how it ended. When the
+//! coordinator is lost, it is looked for again for a while, and the run, which does not depend on us, joined.
+
+use std::time::Duration;
 
 use packhorse_model::{ErrorKind, ItemFailure, Problem, Subject};
 use packhorse_proto::{
     RUN_METADATA,
-    v1::{RunAccepted, RunProgress},
+    v1::{FollowRequest, RunEvent, run_event::Event},
 };
 use serde::de::DeserializeOwned;
-use tonic::{Response, Status, Streaming};
+use tokio::time::Instant;
+use tonic::{Code, Response, Status, Streaming};
 
 use crate::{render::progress::ProgressDisplay, session::Session};
 
-/// One event of either kind of stream.
-pub enum Event {
-    /// It has begun.
-    Accepted(RunAccepted),
-    /// How far it is.
-    Progress(RunProgress),
-    /// Something failed.
-    Failure(packhorse_proto::v1::ItemFailure),
-    /// The summary, as JSON.
-    Summary(String),
-    /// Of a newer coordinator.
-    Unknown,
-}
+/// How long a coordinator that was lost is looked for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two tries.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Follows a stream to its summary.
-pub async fn follow<M, S: DeserializeOwned>(
+pub async fn follow<S: DeserializeOwned>(
     session: &Session,
-    started: Response<Streaming<M>>,
-    event_of: impl Fn(M) -> Event,
+    started: Response<Streaming<RunEvent>>,
     mut display: ProgressDisplay,
 ) -> Result<S, Problem> {
+    let json = follow_to_end(session, started, &mut display).await;
+    display.clear();
+    serde_json::from_str(&json?)
+        .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "read summary").answered(e))
+}
+
+async fn follow_to_end(
+    session: &Session,
+    started: Response<Streaming<RunEvent>>,
+    display: &mut ProgressDisplay,
+) -> Result<String, Problem> {
     let name = started.metadata().get(RUN_METADATA).and_then(|name| name.to_str().ok());
-    let run = name.unwrap_or_default().to_owned();
+    let mut run = name.unwrap_or_default().to_owned();
+    let mut begun = false;
     let mut events = started.into_inner();
     loop {
         let message = tokio::select! {
             message = events.message() => message,
             () = session.cancel_on_signal(&run) => continue,
         };
-        let message = message.map_err(|status: Status| session.problem(&status));
-        match message.inspect_err(|_| display.clear())?.map(&event_of) {
-            Some(Event::Accepted(accepted)) => display.accepted(&accepted),
+        let event = match message {
+            Ok(Some(event)) => event,
+            Ok(None) => {
+                events =
+                    rejoin(session, &run, "the coordinator ended the stream before the run's end").await?;
+                continue;
+            }
+            Err(status) if is_broken(&status) => {
+                events = rejoin(session, &run, status.message()).await?;
+                continue;
+            }
+            Err(status) => return Err(session.problem(&status)),
+        };
+        match event.event {
+            Some(Event::Accepted(accepted)) => {
+                // By this it is known to a coordinator that was restarted, too.
+                run.clone_from(&accepted.backup_id);
+                if !begun {
+                    display.accepted(&accepted);
+                }
+                begun = true;
+            }
             Some(Event::Progress(progress)) => display.progress(&progress),
             Some(Event::Failure(failure)) => {
                 if let Ok(failure) = ItemFailure::try_from(failure) {
                     display.failure(&failure);
                 }
             }
-            Some(Event::Summary(json)) => {
-                display.clear();
-                return serde_json::from_str(&json).map_err(|e| {
-                    Problem::new(ErrorKind::Internal, Subject::Coordinator, "read summary").answered(e)
-                });
-            }
-            Some(Event::Unknown) => {}
-            None => {
-                display.clear();
-                return Err(Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "follow run")
-                    .answered("the coordinator ended the stream before the run's end")
-                    .leaving("the run may still go on")
-                    .next("run `backupctl list`"));
-            }
+            Some(Event::SummaryJson(json)) => return Ok(json),
+            // Of a newer coordinator.
+            None => {}
         }
     }
+}
+
+/// Whether the connection broke, and not the run.
+fn is_broken(status: &Status) -> bool {
+    let codes = [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled];
+    status.details().is_empty() && codes.contains(&status.code())
+}
+
+/// Joins the run again, at this coordinator or at the one that takes its place.
+async fn rejoin(session: &Session, run: &str, answer: &str) -> Result<Streaming<RunEvent>, Problem> {
+    let lost = || {
+        Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "follow run")
+            .on(session.address())
+            .answered(format!("the coordinator was lost: {answer}"))
+            .leaving("the run may go on, or be resumed when the coordinator starts again")
+            .next(format!("run `backupctl status --follow {run}`"))
+    };
+    if session.is_embedded() {
+        return Err(lost());
+    }
+    tracing::warn!(%answer, "coordinator lost, looking for it");
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let request = FollowRequest { run: run.to_owned() };
+        match session.client().follow(request).await {
+            Ok(joined) => return Ok(joined.into_inner()),
+            Err(status) if is_broken(&status) || status.code() == Code::NotFound => {}
+            Err(status) => return Err(session.problem(&status)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = session.stopped() => break,
+        }
+    }
+    Err(lost())
 }

@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
 pub mod agents;
+pub mod cancel;
 pub mod completions;
 pub mod create;
 mod follow;
 pub mod list;
 pub mod restore;
 pub mod show;
+pub mod status;

@@ -1,9 +1,9 @@
 //! `backupctl restore`.
 
 use packhorse_model::{Exit, Problem, RestoreSummary};
-use packhorse_proto::v1::{RepositoryFilter, RestoreEvent, RestoreRequest, restore_event};
+use packhorse_proto::v1::{RepositoryFilter, RestoreRequest};
 
-use super::follow::{Event, follow};
+use super::follow::follow;
 use crate::{
     args::{Common, RestoreArgs},
     render::{self, progress::ProgressDisplay},
@@ -20,13 +20,18 @@ pub async fn run(common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
 async fn restore(session: &Session, common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
     let started = session.answer(session.client().restore(request(args))).await?;
     let display = ProgressDisplay::new(common, "restore");
-    let summary: RestoreSummary = follow(session, started, event_of, display).await?;
+    let summary: RestoreSummary = follow(session, started, display).await?;
+    Ok(show(common, &summary))
+}
+
+/// Prints what a restore did.
+pub fn show(common: &Common, summary: &RestoreSummary) -> Exit {
     if common.json {
-        render::json(&summary);
+        render::json(summary);
     } else {
-        render::text(&render::summary::restore(&summary));
+        render::text(&render::summary::restore(summary));
     }
-    Ok(Exit::of_state(summary.state))
+    Exit::of_state(summary.state)
 }
 
 fn request(args: &RestoreArgs) -> RestoreRequest {
@@ -44,15 +49,5 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         skip: args.skip.iter().map(ToString::to_string).collect(),
         to_storage: args.to_storage.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
         force: args.force,
-    }
-}
-
-fn event_of(event: RestoreEvent) -> Event {
-    match event.event {
-        Some(restore_event::Event::Accepted(accepted)) => Event::Accepted(accepted),
-        Some(restore_event::Event::Progress(progress)) => Event::Progress(progress),
-        Some(restore_event::Event::Failure(failure)) => Event::Failure(failure),
-        Some(restore_event::Event::SummaryJson(json)) => Event::Summary(json),
-        None => Event::Unknown,
     }
 }

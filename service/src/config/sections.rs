@@ -80,6 +80,22 @@ pub struct StorageConfig {
     pub name: StorageName,
     /// Folder of bare repositories.
     pub path: PathBuf,
+    /// Repositories packed at once in this storage; 0 means as many as the agent may.
+    #[serde(default)]
+    pub jobs: usize,
+    /// Uploads from this storage at once; 0 means as many as the agent may.
+    #[serde(default)]
+    pub uploads: usize,
+    /// Bytes a second that this storage may send; none for no limit of its own.
+    #[serde(default)]
+    pub bandwidth: ByteSize,
+}
+
+impl StorageConfig {
+    /// A storage without limits of its own.
+    pub fn new(name: StorageName, path: PathBuf) -> Self {
+        Self { name, path, jobs: 0, uploads: 0, bandwidth: ByteSize::b(0) }
+    }
 }
 
 /// `[agent]`: how an agent works.
@@ -90,8 +106,16 @@ pub struct AgentLimits {
     pub listen: String,
     /// Git executable.
     pub git: PathBuf,
-    /// Repositories worked on at once; 0 means one for each CPU.
+    /// Repositories worked on at once, in all storages together; 0 means one for each CPU.
     pub jobs: usize,
+    /// Uploads at once, in all storages together; 0 for no limit.
+    pub uploads: usize,
+    /// Bytes a second that are sent to the vault, by all storages together; 0 for no limit.
+    pub bandwidth: ByteSize,
+    /// How long work on a repository may give no sign of life before it is given up.
+    pub stall_timeout: Span,
+    /// How long work on a repository may take as a whole.
+    pub repository_timeout: Span,
     /// Steps in a chain before a new full one.
     pub max_chain: u32,
     /// `changed`, or `every-run` to write Gitaly's manifest for unchanged repositories too.
@@ -115,6 +139,10 @@ impl Default for AgentLimits {
             listen: "unix:///run/packhorse/agent.sock".into(),
             git: "git".into(),
             jobs: 0,
+            uploads: 0,
+            bandwidth: ByteSize::b(0),
+            stall_timeout: Span::from_secs(600),
+            repository_timeout: Span::from_secs(12 * 3600),
             max_chain: 64,
             gitaly_manifests: GitalyManifests::Changed,
         }
@@ -127,11 +155,31 @@ impl Default for AgentLimits {
 pub struct CoordinatorSection {
     /// Unix socket or loopback address to listen on.
     pub listen: String,
+    /// Storages worked on at once; 0 for all.
+    pub storages: usize,
+    /// Repositories packed at once, by all agents together; 0 for as many as these may.
+    pub jobs: usize,
+    /// Uploads at once, by all agents together; 0 for as many as these may.
+    pub uploads: usize,
+    /// Bytes a second that all agents together send to the vault; 0 for no limit.
+    pub bandwidth: ByteSize,
+    /// How long an agent that was lost in the middle of a run is waited for.
+    pub agent_patience: Span,
+    /// Age up to which a run is resumed after a restart.
+    pub resume_within: Span,
 }
 
 impl Default for CoordinatorSection {
     fn default() -> Self {
-        Self { listen: "unix:///run/packhorse/coordinator.sock".into() }
+        Self {
+            listen: "unix:///run/packhorse/coordinator.sock".into(),
+            storages: 0,
+            jobs: 0,
+            uploads: 0,
+            bandwidth: ByteSize::b(0),
+            agent_patience: Span::from_secs(600),
+            resume_within: Span::from_secs(12 * 3600),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use packhorse_model::{BackupId, ObjectDigest, Outcome, RepoPath, StorageName, Va
 use packhorse_testkit::{GitRepo, hermetic_command, run_checked};
 use packhorse_vault::{
     CatalogueEntry, CatalogueWriter, Fingerprint, Head, Manifest, ObjectFormat, ObjectKey, Oid, Packhorse,
-    RefSnapshot, RefStorage, Step, Symref, Vault, digest_of, open, parse_refs_file,
+    RefSnapshot, RefStorage, RunAttempt, Step, Symref, Vault, digest_of, open, parse_refs_file,
 };
 
 /// A vault folder with a catalogue in the making.
@@ -180,7 +180,7 @@ impl Writer {
     pub(super) async fn catalogue(&mut self) -> ObjectDigest {
         self.runs += 1;
         let id: BackupId = format!("run{:03}", self.runs).parse().expect("valid ID");
-        let key = ObjectKey::catalogue(&id, &storage());
+        let key = ObjectKey::catalogue(&RunAttempt::first(id), &storage());
         let (vault, entries) = (self.vault.clone(), self.entries.clone());
         let write = move || {
             let mut catalogue = CatalogueWriter::create(&vault, key).expect("create catalogue");

@@ -1,0 +1,109 @@
+//! Finds what an unfinished run made durable for one repository, where its journal does not tell.
+//!
+//! Does not own: the journal (`bases`). A run's segments end some seconds before it died, but every manifest that it wrote
+//! lies under a name that can be formed, and a manifest exists only when all that it names is durable. So nothing that was
+//! sent has to be sent again. Asked only for repositories that changed, and only when there are unfinished runs.
+
+use packhorse_model::{ErrorKind, Outcome, Problem, RepoPath};
+use packhorse_vault::{
+    CatalogueEntry, Manifest, ObjectFormat, ObjectKey, Packhorse, VaultError, digest_of, parse_refs_file,
+};
+
+use super::{
+    Run,
+    bases::{Base, RUNS},
+    repository::facts_of,
+    snapshot::Snapshot,
+};
+
+/// The newest state of a repository that an unfinished run wrote after the one that `base` comes from.
+pub async fn find(
+    run: &Run,
+    path: &RepoPath,
+    base: Option<&Base>,
+    snapshot: &Snapshot,
+) -> Result<Option<Base>, Problem> {
+    for id in run.unfinished.iter().take(RUNS) {
+        let key = ObjectKey::manifest(&run.storage, path, id);
+        if base.is_some_and(|base| base.entry.manifest.as_deref() == Some(key.as_str())) {
+            return Ok(None);
+        }
+        match read(run, path, &key, snapshot).await {
+            Ok(Some(entry)) => return Ok(Some(Base::unfinished(entry, &run.attempt.id, &run.storage))),
+            Ok(None) => {}
+            // It would have saved work, and nothing more.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                tracing::warn!(repository = %path, %error, "the manifest of an unfinished run is unusable");
+            }
+            Err(error) => return Err(Problem::from(error).while_doing("look for unfinished work")),
+        }
+    }
+    Ok(None)
+}
+
+/// This run's own state of the repository, which another writer of the same run was faster to commit.
+pub async fn own(run: &Run, path: &RepoPath, snapshot: &Snapshot) -> Result<Option<Base>, Problem> {
+    let key = ObjectKey::manifest(&run.storage, path, &run.attempt.id);
+    let entry = read(run, path, &key, snapshot).await?;
+    Ok(entry.map(|entry| Base::unfinished(entry, &run.attempt.id, &run.storage)))
+}
+
+async fn read(
+    run: &Run,
+    path: &RepoPath,
+    key: &ObjectKey,
+    snapshot: &Snapshot,
+) -> Result<Option<CatalogueEntry>, VaultError> {
+    let bytes = match run.vault.get(key).await {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let manifest = Manifest::parse(&bytes, key)?;
+    let Some(table) = manifest.packhorse.as_ref() else { return Ok(None) };
+    let stored = digest_of(key, &bytes);
+    let path_is_own = *key == ObjectKey::manifest(&run.storage, path, &run.attempt.id);
+    let (refs, head) = if table.fingerprint == snapshot.fingerprint {
+        facts_of(&snapshot.refs)
+    } else if path_is_own {
+        own_facts(run, &manifest, table).await?
+    } else {
+        // Only built on, never a line of this run.
+        (0, None)
+    };
+    Ok(Some(CatalogueEntry {
+        path: path.clone(),
+        outcome: if manifest.empty { Outcome::Empty } else { Outcome::BackedUp },
+        manifest: Some(stored.path),
+        manifest_sha256: Some(stored.sha256),
+        fingerprint: Some(table.fingerprint.clone()),
+        steps: u32::try_from(manifest.steps.len()).unwrap_or(u32::MAX),
+        refs,
+        bytes_new: stored.size + bytes_of_run(run, path, table),
+        bytes_total: stored.size + manifest.bytes_total(),
+        head,
+        error: None,
+    }))
+}
+
+/// Bytes of the step that this run wrote.
+fn bytes_of_run(run: &Run, path: &RepoPath, table: &Packhorse) -> u64 {
+    let folder = format!("{}/{path}/{}/", run.storage, run.attempt.id);
+    table.objects.iter().filter(|object| object.path.starts_with(&folder)).map(|object| object.size).sum()
+}
+
+/// Number of refs, and HEAD, of a state that this run wrote and the repository has left since.
+async fn own_facts(
+    run: &Run,
+    manifest: &Manifest,
+    table: &Packhorse,
+) -> Result<(u64, Option<String>), VaultError> {
+    let corrupt = |finding: &str| VaultError::corrupt("read manifest", &run.storage, finding);
+    let last = manifest.steps.last().ok_or_else(|| corrupt("has no steps"))?;
+    let digest = table.objects.iter().find(|object| object.path == last.ref_path);
+    let bytes = run.vault.get_checked(digest.ok_or_else(|| corrupt("has no refs list"))?).await?;
+    let format = ObjectFormat::from_name(&manifest.object_format).unwrap_or(ObjectFormat::Sha1);
+    let (head, refs) = parse_refs_file(&bytes, format, &last.ref_path)?;
+    let target = manifest.head_reference.as_deref().map(packhorse_model::encode_ref_name);
+    Ok((refs.len() as u64, target.or(head.map(|oid| oid.to_string()))))
+}

@@ -1,0 +1,124 @@
+//! What is already in the vault for each repository: lines of unfinished runs and of the last committed backup, met in the
+//! order of the walk.
+//!
+//! Does not own: what becomes of a line (`repository::settled`). All sources are sorted by path and streamed side by side,
+//! so memory does not grow with the number of repositories. Unfinished runs come first, the newest before older ones,
+//! because what they list is at least as new as what they were built on.
+
+use std::iter::Peekable;
+
+use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Problem, RepoPath, StorageName};
+use packhorse_vault::{CatalogueEntry, CatalogueReader, ObjectKey, SegmentReader, Vault, VaultError};
+
+/// Where a line comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The backup that this run is built on.
+    Committed,
+    /// A run that committed nothing.
+    Unfinished,
+    /// An earlier attempt at this run: it is this run's own result.
+    OwnRun,
+}
+
+/// What the vault has of a repository.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Its line.
+    pub entry: CatalogueEntry,
+    /// Where the line comes from.
+    pub origin: Origin,
+}
+
+impl Base {
+    /// A line of an unfinished run; it is our own when this run wrote the manifest that it names.
+    pub fn unfinished(entry: CatalogueEntry, own: &BackupId, storage: &StorageName) -> Self {
+        let manifest = ObjectKey::manifest(storage, &entry.path, own);
+        let is_own = entry.manifest.as_deref() == Some(manifest.as_str());
+        Self { entry, origin: if is_own { Origin::OwnRun } else { Origin::Unfinished } }
+    }
+}
+
+/// The lines of all sources.
+#[derive(Default)]
+pub struct Bases {
+    unfinished: Vec<Peekable<SegmentReader>>,
+    committed: Option<Peekable<CatalogueReader>>,
+}
+
+/// Unfinished runs whose segments are read; what older ones made durable has been adopted by these, or is done again.
+pub const RUNS: usize = 8;
+
+impl Bases {
+    /// Opens everything that this storage can be built on.
+    pub async fn open(
+        vault: &Vault,
+        storage: &StorageName,
+        committed: Option<&ObjectDigest>,
+        unfinished: &[BackupId],
+    ) -> Result<Self, Problem> {
+        let mut bases = Self::default();
+        for run in unfinished.iter().take(RUNS) {
+            let readers = SegmentReader::of_run(vault, run, storage).await?;
+            bases.unfinished.extend(readers.into_iter().map(Iterator::peekable));
+        }
+        if let Some(digest) = committed {
+            bases.committed = open_catalogue(vault, digest, storage).await?.map(Iterator::peekable);
+        }
+        Ok(bases)
+    }
+
+    /// Whether the committed backup has lines that no repository has met yet. Blocking.
+    pub fn has_more_committed(&mut self) -> bool {
+        self.committed.as_mut().is_some_and(|lines| lines.peek().is_some())
+    }
+
+    /// What there is of this path, which must come after all that were asked for; lines before it belong to repositories
+    /// that no longer exist. Blocking.
+    pub fn of(
+        &mut self,
+        path: &RepoPath,
+        own: &BackupId,
+        storage: &StorageName,
+    ) -> Result<Option<Base>, Problem> {
+        let committed = self.committed_line(path)?;
+        let mut found = None;
+        for lines in &mut self.unfinished {
+            let mut line = None;
+            while let Some(entry) = lines.next_if(|entry| entry.path <= *path) {
+                line = Some(entry).filter(|entry| entry.path == *path);
+            }
+            found = found.or(line);
+        }
+        let unfinished = found.map(|entry| Base::unfinished(entry, own, storage));
+        Ok(unfinished.or(committed.map(|entry| Base { entry, origin: Origin::Committed })))
+    }
+
+    fn committed_line(&mut self, path: &RepoPath) -> Result<Option<CatalogueEntry>, VaultError> {
+        let Some(lines) = &mut self.committed else { return Ok(None) };
+        loop {
+            match lines.next_if(|line| line.as_ref().map_or(true, |entry| entry.path <= *path)) {
+                Some(Ok(entry)) if entry.path == *path => return Ok(Some(entry)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The base catalogue; none when it is damaged or gone, because a new chain for everything is better than no backup.
+async fn open_catalogue(
+    vault: &Vault,
+    digest: &ObjectDigest,
+    storage: &StorageName,
+) -> Result<Option<CatalogueReader>, Problem> {
+    match CatalogueReader::open(vault, digest, storage).await {
+        Ok(reader) => Ok(Some(reader)),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
+            tracing::error!(%storage, %error, "the catalogue to build on is unusable: every repository gets a new chain");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

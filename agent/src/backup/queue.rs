@@ -1,0 +1,136 @@
+//! Repositories that wait to be packed: the largest goes first, so that a run does not end with one that could have been
+//! worked on from the beginning.
+//!
+//! Does not own: the work. How many wait is bounded; the walk stops when there are too many. What a repository looked
+//! like is kept only where that is small, and read again where it is not.
+
+use std::{
+    collections::BinaryHeap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use packhorse_vault::LimitGuard;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::{bases::Base, discover::Candidate, snapshot::Snapshot};
+
+/// The right to pack a repository, of this job and of the whole agent.
+pub type Slot = (LimitGuard, LimitGuard);
+
+/// Repositories that may wait.
+const WAITING: usize = 4096;
+/// Refs of a snapshot that is kept while it waits.
+const KEPT_REFS: usize = 64;
+/// Bytes of hooks, likewise.
+const KEPT_HOOKS: usize = 4096;
+/// Age of a snapshot above which it is taken again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A repository that waits.
+pub struct Waiting {
+    size: u64,
+    /// Number in the order of the walk.
+    pub number: u64,
+    /// The repository.
+    pub candidate: Candidate,
+    /// What the vault has of it.
+    pub base: Option<Base>,
+    /// Room in the window of the walk.
+    pub permit: OwnedSemaphorePermit,
+    snapshot: Option<(Snapshot, Instant)>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    /// What the repository looked like, when that is still worth something.
+    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
+        self.snapshot.take().filter(|(_, taken)| taken.elapsed() < FRESH).map(|(snapshot, _)| snapshot)
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.size, other.number).cmp(&(other.size, self.number))
+    }
+}
+
+/// The repositories that wait.
+pub struct Queue {
+    heap: Mutex<(BinaryHeap<Waiting>, bool)>,
+    changed: Notify,
+    room: Arc<Semaphore>,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new() -> Self {
+        let room = Arc::new(Semaphore::new(WAITING));
+        Self { heap: Mutex::default(), changed: Notify::new(), room }
+    }
+
+    /// Waits for room for one more.
+    pub async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).acquire_owned().await.ok()
+    }
+
+    /// Adds a repository of about this many bytes.
+    pub fn push(
+        &self,
+        size: u64,
+        (number, candidate, base, permit): (u64, Candidate, Option<Base>, OwnedSemaphorePermit),
+        snapshot: Snapshot,
+        room: OwnedSemaphorePermit,
+    ) {
+        let hooks = snapshot.hooks.as_ref().map_or(0, Vec::len);
+        let keep = snapshot.refs.refs.len() <= KEPT_REFS && hooks <= KEPT_HOOKS;
+        let snapshot = keep.then(|| (snapshot, Instant::now()));
+        self.heap().0.push(Waiting { size, number, candidate, base, permit, snapshot, _room: room });
+        self.changed.notify_one();
+    }
+
+    /// Says that nothing more comes.
+    pub fn close(&self) {
+        self.heap().1 = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until there is a repository; false when none comes any more. For one waiter.
+    pub async fn is_filled(&self) -> bool {
+        loop {
+            {
+                let heap = self.heap();
+                if !heap.0.is_empty() {
+                    return true;
+                }
+                if heap.1 {
+                    return false;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// The largest repository.
+    pub fn pop(&self) -> Option<Waiting> {
+        self.heap().0.pop()
+    }
+
+    fn heap(&self) -> std::sync::MutexGuard<'_, (BinaryHeap<Waiting>, bool)> {
+        self.heap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

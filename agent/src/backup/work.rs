@@ -1,0 +1,238 @@
+//! Takes what the walk hands out: readers look at every repository and settle what needs nothing, the rest waits in the
+//! `queue` and is packed, the largest first, as many at once as there are slots.
+//!
+//! Does not own: what is done to a repository (`repository`). A reader that hangs on one gives it up by name, is left
+//! behind, and another takes its place, so one dead disk does not hold the storage; the thread that is left behind holds
+//! nothing that anybody waits for.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use packhorse_model::Outcome;
+use packhorse_vault::CatalogueEntry;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::spawn_blocking,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Run, Slots,
+    collate::Line,
+    discover::Candidate,
+    pack_proof,
+    queue::{Queue, Waiting},
+    repository,
+    scan::Item,
+    snapshot::{self, Snapshot, SnapshotError},
+    watch::{Patience, Watch},
+};
+
+/// What readers and packers of one storage share.
+struct Floor {
+    run: Arc<Run>,
+    batches: tokio::sync::Mutex<mpsc::Receiver<Vec<Item>>>,
+    items: Mutex<VecDeque<Item>>,
+    queue: Queue,
+    /// Weak, because a reader that is left behind must not keep the catalogue waiting.
+    lines: mpsc::WeakSender<Line>,
+}
+
+/// Takes batches until the walk ends, and every repository through the pipeline.
+pub async fn work_off(
+    run: Arc<Run>,
+    batches: mpsc::Receiver<Vec<Item>>,
+    lines: mpsc::Sender<Line>,
+    slots: &Slots,
+) {
+    let floor = Arc::new(Floor {
+        run,
+        batches: tokio::sync::Mutex::new(batches),
+        items: Mutex::default(),
+        queue: Queue::new(),
+        lines: lines.downgrade(),
+    });
+    let reading = TaskTracker::new();
+    // Reading refs is quick but waits for the disk: a few readers, whatever the number of jobs.
+    for _ in 0..slots.own.size().clamp(2, 16) {
+        reading.spawn(keep_reading(Arc::clone(&floor)));
+    }
+    reading.close();
+    let reading = async {
+        reading.wait().await;
+        floor.queue.close();
+    };
+    let jobs = TaskTracker::new();
+    tokio::join!(reading, start_jobs(&floor, slots, &jobs));
+    jobs.close();
+    jobs.wait().await;
+    drop(lines);
+}
+
+/// Has a reader at work until there is nothing more to read.
+async fn keep_reading(floor: Arc<Floor>) {
+    let patience = Patience { whole: std::time::Duration::MAX, ..floor.run.patience };
+    loop {
+        let place = Arc::new(Place { watch: Watch::new(&floor.run.cancel), item: Mutex::default() });
+        let reader = {
+            let (floor, place) = (Arc::clone(&floor), Arc::clone(&place));
+            spawn_blocking(move || read_all(&floor, &place))
+        };
+        let said = tokio::select! {
+            // After a defect in a reader its item is missing, which the catalogue notices.
+            _ = reader => return,
+            said = place.watch.hangs(patience) => said,
+        };
+        let Some(Item { number, found: Ok(candidate), base, permit }) = place.take() else { continue };
+        floor.run.leave_behind(&place.watch);
+        let problem = repository::hangs(&candidate.path, &candidate.dir, &said);
+        let entry = repository::failed(&candidate, base.map(|base| base.entry), problem);
+        floor.push(number, entry, permit).await;
+    }
+}
+
+/// Where a reader keeps what it reads: whoever takes it tells what became of it.
+struct Place {
+    watch: Arc<Watch>,
+    item: Mutex<Option<Item>>,
+}
+
+impl Place {
+    fn take(&self) -> Option<Item> {
+        self.item.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn settles(&self, run: &Run, snapshot: &Snapshot) -> bool {
+        let item = self.item.lock().unwrap_or_else(PoisonError::into_inner);
+        item.as_ref().is_none_or(|item| settles(run, snapshot, item).is_some())
+    }
+
+    fn put(&self, item: Item) {
+        *self.item.lock().unwrap_or_else(PoisonError::into_inner) = Some(item);
+    }
+}
+
+/// Snapshots repository after repository. Blocking.
+fn read_all(floor: &Floor, place: &Place) {
+    let (run, watch) = (&floor.run, &place.watch);
+    watch.this_thread();
+    while let Some(item) = watch.waiting(|| floor.next_item()) {
+        if run.cancel.is_cancelled() {
+            return;
+        }
+        watch.moved(1);
+        run.progress.found(1);
+        let candidate = match item.found {
+            Ok(ref candidate) => candidate.clone(),
+            Err((path, problem)) => {
+                let base = item.base.map(|base| base.entry);
+                floor.push_blocking(item.number, repository::failed_entry(&path, base, problem), item.permit);
+                continue;
+            }
+        };
+        place.put(item);
+        let looked = snapshot::take(&candidate, &run.git, &watch.cancel).map(|snapshot| {
+            let size =
+                if place.settles(run, &snapshot) { 0 } else { pack_proof::size_on_disk(&candidate.dir) };
+            (snapshot, size)
+        });
+        let Some(item) = place.take() else {
+            run.came_back(watch);
+            return;
+        };
+        watch.moved(1);
+        floor.settle(watch, item, candidate, looked);
+    }
+}
+
+fn settles(run: &Run, snapshot: &Snapshot, item: &Item) -> Option<CatalogueEntry> {
+    let entry = repository::settled(run, snapshot, item.base.as_ref())?;
+    // With a manifest for every run there is something to write, even so.
+    (!run.manifest_every_run || run.dry_run).then_some(entry)
+}
+
+impl Floor {
+    fn next_item(&self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.items.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                return Some(item);
+            }
+            let batch = Handle::current().block_on(async { self.batches.lock().await.recv().await })?;
+            self.items.lock().unwrap_or_else(PoisonError::into_inner).extend(batch);
+        }
+    }
+
+    /// Tells what needs no work, and lets the rest wait for its turn.
+    fn settle(
+        &self,
+        watch: &Watch,
+        item: Item,
+        candidate: Candidate,
+        looked: Result<(Snapshot, u64), SnapshotError>,
+    ) {
+        let (snapshot, size) = match looked {
+            Ok(looked) => looked,
+            Err(SnapshotError::Gone) => {
+                return self.push_blocking(item.number, repository::missing(&candidate), item.permit);
+            }
+            Err(SnapshotError::Failed(problem)) => {
+                let entry = repository::failed(&candidate, item.base.map(|base| base.entry), problem);
+                return self.push_blocking(item.number, entry, item.permit);
+            }
+        };
+        if let Some(entry) = settles(&self.run, &snapshot, &item) {
+            return self.push_blocking(item.number, entry, item.permit);
+        }
+        let room = watch.waiting(|| Handle::current().block_on(self.queue.room()));
+        let Some(room) = room else { return };
+        self.queue.push(size, (item.number, candidate, item.base, item.permit), snapshot, room);
+    }
+
+    fn push_blocking(&self, number: u64, entry: CatalogueEntry, permit: OwnedSemaphorePermit) {
+        Handle::current().block_on(self.push(number, entry, permit));
+    }
+
+    async fn push(&self, number: u64, entry: CatalogueEntry, permit: OwnedSemaphorePermit) {
+        self.run.progress.done(entry.outcome == Outcome::Failed);
+        // The receiver is gone only when the catalogue cannot be written, which ends the storage anyway.
+        if let Some(lines) = self.lines.upgrade() {
+            let _ = lines.send(Line { number, entry, permit: Some(permit) }).await;
+        }
+    }
+}
+
+/// Starts work on the largest repository that waits whenever there is a slot.
+async fn start_jobs(floor: &Arc<Floor>, slots: &Slots, jobs: &TaskTracker) {
+    // A slot is only taken when there is something to do with it: other storages want it, too.
+    while floor.queue.is_filled().await {
+        if floor.run.cancel.is_cancelled() {
+            // Makes room, so that no reader waits for it.
+            drop(floor.queue.pop());
+            continue;
+        }
+        let slot = (slots.own.take().await, slots.agent.take().await);
+        let Some(waiting) = floor.queue.pop() else { continue };
+        jobs.spawn(work_on(Arc::clone(floor), waiting, slot));
+    }
+}
+
+async fn work_on(floor: Arc<Floor>, mut waiting: Waiting, slot: super::queue::Slot) {
+    let run = &floor.run;
+    let snapshot = waiting.take_snapshot();
+    let Waiting { number, candidate, base, permit, .. } = waiting;
+    let path = candidate.path.clone();
+    run.progress.start(&path);
+    let mut entry = repository::back_up(run, candidate, base, snapshot, slot).await;
+    let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
+    if run.manifest_every_run && !run.dry_run && settled {
+        entry = repository::carry_over(run, entry).await;
+    }
+    run.progress.end(&path);
+    if let Some(problem) = &entry.error {
+        run.give_up_if_vault_is_lost(problem);
+    }
+    floor.push(number, entry, permit).await;
+}

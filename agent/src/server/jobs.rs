@@ -1,0 +1,200 @@
+//! The jobs of this agent, one per storage at a time: started, joined, replaced, stopped.
+//!
+//! Does not own: what a job does. A job belongs to a run, not to a connection: when its coordinator goes away it goes on,
+//! and whoever comes back for the same run joins it and is told everything again. A job that nobody follows gives way to
+//! another run's; a followed one is busy, and says with what. The last job of a storage is remembered, so that an answer
+//! that got lost can be had again.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
+use packhorse_proto::v1;
+use packhorse_service::{Course, Follower};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What a job came to.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// Of a backup.
+    Backup(v1::BackupStorageFinished),
+    /// Of a restore.
+    Restore(v1::RestoreStorageFinished),
+}
+
+/// Which job it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobName {
+    /// Backup or restore.
+    pub kind: JobKind,
+    /// The backup ID, or the restore's name.
+    pub run: String,
+}
+
+/// What kind of job it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// Goes on to its end without a coordinator: what it makes durable is of use in any case.
+    Backup,
+    /// Is stopped when no coordinator comes back.
+    Restore,
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.kind == JobKind::Backup { "backup" } else { "restore" };
+        write!(f, "{kind} {}", self.run)
+    }
+}
+
+/// Time that a restore goes on without a coordinator.
+const ORPHANED: Duration = Duration::from_secs(120);
+
+/// A job.
+pub struct Job {
+    name: JobName,
+    course: Course<Finished>,
+    cancel: CancellationToken,
+    progress: Box<dyn Fn() -> v1::StorageProgress + Send + Sync>,
+}
+
+impl Job {
+    /// Where its failures and its end are told.
+    pub fn course(&self) -> &Course<Finished> {
+        &self.course
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> v1::StorageProgress {
+        (self.progress)()
+    }
+}
+
+/// All jobs.
+#[derive(Clone)]
+pub struct Jobs {
+    jobs: Arc<Mutex<HashMap<StorageName, Arc<Job>>>>,
+    shutdown: CancellationToken,
+    tracker: TaskTracker,
+}
+
+/// What becomes of a request for a job.
+enum Admitted {
+    Join(Arc<Job>),
+    Start,
+    Replace(Arc<Job>),
+}
+
+impl Jobs {
+    /// No jobs; those to come stop with `shutdown` and are tracked.
+    pub fn new(shutdown: CancellationToken, tracker: TaskTracker) -> Self {
+        Self { jobs: Arc::default(), shutdown, tracker }
+    }
+
+    /// Joins the job of this name, or starts it; refused while the storage is busy with another.
+    pub async fn join_or_start<F>(
+        &self,
+        storage: &StorageName,
+        name: JobName,
+        progress: impl Fn() -> v1::StorageProgress + Send + Sync + 'static,
+        work: impl FnOnce(Arc<Job>, CancellationToken) -> F,
+    ) -> Result<(Arc<Job>, Follower<Finished>), Problem>
+    where
+        F: Future<Output = Result<Finished, Problem>> + Send + 'static,
+    {
+        loop {
+            let replaced = {
+                let mut jobs = self.lock();
+                match admit(jobs.get(storage), storage, &name)? {
+                    Admitted::Join(job) => {
+                        let follower = job.course.follow();
+                        return Ok((job, follower));
+                    }
+                    Admitted::Start => {
+                        let job = Arc::new(Job {
+                            name,
+                            course: Course::new(),
+                            cancel: self.shutdown.child_token(),
+                            progress: Box::new(progress),
+                        });
+                        jobs.insert(storage.clone(), Arc::clone(&job));
+                        let follower = job.course.follow();
+                        self.spawn(Arc::clone(&job), work(Arc::clone(&job), job.cancel.clone()));
+                        return Ok((job, follower));
+                    }
+                    Admitted::Replace(job) => job,
+                }
+            };
+            tracing::warn!(%storage, job = %replaced.name, "nobody follows it any more: it gives way to {name}");
+            replaced.cancel.cancel();
+            let _ = replaced.course.wait().await;
+        }
+    }
+
+    fn spawn(&self, job: Arc<Job>, work: impl Future<Output = Result<Finished, Problem>> + Send + 'static) {
+        let guarded = self.tracker.spawn(work);
+        self.tracker.spawn(async move {
+            let ended = tokio::select! {
+                // A job that ends by a defect still has an end that can be told.
+                ended = guarded => ended.unwrap_or_else(|panic| {
+                    Err(Problem::new(ErrorKind::Internal, Subject::Agent, "do job").answered(panic))
+                }),
+                problem = stopped_as_orphan(&job) => problem,
+            };
+            if let Err(problem) = &ended {
+                tracing::warn!(job = %job.name, %problem, "job ended without success");
+            }
+            job.course.end(ended);
+        });
+    }
+
+    /// Whether there is, or lately was, a job of this name.
+    pub fn has(&self, storage: &StorageName, name: &JobName) -> bool {
+        self.lock().get(storage).is_some_and(|job| job.name == *name)
+    }
+
+    /// Stops a job; whether there was one under way.
+    pub fn cancel(&self, storage: &StorageName, run: &str) -> bool {
+        let job = self.lock().get(storage).filter(|job| job.name.run == run).cloned();
+        let job = job.filter(|job| job.course.ended().is_none());
+        job.map(|job| job.cancel.cancel()).is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StorageName, Arc<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn admit(known: Option<&Arc<Job>>, storage: &StorageName, name: &JobName) -> Result<Admitted, Problem> {
+    let Some(job) = known else { return Ok(Admitted::Start) };
+    match (job.name == *name, job.course.ended()) {
+        (true, None | Some(Ok(_))) => Ok(Admitted::Join(Arc::clone(job))),
+        // What failed is tried again when it is asked for again.
+        (_, Some(_)) => Ok(Admitted::Start),
+        (false, None) if !job.course.is_followed() => Ok(Admitted::Replace(Arc::clone(job))),
+        (false, None) => Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "start job")
+            .on(storage)
+            .answered(format!("the storage is busy with {}", job.name))
+            .next("wait for it, or cancel it where it was started")),
+    }
+}
+
+/// Cancels a restore that nobody has followed for a while; never returns, because the work itself ends then.
+async fn stopped_as_orphan(job: &Job) -> Result<Finished, Problem> {
+    if job.name.kind == JobKind::Restore {
+        loop {
+            job.course.unfollowed().await;
+            tokio::time::sleep(ORPHANED).await;
+            if !job.course.is_followed() {
+                tracing::warn!(job = %job.name, "no coordinator came back for it, stopping it");
+                job.cancel.cancel();
+                break;
+            }
+        }
+    }
+    std::future::pending().await
+}

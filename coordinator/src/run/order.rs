@@ -1,0 +1,133 @@
+//! What a run is to do, as its journal holds it for whoever resumes it.
+//!
+//! Does not own: doing it. Everything that a run decided before it began is here, so that a run that is resumed does the
+//! same as if nothing had happened: the same storages, on the same bases, of the same selection.
+
+use std::collections::BTreeSet;
+
+use packhorse_model::{
+    BackupId, Component, ComponentSelection, ErrorKind, InvalidInput, ItemFailure, Problem, RepoFilter,
+    RepoPattern, StorageName, Subject,
+};
+use packhorse_proto::v1::BackupMode;
+use packhorse_vault::{RunJournal, StorageBase};
+use serde::{Deserialize, Serialize};
+
+use super::request::RunRequest;
+
+/// The order of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOrder {
+    mode: Mode,
+    named_storages: Vec<StorageName>,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    only: Vec<String>,
+    skip: Vec<String>,
+    /// The storages, each with what it builds on.
+    pub storages: Vec<StorageOrder>,
+    /// Whether storages that exist were left out on purpose.
+    pub some_storages_only: bool,
+    /// Runs that committed nothing, the newest first.
+    pub unfinished: Vec<BackupId>,
+    /// What was missing from the start.
+    pub failures: Vec<ItemFailure>,
+}
+
+/// One storage of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageOrder {
+    /// The storage.
+    pub storage: StorageName,
+    /// What it builds on.
+    pub base: Option<StorageBase>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    Auto,
+    Full,
+    Incremental,
+}
+
+impl RunOrder {
+    /// The order of what was asked for.
+    pub fn new(request: &RunRequest) -> Self {
+        let patterns = |patterns: &[RepoPattern]| patterns.iter().map(ToString::to_string).collect();
+        let components = |names: &BTreeSet<Component>| names.iter().map(ToString::to_string).collect();
+        Self {
+            mode: match request.mode {
+                BackupMode::Full => Mode::Full,
+                BackupMode::Incremental => Mode::Incremental,
+                BackupMode::Auto | BackupMode::Unspecified => Mode::Auto,
+            },
+            named_storages: request.storages.clone(),
+            include: patterns(request.filter.included()),
+            exclude: patterns(request.filter.excluded()),
+            only: components(&request.components.only),
+            skip: components(&request.components.skip),
+            storages: Vec::new(),
+            some_storages_only: false,
+            unfinished: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// The order that a journal holds.
+    pub fn of_journal(journal: &RunJournal) -> Result<Self, Problem> {
+        let order = journal.order.clone().unwrap_or_default();
+        serde_json::from_value(order).map_err(|e| {
+            Problem::new(ErrorKind::Corrupt, Subject::Backup, "resume run")
+                .on(&journal.backup_id)
+                .answered(format!("its journal holds no order that this version reads: {e}"))
+        })
+    }
+
+    /// What was asked for.
+    pub fn request(&self, id: &BackupId) -> Result<RunRequest, InvalidInput> {
+        let patterns = |texts: &[String]| texts.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+        let components = |names: &[String]| names.iter().map(|name| name.parse()).collect::<Result<_, _>>();
+        Ok(RunRequest {
+            backup_id: Some(id.clone()),
+            mode: match self.mode {
+                Mode::Auto => BackupMode::Auto,
+                Mode::Full => BackupMode::Full,
+                Mode::Incremental => BackupMode::Incremental,
+            },
+            storages: self.named_storages.clone(),
+            filter: RepoFilter::new(patterns(&self.include)?, patterns(&self.exclude)?),
+            components: ComponentSelection { only: components(&self.only)?, skip: components(&self.skip)? },
+            dry_run: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_survives_its_journal() {
+        let id: BackupId = "i".parse().expect("valid ID");
+        let request = RunRequest {
+            backup_id: Some(id.clone()),
+            mode: BackupMode::Full,
+            storages: vec!["a".parse().expect("valid name")],
+            filter: RepoFilter::new(
+                vec!["group/*".parse().expect("valid pattern")],
+                vec!["group/x.git".parse().expect("valid pattern")],
+            ),
+            components: ComponentSelection {
+                only: BTreeSet::new(),
+                skip: ["db".parse().expect("valid component")].into(),
+            },
+            dry_run: false,
+        };
+        let order = RunOrder::new(&request);
+        let json = serde_json::to_value(&order).expect("an order is JSON");
+        let read: RunOrder = serde_json::from_value(json).expect("own JSON");
+        assert_eq!(read, order);
+        assert_eq!(format!("{:?}", read.request(&id).expect("own order")), format!("{request:?}"));
+    }
+}

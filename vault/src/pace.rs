@@ -1,0 +1,142 @@
+//! How fast a vault is written to: uploads at once, and bytes a second, for one job and for all of a process.
+//!
+//! Does not own: retries, which are paced with the upload that they belong to. Both can be changed while uploads are under
+//! way. An upload waits for its turn before it is sent and holds nothing else of the pace meanwhile, so two cannot block
+//! each other.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{Limit, LimitGuard};
+
+/// A pace; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    uploads: Limit,
+    bandwidth: Arc<Bandwidth>,
+    /// Of the whole, of which this is a part.
+    whole: Option<Arc<Pace>>,
+}
+
+#[derive(Debug)]
+struct Bandwidth {
+    /// 0 for as many as there are.
+    bytes_per_second: AtomicU64,
+    /// When the bytes so far will have passed.
+    passed: Mutex<Instant>,
+}
+
+/// The right to send one object or part.
+#[derive(Debug)]
+pub struct Upload {
+    _turns: (LimitGuard, Option<LimitGuard>),
+}
+
+/// A limit that no process reaches.
+const UNLIMITED: usize = usize::MAX >> 4;
+
+fn uploads_of(limit: usize) -> usize {
+    if limit == 0 { UNLIMITED } else { limit }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new(0, 0)
+    }
+}
+
+impl Pace {
+    /// At most this many uploads at once and bytes a second; 0 for no limit.
+    pub fn new(uploads: usize, bytes_per_second: u64) -> Self {
+        let bandwidth = Bandwidth {
+            bytes_per_second: AtomicU64::new(bytes_per_second),
+            passed: Mutex::new(Instant::now()),
+        };
+        Self { uploads: Limit::new(uploads_of(uploads)), bandwidth: Arc::new(bandwidth), whole: None }
+    }
+
+    /// The pace of a part of this.
+    pub fn part(&self, uploads: usize, bytes_per_second: u64) -> Self {
+        Self { whole: Some(Arc::new(self.clone())), ..Self::new(uploads, bytes_per_second) }
+    }
+
+    /// Changes it; what is being sent goes on.
+    pub fn set(&self, uploads: usize, bytes_per_second: u64) {
+        self.uploads.set(uploads_of(uploads));
+        self.bandwidth.bytes_per_second.store(bytes_per_second, Relaxed);
+    }
+
+    /// Waits until this many bytes may be sent.
+    pub async fn upload(&self, bytes: usize) -> Upload {
+        let own = self.uploads.take().await;
+        let whole = match &self.whole {
+            Some(whole) => {
+                let turn = whole.uploads.take().await;
+                whole.bandwidth.pass(bytes).await;
+                Some(turn)
+            }
+            None => None,
+        };
+        self.bandwidth.pass(bytes).await;
+        Upload { _turns: (own, whole) }
+    }
+}
+
+impl Bandwidth {
+    /// Waits until the bytes before these have passed.
+    async fn pass(&self, bytes: usize) {
+        let rate = self.bytes_per_second.load(Relaxed);
+        if rate == 0 {
+            return;
+        }
+        let turn = {
+            let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = (*passed).max(Instant::now());
+            *passed = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
+            turn
+        };
+        tokio::time::sleep_until(turn).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_pass_at_the_rate_of_the_slower_of_part_and_whole() {
+        for (whole, part) in [(1000, 0), (0, 1000), (1000, 9000), (9000, 1000)] {
+            let part = Pace::new(0, whole).part(0, part);
+            let begun = Instant::now();
+            for _ in 0..5 {
+                drop(part.upload(50).await);
+            }
+            assert!(begun.elapsed() >= Duration::from_millis(200), "200 bytes before the last, {whole}");
+        }
+    }
+
+    #[tokio::test]
+    async fn uploads_of_all_parts_are_counted_together() {
+        let whole = Pace::new(2, 0);
+        let (a, b) = (whole.part(0, 0), whole.part(1, 0));
+        let first = b.upload(1).await;
+        let waits = |pace: Pace| async move {
+            tokio::time::timeout(Duration::from_millis(50), pace.upload(1)).await.is_err()
+        };
+        assert!(waits(b.clone()).await, "the part has one");
+        let _second = a.upload(1).await;
+        assert!(waits(a.clone()).await, "the whole has two");
+        drop(first);
+        assert!(!waits(a.clone()).await);
+        a.set(0, 0);
+        whole.set(0, 0);
+        assert!(!waits(a).await);
+    }
+}
