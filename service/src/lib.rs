@@ -5,6 +5,7 @@
 mod address;
 pub mod config;
 mod connect;
+pub mod daemon;
 mod listen;
 pub mod process;
 pub mod telemetry;

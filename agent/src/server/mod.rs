@@ -57,6 +57,17 @@ impl AgentOptions {
             manifest_every_run: section.gitaly_manifests == GitalyManifests::EveryRun,
         }
     }
+
+    /// The options of a process that is nothing but an agent; refused when there is no storage to serve.
+    pub fn for_daemon(config: &Config) -> Result<Self, Problem> {
+        let options = Self::from_config(config);
+        if options.storages.is_empty() {
+            return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "start agent")
+                .on("[[storage]]")
+                .answered("the configuration names none"));
+        }
+        Ok(options)
+    }
 }
 
 /// The service, before it is put on a listener.
