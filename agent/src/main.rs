@@ -6,8 +6,9 @@ use clap::Parser;
 use packhorse_agent::{Agent, AgentOptions};
 use packhorse_model::Problem;
 use packhorse_service::{
+    Live,
     config::Config,
-    daemon::{self, Service, Stage},
+    daemon::{self, Role, Service, Stages},
 };
 
 /// Backs up and restores the repositories of this host, asked by a coordinator.
@@ -18,15 +19,37 @@ struct Args {
     flags: daemon::Flags,
 }
 
+const ROLE: Role = Role {
+    name: "agent",
+    listen: |config| &config.agent_service.listen,
+    grace: |config| config.agent_service.grace.duration(),
+    reloads: &[
+        "storage",
+        "agent_service.git",
+        "agent_service.jobs",
+        "agent_service.max_chain",
+        "agent_service.gitaly_manifests",
+        "agent_service.grace",
+    ],
+    ignores: &["run", "coordinator", "agent", "database", "directory", "schedule"],
+};
+
 fn main() -> ExitCode {
     let Args { flags } = Args::parse();
-    daemon::run("agent", &flags, |config| &config.agent_service.listen, build)
+    daemon::run(&ROLE, &flags, build)
 }
 
-async fn build(config: Config, stage: Stage) -> Result<Service, Problem> {
+async fn build(config: Config, stages: Stages) -> Result<Service, Problem> {
     let vault = packhorse_vault::open(&config.vault_settings()?)?;
-    let options = AgentOptions::for_daemon(&config)?;
+    let options = Live::from(AgentOptions::for_daemon(&config)?);
     let uploads = vault.uploads().clone();
-    let router = Agent::new(options, vault, stage.shutdown, stage.tracker).router().await?;
-    Ok(Service { router, uploads })
+    let status = options.now().status();
+    // Jobs stop at the first signal; their coordinator loses nothing that is committed.
+    let agent = Agent::new(options.clone(), vault, stages.stopping, stages.tracker);
+    let apply = move |config: &Config| {
+        options.replace(AgentOptions::for_daemon(config)?);
+        Ok(options.now().status())
+    };
+    let (apply, beside) = (Box::new(apply), Box::pin(std::future::ready(())));
+    Ok(Service { router: agent.router().await?, uploads, status, apply, beside })
 }

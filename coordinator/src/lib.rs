@@ -11,6 +11,7 @@ mod options;
 mod pipe;
 mod restore;
 mod run;
+mod schedule;
 mod server;
 
 pub use options::CoordinatorOptions;

@@ -6,8 +6,9 @@ use clap::Parser;
 use packhorse_coordinator::{Coordinator, CoordinatorOptions};
 use packhorse_model::Problem;
 use packhorse_service::{
+    Live,
     config::Config,
-    daemon::{self, Service, Stage},
+    daemon::{self, Role, Service, Stages},
     process,
 };
 
@@ -19,15 +20,35 @@ struct Args {
     flags: daemon::Flags,
 }
 
+const ROLE: Role = Role {
+    name: "coordinator",
+    listen: |config| &config.coordinator.listen,
+    grace: |config| config.coordinator.grace.duration(),
+    reloads: &["run", "agent", "database", "directory", "schedule", "coordinator.grace"],
+    ignores: &["storage", "agent_service"],
+};
+
 fn main() -> ExitCode {
     let Args { flags } = Args::parse();
-    daemon::run("coordinator", &flags, |config| &config.coordinator.listen, build)
+    daemon::run(&ROLE, &flags, build)
 }
 
-async fn build(config: Config, stage: Stage) -> Result<Service, Problem> {
+fn options(config: &Config) -> Result<CoordinatorOptions, Problem> {
+    CoordinatorOptions::from_config(config, &process::environment())
+}
+
+async fn build(config: Config, stages: Stages) -> Result<Service, Problem> {
     let vault = packhorse_vault::open(&config.vault_settings()?)?;
-    let options = CoordinatorOptions::from_config(&config, &process::environment())?;
+    let live = Live::from(options(&config)?);
     let uploads = vault.uploads().clone();
-    let router = Coordinator::new(options, vault, stage.shutdown, stage.tracker).router().await?;
-    Ok(Service { router, uploads })
+    let status = live.now().status();
+    // Runs stop at the first signal; what they stored is named by no backup.
+    let coordinator = Coordinator::new(live.clone(), vault, stages.stopping, stages.tracker);
+    let beside = Box::pin(coordinator.schedules());
+    let apply = move |config: &Config| {
+        live.replace(options(config)?);
+        Ok(live.now().status())
+    };
+    let apply = Box::new(apply);
+    Ok(Service { router: coordinator.router().await?, uploads, status, apply, beside })
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use packhorse_model::Problem;
 use packhorse_service::{Address, config::Config};
 
-use crate::{database::Database, directory::Directory};
+use crate::{database::Database, directory::Directory, schedule::Schedule};
 
 /// Settings of a coordinator.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct CoordinatorOptions {
     pub instance_version: String,
     /// This host's name, for the journal.
     pub host: String,
+    /// Backups that it starts by itself.
+    pub(crate) schedules: Vec<Schedule>,
 }
 
 impl CoordinatorOptions {
@@ -32,12 +34,23 @@ impl CoordinatorOptions {
             config.database.iter().map(|d| Database::from_config(d, env)).collect::<Result<_, _>>()?;
         let directories =
             config.directory.iter().map(|d| Directory::from_config(d, env)).collect::<Result<_, _>>()?;
-        Ok(Self {
+        let mut options = Self {
             agents,
             databases,
             directories,
             instance_version: config.run.instance_version.clone(),
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        })
+            schedules: Vec::new(),
+        };
+        let schedules = config.schedule.iter().map(|schedule| Schedule::from_config(schedule, &options));
+        options.schedules = schedules.collect::<Result<_, _>>()?;
+        Ok(options)
+    }
+
+    /// What a coordinator with these options does, in a few words.
+    pub fn status(&self) -> String {
+        let names: Vec<&str> = self.schedules.iter().map(Schedule::name).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        format!("driving {} agents; schedules: {names}", self.agents.len())
     }
 }

@@ -29,8 +29,8 @@ pub(super) async fn start(
     })
     .await?;
     let storage: StorageName = wire.storage.parse()?;
-    let config = shared.storage(&storage)?;
-    let options = &shared.options;
+    let options = shared.options_for_job()?;
+    let config = options.storage(&storage)?;
     let full = wire.mode() == BackupMode::Full;
     let job = BackupJob {
         backup_id: wire.backup_id.parse()?,

@@ -21,7 +21,11 @@ use packhorse_proto::{
         agent_service_server::{AgentService, AgentServiceServer},
     },
 };
-use packhorse_service::config::{Config, GitalyManifests, StorageConfig};
+use packhorse_service::{
+    Live,
+    config::{Config, GitalyManifests, StorageConfig},
+    health,
+};
 use packhorse_vault::{FormatMarker, Vault};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -68,6 +72,20 @@ impl AgentOptions {
         }
         Ok(options)
     }
+
+    /// What an agent with these options does, in a few words.
+    pub fn status(&self) -> String {
+        let names: Vec<&str> = self.storages.iter().map(|storage| storage.name.as_str()).collect();
+        format!("serving {} storages: {}", names.len(), names.join(", "))
+    }
+
+    fn storage(&self, name: &StorageName) -> Result<&StorageConfig, Problem> {
+        self.storages.iter().find(|storage| storage.name == *name).ok_or_else(|| {
+            Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
+                .on(name)
+                .answered("this agent does not serve it")
+        })
+    }
 }
 
 /// The service, before it is put on a listener.
@@ -76,7 +94,7 @@ pub struct Agent {
 }
 
 struct Shared {
-    options: AgentOptions,
+    options: Live<AgentOptions>,
     vault: Vault,
     claims: Claims,
     tracker: TaskTracker,
@@ -86,19 +104,19 @@ struct Shared {
 impl Agent {
     /// An agent on a vault; its jobs stop when `shutdown` is cancelled and are tracked by `tracker`.
     pub fn new(
-        options: AgentOptions,
+        options: impl Into<Live<AgentOptions>>,
         vault: Vault,
         shutdown: CancellationToken,
         tracker: TaskTracker,
     ) -> Self {
-        let claims = Claims::default();
+        let (options, claims) = (options.into(), Claims::default());
         Self { shared: Arc::new(Shared { options, vault, claims, tracker, shutdown }) }
     }
 
     /// The service with health and reflection.
     pub async fn router(self) -> Result<Router, Problem> {
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<AgentServiceServer<Service>>().await;
+        let Shared { shutdown, tracker, .. } = &*self.shared;
+        let health = health::<AgentServiceServer<Service>>(shutdown.clone(), tracker).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()
@@ -106,7 +124,7 @@ impl Agent {
         let service = AgentServiceServer::new(Service { shared: self.shared });
         Ok(tonic::transport::Server::builder()
             .add_service(service)
-            .add_service(health_service)
+            .add_service(health)
             .add_service(reflection))
     }
 }
@@ -147,12 +165,14 @@ impl AgentService for Service {
 }
 
 impl Shared {
-    fn storage(&self, name: &StorageName) -> Result<&StorageConfig, Problem> {
-        self.options.storages.iter().find(|storage| storage.name == *name).ok_or_else(|| {
-            Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
-                .on(name)
-                .answered("this agent does not serve it")
-        })
+    /// The options for a new job, which keeps them to its end; refused when the agent is about to stop.
+    fn options_for_job(&self) -> Result<Arc<AgentOptions>, Problem> {
+        if self.shutdown.is_cancelled() {
+            return Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "start job")
+                .answered("the agent is stopping")
+                .next("run again when it is back"));
+        }
+        Ok(self.options.now())
     }
 
     /// Refuses a job that is meant for another vault than the agent's.

@@ -29,7 +29,8 @@ pub(super) async fn start(
     })
     .await?;
     let target: StorageName = wire.target_storage.parse()?;
-    let config = shared.storage(&target)?;
+    let options = shared.options_for_job()?;
+    let config = options.storage(&target)?;
     let job = RestoreJob {
         backup_id: wire.backup_id.parse()?,
         source: wire.source_storage.parse()?,
@@ -38,8 +39,8 @@ pub(super) async fn start(
         catalogue: required(wire.catalogue, "catalogue")?.try_into()?,
         filter,
         force: wire.force,
-        jobs: shared.options.jobs,
-        git: shared.options.git.clone(),
+        jobs: options.jobs,
+        git: options.git.clone(),
     };
     shared.check_vault(&wire.vault_id).await?;
     let claim = shared.claims.claim(&target, format!("restore of {}", job.backup_id))?;

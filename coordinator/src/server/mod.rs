@@ -4,6 +4,7 @@
 //! and ends when it is cancelled by name or the process stops.
 
 mod inspect;
+mod scheduled;
 mod tasks;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use packhorse_proto::{
         restore_event, run_event,
     },
 };
+use packhorse_service::{Live, health};
 use packhorse_vault::Vault;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -31,6 +33,7 @@ use crate::{
     fleet::Fleet,
     restore::{self, RestoreRequest},
     run::{self, RunRequest},
+    schedule::Scheduler,
 };
 
 /// The service, before it is put on a listener.
@@ -39,26 +42,41 @@ pub struct Coordinator {
 }
 
 struct Shared {
-    options: CoordinatorOptions,
+    options: Live<CoordinatorOptions>,
     vault: Vault,
     tasks: Tasks,
+    shutdown: CancellationToken,
 }
 
 impl Coordinator {
     /// A coordinator on a vault; its runs stop when `shutdown` is cancelled and are tracked by `tracker`.
     pub fn new(
-        options: CoordinatorOptions,
+        options: impl Into<Live<CoordinatorOptions>>,
         vault: Vault,
         shutdown: CancellationToken,
         tracker: TaskTracker,
     ) -> Self {
-        Self { shared: Arc::new(Shared { options, vault, tasks: Tasks::new(shutdown, tracker) }) }
+        let (options, tasks) = (options.into(), Tasks::new(shutdown.clone(), tracker));
+        Self { shared: Arc::new(Shared { options, vault, tasks, shutdown }) }
+    }
+
+    /// Starts what the options schedule until the coordinator stops; does nothing before it is polled.
+    pub fn schedules(&self) -> impl Future<Output = ()> + Send + use<> {
+        let Shared { options, vault, tasks, shutdown } = &*self.shared;
+        let scheduler = Scheduler {
+            options: options.clone(),
+            vault: vault.clone(),
+            runs: Arc::clone(&self.shared),
+            tracker: tasks.tracker().clone(),
+            stopping: shutdown.clone(),
+        };
+        scheduler.run()
     }
 
     /// The service with health and reflection.
     pub async fn router(self) -> Result<Router, Problem> {
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<CoordinatorServiceServer<Service>>().await;
+        let Shared { tasks, shutdown, .. } = &*self.shared;
+        let health = health::<CoordinatorServiceServer<Service>>(shutdown.clone(), tasks.tracker()).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()
@@ -67,13 +85,25 @@ impl Coordinator {
             })?;
         Ok(tonic::transport::Server::builder()
             .add_service(CoordinatorServiceServer::new(Service { shared: self.shared }))
-            .add_service(health_service)
+            .add_service(health)
             .add_service(reflection))
     }
 }
 
 struct Service {
     shared: Arc<Shared>,
+}
+
+impl Service {
+    /// The options for a new task, which keeps them to its end; refused when the coordinator is about to stop.
+    fn options_for_task(&self) -> Result<Arc<CoordinatorOptions>, Problem> {
+        if self.shared.shutdown.is_cancelled() {
+            return Err(Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "start run")
+                .answered("the coordinator is stopping")
+                .next("run again when it is back"));
+        }
+        Ok(self.shared.options.now())
+    }
 }
 
 type Events<T> = ReceiverStream<Result<T, Status>>;
@@ -103,8 +133,9 @@ impl CoordinatorService for Service {
         request: Request<v1::CreateRequest>,
     ) -> Result<Response<Self::CreateStream>, Status> {
         use run_event::Event;
-        let request = RunRequest::from_wire(request.into_inner(), &self.shared.options)
-            .map_err(|e| status_of_problem(&e))?;
+        let options = self.options_for_task().map_err(|e| status_of_problem(&e))?;
+        let request =
+            RunRequest::from_wire(request.into_inner(), &options).map_err(|e| status_of_problem(&e))?;
         let shared = Arc::clone(&self.shared);
         let told = |told| v1::RunEvent {
             event: Some(match told {
@@ -115,8 +146,7 @@ impl CoordinatorService for Service {
         };
         let ended = |json| v1::RunEvent { event: Some(Event::SummaryJson(json)) };
         let started = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
-            let Shared { vault, options, .. } = &*shared;
-            json(&run::create(vault, options, request, run, &board, &cancel).await?)
+            json(&run::create(&shared.vault, &options, request, run, &board, &cancel).await?)
         });
         Ok(named(started))
     }
@@ -126,6 +156,7 @@ impl CoordinatorService for Service {
         request: Request<v1::RestoreRequest>,
     ) -> Result<Response<Self::RestoreStream>, Status> {
         use restore_event::Event;
+        let options = self.options_for_task().map_err(|e| status_of_problem(&e))?;
         let request = RestoreRequest::from_wire(request.into_inner()).map_err(|e| status_of_problem(&e))?;
         let shared = Arc::clone(&self.shared);
         let told = |told| v1::RestoreEvent {
@@ -137,8 +168,7 @@ impl CoordinatorService for Service {
         };
         let ended = |json| v1::RestoreEvent { event: Some(Event::SummaryJson(json)) };
         let started = self.shared.tasks.start(told, ended, |run, board, cancel| async move {
-            let Shared { vault, options, .. } = &*shared;
-            json(&restore::restore(vault, options, request, run, &board, &cancel).await?)
+            json(&restore::restore(&shared.vault, &options, request, run, &board, &cancel).await?)
         });
         Ok(named(started))
     }
@@ -166,7 +196,8 @@ impl CoordinatorService for Service {
         &self,
         _request: Request<v1::AgentsRequest>,
     ) -> Result<Response<v1::AgentsResponse>, Status> {
-        let fleet = Fleet::muster(&self.shared.options.agents).await.map_err(|e| status_of_problem(&e))?;
+        let fleet =
+            Fleet::muster(&self.shared.options.now().agents).await.map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(inspect::agents(&fleet)))
     }
 }

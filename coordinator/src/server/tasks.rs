@@ -43,6 +43,11 @@ impl Tasks {
         running.get(run).map(CancellationToken::cancel).is_some()
     }
 
+    /// The name of a task that is under way.
+    pub fn any(&self) -> Option<String> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().next().cloned()
+    }
+
     /// Starts a task and returns its name and its events: what it tells, and last what it returned.
     pub fn start<E, F>(
         &self,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection,
-    StorageConfig, VaultSection,
+    ScheduleConfig, StorageConfig, VaultSection, Written,
 };
 
 /// The whole file.
@@ -33,11 +33,18 @@ pub struct Config {
     pub database: Vec<DatabaseConfig>,
     /// Directories.
     pub directory: Vec<DirectoryConfig>,
+    /// Backups that the coordinator starts by itself.
+    pub schedule: Vec<ScheduleConfig>,
 }
 
 impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, Problem> {
+        Self::load_written(path).map(|(config, _)| config)
+    }
+
+    /// Reads and validates a file, and gives it as it was written, too.
+    pub fn load_written(path: &Path) -> Result<(Self, Written), Problem> {
         let problem = |kind, answer: String| {
             Problem::new(kind, Subject::Configuration, "read configuration")
                 .on(path.display())
@@ -46,7 +53,8 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
         let config: Self = toml::from_str(&text).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
         config.validate().map_err(|answer| problem(ErrorKind::Invalid, answer))?;
-        Ok(config)
+        let written = toml::from_str(&text).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
+        Ok((config, Written(written)))
     }
 
     /// The vault's settings, which most processes need.
@@ -87,6 +95,12 @@ impl Config {
             }
             if !directory.path.is_absolute() {
                 return Err(format!("path of directory {} must be absolute", directory.name));
+            }
+        }
+        let mut schedules = BTreeSet::new();
+        for schedule in &self.schedule {
+            if schedule.name.is_empty() || !schedules.insert(&schedule.name) {
+                return Err(format!("schedule {:?} has no name, or not one of its own", schedule.name));
             }
         }
         Ok(())
@@ -130,6 +144,9 @@ mod tests {
             ("[[directory]]\nname = 'db'\npath = '/x'\n", "reserved"),
             ("[[directory]]\nname = 'repositories'\npath = '/x'\n", "reserved"),
             ("[vault]\nurl='x'\nretry_budget='-5s'\n", "negative"),
+            ("[[schedule]]\nname='a'\n", "cron"),
+            ("[[schedule]]\nname=''\ncron='* * * * *'\n", "name"),
+            ("[[schedule]]\nname='a'\ncron='@daily'\nmode='half'\n", "half"),
         ] {
             let problem = load(text).expect_err(text);
             assert_eq!(problem.kind, ErrorKind::Invalid);

@@ -82,7 +82,7 @@ pub struct StorageConfig {
     pub path: PathBuf,
 }
 
-/// `[agent]`: how an agent works.
+/// `[agent_service]`: how an agent works.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentLimits {
@@ -96,6 +96,12 @@ pub struct AgentLimits {
     pub max_chain: u32,
     /// `changed`, or `every-run` to write Gitaly's manifest for unchanged repositories too.
     pub gitaly_manifests: GitalyManifests,
+    /// How long work at hand may go on when the agent is told to stop.
+    pub grace: Span,
+}
+
+fn grace() -> Span {
+    Span::from_secs(30)
 }
 
 /// When a manifest is written.
@@ -117,6 +123,7 @@ impl Default for AgentLimits {
             jobs: 0,
             max_chain: 64,
             gitaly_manifests: GitalyManifests::Changed,
+            grace: grace(),
         }
     }
 }
@@ -127,11 +134,13 @@ impl Default for AgentLimits {
 pub struct CoordinatorSection {
     /// Unix socket or loopback address to listen on.
     pub listen: String,
+    /// How long work at hand may go on when the coordinator is told to stop.
+    pub grace: Span,
 }
 
 impl Default for CoordinatorSection {
     fn default() -> Self {
-        Self { listen: "unix:///run/packhorse/coordinator.sock".into() }
+        Self { listen: "unix:///run/packhorse/coordinator.sock".into(), grace: grace() }
     }
 }
 

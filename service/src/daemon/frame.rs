@@ -6,18 +6,17 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use packhorse_model::{Exit, Problem};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::server::Router;
 use tracing::level_filters::LevelFilter;
 
-use crate::{Listener, config::Config, process, telemetry};
+use super::{Role, Service, Stages, reload::Reload, systemd::Systemd, watch::Watch};
+use crate::{Listener, Live, config::Config, process, telemetry};
 
 /// The flags of every daemon.
 #[derive(Args)]
 pub struct Flags {
     /// Configuration file.
     #[arg(long, env = "PACKHORSE_CONFIG", default_value = "/etc/packhorse/packhorse.toml")]
-    pub config: PathBuf,
+    config: PathBuf,
     /// Log as JSON lines.
     #[arg(long)]
     log_json: bool,
@@ -26,29 +25,8 @@ pub struct Flags {
     verbose: bool,
 }
 
-/// What a service is built on, and what it is served as.
-pub struct Stage {
-    /// Cancelled when the process is to stop.
-    pub shutdown: CancellationToken,
-    /// Tracks the work that a shutdown waits for.
-    pub tracker: TaskTracker,
-}
-
-/// A service that is ready to be served.
-pub struct Service {
-    /// The calls that it answers.
-    pub router: Router,
-    /// The vault's uploads, which end last.
-    pub uploads: TaskTracker,
-}
-
-/// Runs a daemon to its end. `listen` picks its address from the configuration, `build` makes its service.
-pub fn run<F>(
-    name: &'static str,
-    flags: &Flags,
-    listen: impl Fn(&Config) -> &str,
-    build: impl FnOnce(Config, Stage) -> F,
-) -> ExitCode
+/// Runs a daemon to its end; `build` makes its service.
+pub fn run<F>(role: &'static Role, flags: &Flags, build: impl FnOnce(Config, Stages) -> F) -> ExitCode
 where
     F: Future<Output = Result<Service, Problem>>,
 {
@@ -62,7 +40,7 @@ where
             return ExitCode::from(Exit::Failed.code());
         }
     };
-    match runtime.block_on(serve(name, flags, listen, build)) {
+    match runtime.block_on(serve(role, flags, build)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             tracing::error!(next = problem.next, "{problem}");
@@ -72,25 +50,46 @@ where
 }
 
 async fn serve<F>(
-    name: &'static str,
+    role: &'static Role,
     flags: &Flags,
-    listen: impl Fn(&Config) -> &str,
-    build: impl FnOnce(Config, Stage) -> F,
+    build: impl FnOnce(Config, Stages) -> F,
 ) -> Result<(), Problem>
 where
     F: Future<Output = Result<Service, Problem>>,
 {
-    let config = Config::load(&flags.config)?;
-    let address = listen(&config).parse();
-    let shutdown = CancellationToken::new();
-    let tracker = TaskTracker::new();
-    let service = build(config, Stage { shutdown: shutdown.clone(), tracker: tracker.clone() }).await?;
-    let listener = Listener::bind(&address?).await?;
-    let _signal = process::cancel_on_signal(shutdown.clone());
-    tracing::info!(address = %listener.address(), "{name} ready");
-    listener.serve(service.router, shutdown).await?;
-    process::drain(&tracker).await;
-    process::drain(&service.uploads).await;
-    tracing::info!("{name} stopped");
-    Ok(())
+    let environment = process::environment();
+    let systemd = Systemd::find(|key| environment.get(key).cloned());
+    // Before the file is read, so that no change of it is missed.
+    let watch = Watch::new(&flags.config);
+    let (config, written) = Config::load_written(&flags.config)?;
+    let address = (role.listen)(&config).parse()?;
+    let current = Live::from(config.clone());
+    let stages = Stages::default();
+    let Service { router, uploads, status, apply, beside } = build(config, stages.clone()).await?;
+    let listener = Listener::bind(&address).await?;
+    let _signal = process::cancel_on_signal(stages.stopping.clone());
+    tracing::info!(address = %listener.address(), "{} ready", role.name);
+    systemd.ready(&status);
+
+    let reload = Reload { role, path: flags.config.clone(), current: current.clone(), written, apply };
+    let mut serving = std::pin::pin!(listener.serve(router, stages.shutdown.clone()));
+    stages.tracker.spawn(beside);
+    let always = async { tokio::join!(systemd.keep_alive(), reload.run(watch, &systemd)) };
+    let ending = async {
+        stages.stopping.cancelled().await;
+        let grace = (role.grace)(&current.now());
+        systemd.stopping(grace + process::GRACE * 3);
+        process::finish(&stages, grace).await;
+    };
+    let served = tokio::select! {
+        served = &mut serving => served,
+        _ = always => Ok(()),
+        () = ending => tokio::time::timeout(process::GRACE, serving).await.unwrap_or_else(|_| {
+            tracing::warn!("calls did not end within {:?}, leaving them", process::GRACE);
+            Ok(())
+        }),
+    };
+    process::drain(&uploads).await;
+    tracing::info!("{} stopped", role.name);
+    served
 }
