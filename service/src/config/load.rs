@@ -51,9 +51,10 @@ impl Config {
                 .answered(answer)
         };
         let text = std::fs::read_to_string(path).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
+        let mistake = |e: toml::de::Error| problem(ErrorKind::Invalid, one_line(&text, &e));
+        let config: Self = toml::from_str(&text).map_err(mistake)?;
         config.validate().map_err(|answer| problem(ErrorKind::Invalid, answer))?;
-        let written = toml::from_str(&text).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
+        let written = toml::from_str(&text).map_err(mistake)?;
         Ok((config, Written(written)))
     }
 
@@ -107,6 +108,13 @@ impl Config {
     }
 }
 
+/// Where and what, without the line itself, which may hold a password.
+fn one_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}", error.message().lines().map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, named) in [
-            ("[vault]\nurl = 'x'\nendpiont = 'y'\n", "endpiont"),
+            ("[vault]\nurl = 'x'\nendpiont = 'y'\n", "line 3: unknown field `endpiont`"),
             ("[[storage]]\nname = 'a'\npath = 'rel'\n", "absolute"),
             ("[[storage]]\nname = 'backups'\npath = '/x'\n", "reserved"),
             ("[[storage]]\nname='a'\npath='/x'\n[[storage]]\nname='a'\npath='/y'\n", "twice"),
@@ -152,5 +160,23 @@ mod tests {
             assert_eq!(problem.kind, ErrorKind::Invalid);
             assert!(problem.to_string().contains(named), "{text}: {problem}");
         }
+    }
+    #[test]
+    fn the_example_loads_as_it_is_and_with_every_key() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/packhorse.example.toml");
+        let example = std::fs::read_to_string(path).expect("the example");
+        let config = load(&example).expect("the example");
+        assert_eq!((config.storage.len(), config.schedule.len()), (1, 0));
+        let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let every = example.lines().map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with("[[") || is_key(rest) => rest,
+            _ => line,
+        });
+        let config = load(&every.collect::<Vec<_>>().join("\n")).expect("the example with every key");
+        assert_eq!((config.schedule.len(), config.schedule[0].only.len()), (1, 2));
+        assert_eq!(
+            config.vault.and_then(|vault| vault.endpoint).as_deref(),
+            Some("https://s3.example.internal")
+        );
     }
 }
