@@ -9,8 +9,6 @@ use packhorse_model::Exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::daemon::Stages;
-
 /// Makes everything the process creates readable by its user only: the vault's files 0600, its folders 0700.
 pub fn restrict_new_files() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -61,21 +59,6 @@ pub fn cancel_on_signal(token: CancellationToken) -> tokio::sync::watch::Receive
 
 /// Time that tracked work has to end after it was cancelled.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
-
-/// Lets the work at hand end by itself within `grace`, then cancels it and waits for that, too.
-pub(crate) async fn finish(stages: &Stages, grace: Duration) {
-    let Stages { shutdown, tracker, .. } = stages;
-    tracing::info!(
-        tasks = tracker.len(),
-        "stopping within {grace:?}; another signal ends the process at once"
-    );
-    tracker.close();
-    if tokio::time::timeout(grace, tracker.wait()).await.is_err() {
-        tracing::warn!(tasks = tracker.len(), "work is not done after {grace:?}, cancelling it");
-    }
-    shutdown.cancel();
-    drain(tracker).await;
-}
 
 /// Waits until all tracked work has ended, or the grace period is over.
 pub async fn drain(tracker: &TaskTracker) {

@@ -105,7 +105,7 @@ impl<S: StartRun> Scheduler<S> {
         match decide(now, one.until, &one.schedule) {
             Decision::Wait(until) => {
                 if one.announced.replace(until) != Some(until) {
-                    tracing::debug!(schedule = name, %until, "next scheduled backup");
+                    tracing::info!(schedule = name, %until, "next scheduled backup");
                 }
                 return Duration::try_from(until.duration_since(now)).unwrap_or_default();
             }

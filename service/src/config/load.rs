@@ -108,11 +108,18 @@ impl Config {
     }
 }
 
-/// Where and what, without the line itself, which may hold a password.
+/// Where and what: the line's number and key, but not its value, which may be a password.
 fn one_line(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    format!("line {line}: {}", error.message().lines().map(str::trim).collect::<Vec<_>>().join(" "))
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim();
+    let key = match line.split_once('=') {
+        Some((key, _)) => key.trim(),
+        None if line.starts_with('[') => line,
+        None => "?",
+    };
+    let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    format!("line {}: {key}: {message}", number + 1)
 }
 
 #[cfg(test)]
@@ -145,13 +152,15 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, named) in [
-            ("[vault]\nurl = 'x'\nendpiont = 'y'\n", "line 3: unknown field `endpiont`"),
+            ("[vault]\nurl = 'x'\nendpiont = 'y'\n", "line 3: endpiont: unknown field `endpiont`"),
             ("[[storage]]\nname = 'a'\npath = 'rel'\n", "absolute"),
             ("[[storage]]\nname = 'backups'\npath = '/x'\n", "reserved"),
             ("[[storage]]\nname='a'\npath='/x'\n[[storage]]\nname='a'\npath='/y'\n", "twice"),
             ("[[directory]]\nname = 'db'\npath = '/x'\n", "reserved"),
             ("[[directory]]\nname = 'repositories'\npath = '/x'\n", "reserved"),
             ("[vault]\nurl='x'\nretry_budget='-5s'\n", "negative"),
+            ("[storage]\nname = 'a'\n", "line 1: [storage]: invalid type"),
+            ("[[database]]\nname = 'a'\nurl = ['secret']\n", "line 3: url: invalid type"),
             ("[[schedule]]\nname='a'\n", "cron"),
             ("[[schedule]]\nname=''\ncron='* * * * *'\n", "name"),
             ("[[schedule]]\nname='a'\ncron='@daily'\nmode='half'\n", "half"),

@@ -8,7 +8,7 @@ use clap::Args;
 use packhorse_model::{Exit, Problem};
 use tracing::level_filters::LevelFilter;
 
-use super::{Role, Service, Stages, reload::Reload, systemd::Systemd, watch::Watch};
+use super::{Role, Service, Stages, drain::drain, reload::Reload, systemd::Systemd, watch::Watch};
 use crate::{Listener, Live, config::Config, process, telemetry};
 
 /// The flags of every daemon.
@@ -79,7 +79,7 @@ where
         stages.stopping.cancelled().await;
         let grace = (role.grace)(&current.now());
         systemd.stopping(grace + process::GRACE * 3);
-        process::finish(&stages, grace).await;
+        drain(&stages, grace).await;
     };
     let served = tokio::select! {
         served = &mut serving => served,

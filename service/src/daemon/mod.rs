@@ -7,6 +7,7 @@
 //! still answered. When the work is done, or `grace` is over, `shutdown` is cancelled, which stops what is left; then
 //! the listener closes and uploads are aborted. A second signal ends the process at once, wherever it is.
 
+mod drain;
 mod frame;
 mod reload;
 mod role;

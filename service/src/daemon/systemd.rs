@@ -1,7 +1,7 @@
 //! What a service manager is told: ready, reloading, stopping, alive, and a line of status.
 //!
 //! Does not own: when. Without `NOTIFY_SOCKET` nothing is sent, and a message that cannot be sent is only lost: a daemon
-//! never waits for its manager.
+//! does not depend on its manager.
 
 use std::{
     os::{
@@ -10,6 +10,9 @@ use std::{
     },
     time::Duration,
 };
+
+/// How long a message may wait for a manager that is busy.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The way to the service manager.
 pub struct Systemd {
@@ -26,7 +29,7 @@ impl Systemd {
         });
         let socket = address.and_then(|address| {
             let socket = UnixDatagram::unbound().ok()?;
-            socket.set_nonblocking(true).ok()?;
+            socket.set_write_timeout(Some(PATIENCE)).ok()?;
             Some((socket, address))
         });
         let for_us = environment("WATCHDOG_PID").is_none_or(|pid| pid.parse() == Ok(std::process::id()));

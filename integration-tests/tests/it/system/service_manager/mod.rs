@@ -10,7 +10,11 @@ mod units;
 
 use std::{
     os::unix::net::UnixDatagram,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,34 +25,36 @@ use super::{gate::Gate, site::Site};
 /// Time for something that takes moments.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A socket that daemons notify, and everything that came.
-struct Manager {
-    socket: UnixDatagram,
-    told: Mutex<Vec<String>>,
-}
+/// A socket that daemons notify, read all the time as systemd does.
+struct Manager(Mutex<Receiver<String>>);
 
 impl Manager {
     fn bind(site: &Site) -> Self {
         let socket = UnixDatagram::bind(site.path("notify")).expect("bind the manager's socket");
-        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("set a time limit");
-        Self { socket, told: Mutex::default() }
+        let (sender, receiver) = sync_channel(1 << 16);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(size) = socket.recv(&mut buffer) {
+                if sender.send(String::from_utf8_lossy(&buffer[..size]).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self(Mutex::new(receiver))
     }
 
     /// Waits for the next message that holds this text, and gives it; messages before it are dropped.
     #[track_caller]
     fn wait_for(&self, text: &str) -> String {
-        let end = Instant::now() + SOON;
-        let mut told = self.told.lock().expect("no holder of this lock panics");
-        let mut buffer = [0; 4096];
-        while Instant::now() < end {
-            let Ok(size) = self.socket.recv(&mut buffer) else { continue };
-            let message = String::from_utf8_lossy(&buffer[..size]).into_owned();
-            told.push(message.clone());
-            if message.contains(text) {
-                return message;
+        let (end, mut told) = (Instant::now() + SOON, Vec::new());
+        let receiver = self.0.lock().expect("no holder of this lock panics");
+        loop {
+            match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(message) if message.contains(text) => return message,
+                Ok(message) => told.push(message),
+                Err(error) => panic!("no {text:?} among {told:#?}: {error}"),
             }
         }
-        panic!("no {text:?} among {told:#?}");
     }
 }
 

@@ -31,12 +31,12 @@ fn a_storage_that_is_added_is_in_the_next_backup() {
 #[test]
 fn a_wrong_file_changes_nothing_and_its_repair_is_noticed_without_a_signal() {
     let mut host = Host::start();
-    let broken = "[[storage]]\nname = 'more'\npaht = '/typing/error'\n";
+    let broken = "[[storage]]\nname = 'more'\nfolder = '/unknown/key'\n";
     host.configure_agent(broken);
     host.agent().signal(Signal::HUP);
     let line = host.agent().wait_for_line("the earlier configuration stays in force", SOON);
     let file = host.site.path("agent.toml").display().to_string();
-    assert!(line.contains("ERROR") && line.contains(&file) && line.contains("`paht`"), "{line}");
+    assert!(line.contains("ERROR") && line.contains(&file) && line.contains("`folder`"), "{line}");
     host.manager.wait_for("STATUS=the earlier configuration is in force");
     assert_eq!(storages(&host), ["default"]);
 
