@@ -165,3 +165,21 @@ fn merge(mut settled: AllSettled, schedules: &[Schedule], now: Timestamp) -> All
     });
     kept.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::entry::tests::schedule, *};
+
+    #[test]
+    fn a_schedule_that_is_new_or_changed_while_running_was_not_missed() {
+        let now: Timestamp = "2026-01-10T12:00:00Z".parse().expect("a timestamp");
+        let (old, changed) = (schedule("30 2 * * *", "", "host"), schedule("0 11 * * *", "", "host"));
+        let started = first(std::slice::from_ref(&old), History::default());
+        assert_eq!(started["test"].until, None, "after a start the vault decides");
+        let kept = merge(started, std::slice::from_ref(&old), now);
+        assert_eq!(kept["test"].until, None, "a reload without a change changes nothing");
+        let merged = merge(kept, &[changed], now);
+        assert_eq!(merged["test"].until.map(|t| t.to_string()).as_deref(), Some("2026-01-10T11:00:00Z"));
+        assert!(merge(merged, &[], now).is_empty());
+    }
+}

@@ -92,3 +92,17 @@ fn what_a_schedule_leaves_out_is_not_in_its_backup_and_does_not_count_for_others
     assert!(line.contains("yearly") && line.contains("backed_up=1"), "{line}");
     host.stop(&[]);
 }
+
+#[test]
+fn what_is_missing_from_a_scheduled_backup_is_named_in_the_log() {
+    let mut host = Host::start();
+    host.coordinator = None;
+    let nobody = format!("http://127.0.0.1:{}", packhorse_testkit::free_port());
+    host.configure_coordinator(&(format!("[[agent]]\naddress = '{nobody}'\n") + &yearly("9000h")));
+    host.coordinator = Some(host.daemon(Binary::Coordinator));
+    let line = host.coordinator().wait_for_line("scheduled backup is incomplete", SOON);
+    assert!(line.contains("WARN") && line.contains("missing=1") && line.contains(&nobody), "{line}");
+    let id = &listed(host.ctl([]))[0];
+    assert!(line.contains(&format!("backupctl show {id} --failed")), "{line}");
+    host.stop(&["scheduled backup is incomplete"]);
+}
