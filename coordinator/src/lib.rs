@@ -12,6 +12,7 @@ mod patience;
 mod pipe;
 mod restore;
 mod run;
+mod schedule;
 mod server;
 mod stop;
 

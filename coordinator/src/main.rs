@@ -1,66 +1,66 @@
 //! `packhorse-coordinator`: drives the agents and answers `backupctl` until it is told to stop.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
 use packhorse_coordinator::{Coordinator, CoordinatorOptions};
-use packhorse_model::{Exit, Problem};
-use packhorse_service::{Listener, config::Config, process, telemetry};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::level_filters::LevelFilter;
+use packhorse_model::Problem;
+use packhorse_service::{
+    Live,
+    config::Config,
+    daemon::{self, Role, Service, Stages},
+    process,
+};
 
 /// Fans backups and restores out over agents, databases and directories.
 #[derive(Parser)]
 #[command(name = "packhorse-coordinator", version)]
-struct Flags {
-    /// Configuration file.
-    #[arg(long, env = "PACKHORSE_CONFIG", default_value = "/etc/packhorse/packhorse.toml")]
-    config: PathBuf,
-    /// Log as JSON lines.
-    #[arg(long)]
-    log_json: bool,
-    /// Log what is decided, too.
-    #[arg(short, long)]
-    verbose: bool,
+struct Args {
+    #[command(flatten)]
+    flags: daemon::Flags,
 }
+
+const ROLE: Role = Role {
+    name: "coordinator",
+    listen: |config| &config.coordinator.listen,
+    grace: |config| config.coordinator.grace.duration(),
+    reloads: &[
+        "run",
+        "agent",
+        "database",
+        "directory",
+        "schedule",
+        "coordinator.grace",
+        "coordinator.storages",
+        "coordinator.jobs",
+        "coordinator.uploads",
+        "coordinator.bandwidth",
+        "coordinator.agent_patience",
+        "coordinator.resume_within",
+    ],
+    ignores: &["storage", "agent_service"],
+};
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
-    process::restrict_new_files();
-    process::allow_many_files();
-    telemetry::start(if flags.verbose { LevelFilter::DEBUG } else { LevelFilter::INFO }, flags.log_json);
-    let runtime = match process::runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "start runtime");
-            return ExitCode::from(Exit::Failed.code());
-        }
-    };
-    match runtime.block_on(run(flags)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            tracing::error!(next = problem.next, "{problem}");
-            ExitCode::from(Exit::of_problem(&problem).code())
-        }
-    }
+    let Args { flags } = Args::parse();
+    daemon::run(&ROLE, &flags, build)
 }
 
-async fn run(flags: Flags) -> Result<(), Problem> {
-    let config = Config::load(&flags.config)?;
+fn options(config: &Config) -> Result<CoordinatorOptions, Problem> {
+    CoordinatorOptions::from_config(config, &process::environment())
+}
+
+async fn build(config: Config, stages: Stages) -> Result<Service, Problem> {
     let vault = packhorse_vault::open(&config.vault_settings()?)?;
-    let options = CoordinatorOptions::from_config(&config, &process::environment())?;
-    let listener = Listener::bind(&config.coordinator.listen.parse()?).await?;
-    let shutdown = CancellationToken::new();
-    let _signal = process::cancel_on_signal(shutdown.clone());
-    let tracker = TaskTracker::new();
+    let live = Live::from(options(&config)?);
     let uploads = vault.uploads().clone();
-    let coordinator = Coordinator::new(options, vault, shutdown.clone(), tracker.clone());
-    coordinator.resume();
-    let router = coordinator.router().await?;
-    tracing::info!(address = %listener.address(), "coordinator ready");
-    listener.serve(router, shutdown).await?;
-    process::drain(&tracker).await;
-    process::drain(&uploads).await;
-    tracing::info!("coordinator stopped");
-    Ok(())
+    let status = live.now().status();
+    let coordinator = Coordinator::new(live.clone(), vault, stages);
+    let beside = Box::pin(coordinator.own_runs());
+    let apply = move |config: &Config| {
+        live.replace(options(config)?);
+        Ok(live.now().status())
+    };
+    let apply = Box::new(apply);
+    Ok(Service { router: coordinator.router().await?, uploads, status, apply, beside })
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use packhorse_model::Problem;
 use packhorse_service::{Address, config::Config};
 
-use crate::{database::Database, directory::Directory};
+use crate::{database::Database, directory::Directory, schedule::Schedule};
 
 /// Settings of a coordinator.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct CoordinatorOptions {
     pub resume_within: Duration,
     /// What all agents together may take.
     pub limits: RunLimits,
+    /// Backups that it starts by itself.
+    pub(crate) schedules: Vec<Schedule>,
 }
 
 /// Limits on all agents of a run together; 0 for none.
@@ -56,7 +58,7 @@ impl CoordinatorOptions {
             config.directory.iter().map(|d| Directory::from_config(d, env)).collect::<Result<_, _>>()?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let section = &config.coordinator;
-        Ok(Self {
+        let mut options = Self {
             agents,
             databases,
             directories,
@@ -71,6 +73,23 @@ impl CoordinatorOptions {
                 uploads: section.uploads,
                 bytes_per_second: section.bandwidth.as_u64(),
             },
-        })
+            schedules: Vec::new(),
+        };
+        let schedules = config.schedule.iter().map(|schedule| Schedule::from_config(schedule, &options));
+        options.schedules = schedules.collect::<Result<_, _>>()?;
+        Ok(options)
+    }
+
+    /// The options of a coordinator that ends with its caller: nobody resumes its runs, and the next one builds on them.
+    #[must_use]
+    pub fn for_one_caller(self) -> Self {
+        Self { identity: None, ..self }
+    }
+
+    /// What a coordinator with these options does, in a few words.
+    pub fn status(&self) -> String {
+        let names: Vec<&str> = self.schedules.iter().map(Schedule::name).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        format!("driving {} agents; schedules: {names}", self.agents.len())
     }
 }

@@ -9,6 +9,7 @@ use packhorse_model::{ErrorKind, Problem, Subject, VaultSettings};
 use packhorse_service::{
     Address, Listener,
     config::{AgentAddress, Config, StorageConfig, VaultSection},
+    daemon::Stages,
     process,
 };
 use tempfile::TempDir;
@@ -35,6 +36,9 @@ impl Embedded {
         let agent = Address::Unix(sockets.path().join("agent.sock"));
         let coordinator = Address::Unix(sockets.path().join("coordinator.sock"));
         let (shutdown, tracker) = (CancellationToken::new(), TaskTracker::new());
+        // Nobody waits for work to be finished: what is asked to stop is cancelled.
+        let stages =
+            Stages { stopping: shutdown.clone(), shutdown: shutdown.clone(), tracker: tracker.clone() };
         let mut uploads = Vec::new();
 
         let options = AgentOptions::from_config(&config);
@@ -43,17 +47,13 @@ impl Embedded {
             config.agent.push(AgentAddress { address: agent.to_string() });
             let vault = open(&settings)?;
             uploads.push(vault.uploads().clone());
-            let router = Agent::new(options, vault, shutdown.clone(), tracker.clone()).router().await?;
+            let router = Agent::new(options, vault, stages.clone()).router().await?;
             serve(Listener::bind(&agent).await?, router, &shutdown, &tracker);
         }
-        // This coordinator ends with us: nobody resumes its runs, and the next one builds on them.
-        let options = CoordinatorOptions {
-            identity: None,
-            ..CoordinatorOptions::from_config(&config, &process::environment())?
-        };
+        let options = CoordinatorOptions::from_config(&config, &process::environment())?.for_one_caller();
         let vault = open(&settings)?;
         uploads.push(vault.uploads().clone());
-        let service = Coordinator::new(options, vault, shutdown.clone(), tracker.clone());
+        let service = Coordinator::new(options, vault, stages.clone());
         serve(Listener::bind(&coordinator).await?, service.router().await?, &shutdown, &tracker);
         Ok(Self { address: coordinator, shutdown, tracker, uploads, _sockets: sockets })
     }

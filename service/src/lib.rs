@@ -1,4 +1,5 @@
-//! What every Packhorse process does the same way: configuration, logging, listening, connecting, shutting down.
+//! What every Packhorse process does the same way: configuration, logging, listening, connecting, health, reloading,
+//! shutting down.
 //!
 //! Does not own: what the process is for. Nothing here knows the wire or the stored format.
 
@@ -6,11 +7,16 @@ mod address;
 pub mod config;
 mod connect;
 mod course;
+pub mod daemon;
+mod health;
 mod listen;
+mod live;
 pub mod process;
 pub mod telemetry;
 
 pub use address::Address;
 pub use connect::connect;
 pub use course::{Course, Follower, Seen};
+pub use health::health;
 pub use listen::Listener;
+pub use live::Live;

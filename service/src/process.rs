@@ -57,8 +57,8 @@ pub fn cancel_on_signal(token: CancellationToken) -> tokio::sync::watch::Receive
     receiver
 }
 
-/// Time that tracked work has to end after it was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// Time that tracked work has to end after it was cancelled.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// Waits until all tracked work has ended, or the grace period is over.
 pub async fn drain(tracker: &TaskTracker) {

@@ -8,7 +8,8 @@
 //! Retries: the vault's client has its own; git is tried again on a repository that moves (`repository`). A failed
 //! repository is an entry, never the end of the storage.
 //!
-//! Cancellation: one token stops the walk, kills git and leaves the catalogue unwritten.
+//! Cancellation: one token stops the walk, kills git and leaves the catalogue unwritten; another stops the walk and lets
+//! what is at hand come to its end.
 //!
 //! A crash leaves: manifests, each whole, and segments that list most of them. The next attempt at this run takes them as
 //! its own results, the next run as what it builds on (`adopt`); nothing names the rest. The catalogue is the last thing
@@ -89,6 +90,8 @@ pub struct BackupJob {
     pub slots: Slots,
     /// How long a repository that hangs is waited for.
     pub patience: Patience,
+    /// When cancelled, repositories at hand are finished and no others begun.
+    pub stopping: CancellationToken,
     /// The git executable.
     pub git: PathBuf,
 }
@@ -151,6 +154,7 @@ pub struct Run {
     /// Steps being committed: they wait for the vault, not for a CPU, so there are many more than jobs.
     commits: Arc<Semaphore>,
     patience: Patience,
+    stopping: CancellationToken,
     /// Why the storage is given up: the vault's time budget is spent, or it refuses us, or the disk is dead.
     given_up: OnceLock<Problem>,
     /// Threads that hang and were left behind.
@@ -183,6 +187,7 @@ impl Run {
             progress,
             commits: Arc::new(Semaphore::new(COMMITS as usize)),
             patience: job.patience,
+            stopping: job.stopping,
             given_up: OnceLock::new(),
             left_behind: AtomicUsize::new(0),
         }
@@ -210,6 +215,11 @@ impl Run {
     fn give_up(&self, problem: Problem) {
         let _ = self.given_up.set(problem);
         self.cancel.cancel();
+    }
+
+    /// Whether no further repository may be begun.
+    fn begins_nothing(&self) -> bool {
+        self.cancel.is_cancelled() || self.stopping.is_cancelled()
     }
 
     /// Where this run keeps a repository.
@@ -272,9 +282,8 @@ pub async fn back_up_storage(
     });
     let (scanned, ()) = tokio::join!(walk, work);
     let stopped = run.given_up.get().cloned();
-    let stopped = stopped.or_else(|| {
-        run.cancel.is_cancelled().then(|| Problem::cancelled("back up storage").on(&run.storage))
-    });
+    let cancelled = || Problem::cancelled("back up storage").on(&run.storage);
+    let stopped = stopped.or_else(|| run.begins_nothing().then(cancelled));
     let settled = match (&scanned, stopped) {
         (_, Some(problem)) => Err(problem),
         (Err(problem), None) => Err(problem.clone()),

@@ -64,7 +64,7 @@ pub fn run(
     watch.this_thread();
     for found in Walk::new(&run.root, &run.filter)?.flatten() {
         watch.moved(1);
-        if run.cancel.is_cancelled() {
+        if run.begins_nothing() {
             return Err(Problem::cancelled("walk storage").on(&run.storage));
         }
         let found = match found {

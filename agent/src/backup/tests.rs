@@ -37,6 +37,7 @@ async fn back_up(
         dry_run: false,
         slots: Slots::alone(2),
         patience: Patience::default(),
+        stopping: CancellationToken::new(),
         unfinished: Vec::new(),
         git: "git".into(),
     };

@@ -120,7 +120,7 @@ fn read_all(floor: &Floor, place: &Place) {
     let (run, watch) = (&floor.run, &place.watch);
     watch.this_thread();
     while let Some(item) = watch.waiting(|| floor.next_item()) {
-        if run.cancel.is_cancelled() {
+        if run.begins_nothing() {
             return;
         }
         watch.moved(1);
@@ -208,7 +208,7 @@ impl Floor {
 async fn start_jobs(floor: &Arc<Floor>, slots: &Slots, jobs: &TaskTracker) {
     // A slot is only taken when there is something to do with it: other storages want it, too.
     while floor.queue.is_filled().await {
-        if floor.run.cancel.is_cancelled() {
+        if floor.run.begins_nothing() {
             // Makes room, so that no reader waits for it.
             drop(floor.queue.pop());
             continue;

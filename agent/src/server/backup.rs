@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::{
-    Shared,
+    AgentOptions, Shared,
     job::{self, Part, Told},
     jobs::{Finished, Job, JobKind, JobName},
     limits::JobShare,
@@ -33,8 +33,9 @@ pub(super) async fn start(
     })
     .await?;
     let storage: StorageName = wire.storage.parse()?;
-    let share = shared.limits.share_of(shared.storage(&storage)?);
-    let job = job_of(shared, wire, filter, &share).await?;
+    let options = shared.options_for_job()?;
+    let share = shared.limits.share_of(&options, options.storage(&storage)?);
+    let job = job_of(shared, &options, wire, filter, &share).await?;
     let name = JobName { kind: JobKind::Backup, run: job.attempt.id.to_string() };
     let progress = Arc::new(Progress::default());
     let (shown, told_as) = (Arc::clone(&progress), storage.to_string());
@@ -69,19 +70,19 @@ pub(super) async fn start(
 
 async fn job_of(
     shared: &Shared,
+    options: &AgentOptions,
     wire: v1::BackupJob,
     filter: packhorse_model::RepoFilter,
     share: &JobShare,
 ) -> Result<BackupJob, Problem> {
     let storage: StorageName = wire.storage.parse()?;
     let full = wire.mode() == BackupMode::Full;
-    let options = &shared.options;
     if !wire.dry_run {
         shared.check_vault(&wire.vault_id).await?;
     }
     Ok(BackupJob {
         attempt: RunAttempt { id: wire.backup_id.parse()?, attempt: wire.attempt.parse()? },
-        root: shared.storage(&storage)?.path.clone(),
+        root: options.storage(&storage)?.path.clone(),
         storage,
         base: wire.base.map(TryInto::try_into).transpose()?,
         unfinished: wire.unfinished_runs.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
@@ -89,6 +90,7 @@ async fn job_of(
         rules: Rules { max_chain: options.max_chain, full },
         manifest_every_run: options.manifest_every_run,
         dry_run: wire.dry_run,
+        stopping: shared.stopping.clone(),
         slots: share.slots(),
         patience: options.patience,
         git: options.git.clone(),

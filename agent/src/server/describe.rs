@@ -11,11 +11,12 @@ use crate::git::Git;
 
 /// Version, git, storages and vault.
 pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> {
+    let options = shared.options.now();
     let marker = FormatMarker::read(&shared.vault).await?;
     Ok(v1::DescribeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        git_version: Git::new(&shared.options.git).version()?,
-        storages: shared.options.storages.iter().map(|storage| storage.name.to_string()).collect(),
+        git_version: Git::new(&options.git).version()?,
+        storages: options.storages.iter().map(|storage| storage.name.to_string()).collect(),
         vault_id: marker.map(|marker| marker.vault_id).unwrap_or_default(),
         vault_url: shared.vault.label().to_owned(),
         protocol: packhorse_proto::PROTOCOL,

@@ -48,8 +48,10 @@ impl Limits {
         Self { jobs: Limit::new(options.jobs), pace, shares: Mutex::default() }
     }
 
-    /// The limits of a storage; those that a coordinator set before do not hold any more.
-    pub fn share_of(&self, storage: &StorageConfig) -> JobShare {
+    /// The limits of a storage, by the options as they are now.
+    pub fn share_of(&self, options: &AgentOptions, storage: &StorageConfig) -> JobShare {
+        self.jobs.set(options.jobs);
+        self.pace.set(options.uploads, options.bytes_per_second);
         let jobs = if storage.jobs == 0 { self.jobs.size() } else { storage.jobs.min(self.jobs.size()) };
         let most = Most { jobs, uploads: storage.uploads, bytes_per_second: storage.bandwidth.as_u64() };
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,7 +21,12 @@ use packhorse_proto::{
         agent_service_server::{AgentService, AgentServiceServer},
     },
 };
-use packhorse_service::config::{Config, GitalyManifests, StorageConfig};
+use packhorse_service::{
+    Live,
+    config::{Config, GitalyManifests, StorageConfig},
+    daemon::Stages,
+    health,
+};
 use packhorse_vault::{FormatMarker, Vault};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -70,6 +75,31 @@ impl AgentOptions {
             manifest_every_run: section.gitaly_manifests == GitalyManifests::EveryRun,
         }
     }
+
+    /// The options of a process that is nothing but an agent; refused when there is no storage to serve.
+    pub fn for_daemon(config: &Config) -> Result<Self, Problem> {
+        let options = Self::from_config(config);
+        if options.storages.is_empty() {
+            return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "start agent")
+                .on("[[storage]]")
+                .answered("the configuration names none"));
+        }
+        Ok(options)
+    }
+
+    /// What an agent with these options does, in a few words.
+    pub fn status(&self) -> String {
+        let names: Vec<&str> = self.storages.iter().map(|storage| storage.name.as_str()).collect();
+        format!("serving {} storages: {}", names.len(), names.join(", "))
+    }
+
+    fn storage(&self, name: &StorageName) -> Result<&StorageConfig, Problem> {
+        self.storages.iter().find(|storage| storage.name == *name).ok_or_else(|| {
+            Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
+                .on(name)
+                .answered("this agent does not serve it")
+        })
+    }
 }
 
 /// The service, before it is put on a listener.
@@ -78,29 +108,28 @@ pub struct Agent {
 }
 
 struct Shared {
-    options: AgentOptions,
+    options: Live<AgentOptions>,
     vault: Vault,
     jobs: Jobs,
     limits: Limits,
     tracker: TaskTracker,
+    stopping: CancellationToken,
 }
 
 impl Agent {
-    /// An agent on a vault; its jobs stop when `shutdown` is cancelled and are tracked by `tracker`.
-    pub fn new(
-        options: AgentOptions,
-        vault: Vault,
-        shutdown: CancellationToken,
-        tracker: TaskTracker,
-    ) -> Self {
-        let (jobs, limits) = (Jobs::new(shutdown, tracker.clone()), Limits::new(&options));
-        Self { shared: Arc::new(Shared { options, vault, jobs, limits, tracker }) }
+    /// An agent on a vault. When it is stopping its jobs finish what is at hand and take up nothing new; at shutdown they
+    /// are cancelled.
+    pub fn new(options: impl Into<Live<AgentOptions>>, vault: Vault, stages: Stages) -> Self {
+        let Stages { stopping, shutdown, tracker } = stages;
+        let options = options.into();
+        let (jobs, limits) = (Jobs::new(shutdown, tracker.clone()), Limits::new(&options.now()));
+        Self { shared: Arc::new(Shared { options, vault, jobs, limits, tracker, stopping }) }
     }
 
     /// The service with health and reflection.
     pub async fn router(self) -> Result<Router, Problem> {
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<AgentServiceServer<Service>>().await;
+        let Shared { stopping, tracker, .. } = &*self.shared;
+        let health = health::<AgentServiceServer<Service>>(stopping.clone(), tracker).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()
@@ -108,7 +137,7 @@ impl Agent {
         let service = AgentServiceServer::new(Service { shared: self.shared });
         Ok(tonic::transport::Server::builder()
             .add_service(service)
-            .add_service(health_service)
+            .add_service(health)
             .add_service(reflection))
     }
 }
@@ -158,12 +187,14 @@ impl AgentService for Service {
 }
 
 impl Shared {
-    fn storage(&self, name: &StorageName) -> Result<&StorageConfig, Problem> {
-        self.options.storages.iter().find(|storage| storage.name == *name).ok_or_else(|| {
-            Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
-                .on(name)
-                .answered("this agent does not serve it")
-        })
+    /// The options for a new job, which keeps them to its end; refused when the agent is about to stop.
+    fn options_for_job(&self) -> Result<Arc<AgentOptions>, Problem> {
+        if self.stopping.is_cancelled() {
+            return Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "start job")
+                .answered("the agent is stopping")
+                .next("run again when it is back"));
+        }
+        Ok(self.options.now())
     }
 
     /// Refuses a job that is meant for another vault than the agent's.

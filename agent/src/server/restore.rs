@@ -31,8 +31,8 @@ pub(super) async fn start(
     })
     .await?;
     let target: StorageName = wire.target_storage.parse()?;
-    let config = shared.storage(&target)?;
-    let options = &shared.options;
+    let options = shared.options_for_job()?;
+    let config = options.storage(&target)?;
     let job = RestoreJob {
         backup_id: wire.backup_id.parse()?,
         source: wire.source_storage.parse()?,

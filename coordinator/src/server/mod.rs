@@ -5,6 +5,7 @@
 
 mod inspect;
 mod resume;
+mod scheduled;
 mod status;
 mod tasks;
 
@@ -18,10 +19,11 @@ use packhorse_proto::{
         coordinator_service_server::{CoordinatorService, CoordinatorServiceServer},
     },
 };
+use packhorse_service::{Live, daemon::Stages, health};
 use packhorse_vault::Vault;
 use serde::Serialize;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, transport::server::Router};
 
 use self::tasks::{Task, Tasks};
@@ -30,6 +32,7 @@ use crate::{
     fleet::Fleet,
     restore::{self, RestoreRequest},
     run::{self, RunContext, RunRequest},
+    schedule::Scheduler,
 };
 
 /// The service, before it is put on a listener.
@@ -38,39 +41,60 @@ pub struct Coordinator {
 }
 
 struct Shared {
-    options: Arc<CoordinatorOptions>,
+    options: Live<CoordinatorOptions>,
     vault: Vault,
     tasks: Tasks,
+    stopping: CancellationToken,
 }
 
 impl Shared {
     /// The options as they are now.
     fn options(&self) -> Arc<CoordinatorOptions> {
-        Arc::clone(&self.options)
+        self.options.now()
+    }
+
+    /// Starts a run as a task.
+    fn start_run(self: &Arc<Self>, options: Arc<CoordinatorOptions>, request: RunRequest) -> Arc<Task> {
+        let shared = Arc::clone(self);
+        let resumable = options.identity.is_some() && !request.dry_run;
+        self.tasks.start(TaskKind::Create, resumable, |task| async move {
+            let context =
+                RunContext { vault: &shared.vault, options: &options, board: &task.board, stop: &task.stop };
+            json(&run::create(&context, request, task.name.clone()).await?)
+        })
     }
 }
 
 impl Coordinator {
-    /// A coordinator on a vault; its runs are left when `shutdown` is cancelled and are tracked by `tracker`.
-    pub fn new(
-        options: CoordinatorOptions,
-        vault: Vault,
-        shutdown: CancellationToken,
-        tracker: TaskTracker,
-    ) -> Self {
-        let (options, tasks) = (Arc::new(options), Tasks::new(shutdown, tracker));
-        Self { shared: Arc::new(Shared { options, vault, tasks }) }
+    /// A coordinator on a vault. When it is stopping it takes no new runs; at shutdown those under way are left.
+    pub fn new(options: impl Into<Live<CoordinatorOptions>>, vault: Vault, stages: Stages) -> Self {
+        let Stages { stopping, shutdown, tracker } = stages;
+        let tasks = Tasks::new(shutdown, tracker);
+        Self { shared: Arc::new(Shared { options: options.into(), vault, tasks, stopping }) }
     }
 
-    /// Goes on with the runs that were left when it ended the last time. To be called when it listens.
-    pub fn resume(&self) {
-        self.shared.tasks.tracker().spawn(resume::resume_all(Arc::clone(&self.shared)));
+    /// Goes on with the runs that were left when it ended the last time, and starts what the options schedule, until it
+    /// stops; does nothing before it is polled, which must not be before it listens.
+    pub fn own_runs(&self) -> impl Future<Output = ()> + Send + use<> {
+        let Shared { options, vault, tasks, stopping } = &*self.shared;
+        let scheduler = Scheduler {
+            options: options.clone(),
+            vault: vault.clone(),
+            runs: Arc::clone(&self.shared),
+            tracker: tasks.tracker().clone(),
+            stopping: stopping.clone(),
+        };
+        let shared = Arc::clone(&self.shared);
+        async move {
+            resume::resume_all(shared).await;
+            scheduler.run().await;
+        }
     }
 
     /// The service with health and reflection.
     pub async fn router(self) -> Result<Router, Problem> {
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<CoordinatorServiceServer<Service>>().await;
+        let Shared { tasks, stopping, .. } = &*self.shared;
+        let health = health::<CoordinatorServiceServer<Service>>(stopping.clone(), tasks.tracker()).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()
@@ -79,7 +103,7 @@ impl Coordinator {
             })?;
         Ok(tonic::transport::Server::builder()
             .add_service(CoordinatorServiceServer::new(Service { shared: self.shared }))
-            .add_service(health_service)
+            .add_service(health)
             .add_service(reflection))
     }
 }
@@ -96,6 +120,16 @@ fn json<T: Serialize>(value: &T) -> Result<String, Problem> {
 }
 
 impl Service {
+    /// The options for a new task, which keeps them to its end; refused when the coordinator is about to stop.
+    fn options_for_task(&self) -> Result<Arc<CoordinatorOptions>, Problem> {
+        if self.shared.stopping.is_cancelled() {
+            return Err(Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "start run")
+                .answered("the coordinator is stopping")
+                .next("run again when it is back"));
+        }
+        Ok(self.shared.options())
+    }
+
     /// The stream of a task, with its name in the response's metadata, so that it is known before the first event.
     fn follow_task(&self, task: Arc<Task>) -> Response<Events<v1::RunEvent>> {
         let name = task.name.parse();
@@ -118,16 +152,10 @@ impl CoordinatorService for Service {
         &self,
         request: Request<v1::CreateRequest>,
     ) -> Result<Response<Self::CreateStream>, Status> {
-        let options = self.shared.options();
+        let options = self.options_for_task().map_err(|e| status_of_problem(&e))?;
         let request =
             RunRequest::from_wire(request.into_inner(), &options).map_err(|e| status_of_problem(&e))?;
-        let shared = Arc::clone(&self.shared);
-        let resumable = options.identity.is_some() && !request.dry_run;
-        let task = self.shared.tasks.start(TaskKind::Create, resumable, |task| async move {
-            let context =
-                RunContext { vault: &shared.vault, options: &options, board: &task.board, stop: &task.stop };
-            json(&run::create(&context, request, task.name.clone()).await?)
-        });
+        let task = self.shared.start_run(options, request);
         Ok(self.follow_task(task))
     }
 
@@ -136,7 +164,8 @@ impl CoordinatorService for Service {
         request: Request<v1::RestoreRequest>,
     ) -> Result<Response<Self::RestoreStream>, Status> {
         let request = RestoreRequest::from_wire(request.into_inner()).map_err(|e| status_of_problem(&e))?;
-        let (shared, options) = (Arc::clone(&self.shared), self.shared.options());
+        let options = self.options_for_task().map_err(|e| status_of_problem(&e))?;
+        let shared = Arc::clone(&self.shared);
         let task = self.shared.tasks.start(TaskKind::Restore, false, |task| async move {
             let (board, stop, name) = (&task.board, &task.stop, task.name.clone());
             json(&restore::restore(&shared.vault, &options, request, name, board, stop).await?)

@@ -122,6 +122,11 @@ impl Tasks {
         receiver
     }
 
+    /// The name of a task that is under way.
+    pub fn any(&self) -> Option<String> {
+        self.all().iter().find(|task| task.is_running()).map(|task| task.name.clone())
+    }
+
     /// All that are known, the newest first.
     pub fn all(&self) -> Vec<Arc<Task>> {
         self.lock().iter().cloned().collect()

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection,
-    StorageConfig, VaultSection,
+    ScheduleConfig, StorageConfig, VaultSection, Written,
 };
 
 /// The whole file.
@@ -33,20 +33,29 @@ pub struct Config {
     pub database: Vec<DatabaseConfig>,
     /// Directories.
     pub directory: Vec<DirectoryConfig>,
+    /// Backups that the coordinator starts by itself.
+    pub schedule: Vec<ScheduleConfig>,
 }
 
 impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, Problem> {
+        Self::load_written(path).map(|(config, _)| config)
+    }
+
+    /// Reads and validates a file, and gives it as it was written, too.
+    pub fn load_written(path: &Path) -> Result<(Self, Written), Problem> {
         let problem = |kind, answer: String| {
             Problem::new(kind, Subject::Configuration, "read configuration")
                 .on(path.display())
                 .answered(answer)
         };
         let text = std::fs::read_to_string(path).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
+        let mistake = |e: toml::de::Error| problem(ErrorKind::Invalid, one_line(&text, &e));
+        let config: Self = toml::from_str(&text).map_err(mistake)?;
         config.validate().map_err(|answer| problem(ErrorKind::Invalid, answer))?;
-        Ok(config)
+        let written = toml::from_str(&text).map_err(mistake)?;
+        Ok((config, Written(written)))
     }
 
     /// The vault's settings, which most processes need.
@@ -89,8 +98,28 @@ impl Config {
                 return Err(format!("path of directory {} must be absolute", directory.name));
             }
         }
+        let mut schedules = BTreeSet::new();
+        for schedule in &self.schedule {
+            if schedule.name.is_empty() || !schedules.insert(&schedule.name) {
+                return Err(format!("schedule {:?} has no name, or not one of its own", schedule.name));
+            }
+        }
         Ok(())
     }
+}
+
+/// Where and what: the line's number and key, but not its value, which may be a password.
+fn one_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim();
+    let key = match line.split_once('=') {
+        Some((key, _)) => key.trim(),
+        None if line.starts_with('[') => line,
+        None => "?",
+    };
+    let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    format!("line {}: {key}: {message}", number + 1)
 }
 
 #[cfg(test)]
@@ -123,17 +152,40 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, named) in [
-            ("[vault]\nurl = 'x'\nendpiont = 'y'\n", "endpiont"),
+            ("[vault]\nurl = 'x'\nendpiont = 'y'\n", "line 3: endpiont: unknown field `endpiont`"),
             ("[[storage]]\nname = 'a'\npath = 'rel'\n", "absolute"),
             ("[[storage]]\nname = 'backups'\npath = '/x'\n", "reserved"),
             ("[[storage]]\nname='a'\npath='/x'\n[[storage]]\nname='a'\npath='/y'\n", "twice"),
             ("[[directory]]\nname = 'db'\npath = '/x'\n", "reserved"),
             ("[[directory]]\nname = 'repositories'\npath = '/x'\n", "reserved"),
             ("[vault]\nurl='x'\nretry_budget='-5s'\n", "negative"),
+            ("[storage]\nname = 'a'\n", "line 1: [storage]: invalid type"),
+            ("[[database]]\nname = 'a'\nurl = ['secret']\n", "line 3: url: invalid type"),
+            ("[[schedule]]\nname='a'\n", "cron"),
+            ("[[schedule]]\nname=''\ncron='* * * * *'\n", "name"),
+            ("[[schedule]]\nname='a'\ncron='@daily'\nmode='half'\n", "half"),
         ] {
             let problem = load(text).expect_err(text);
             assert_eq!(problem.kind, ErrorKind::Invalid);
             assert!(problem.to_string().contains(named), "{text}: {problem}");
         }
+    }
+    #[test]
+    fn the_example_loads_as_it_is_and_with_every_key() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/packhorse.example.toml");
+        let example = std::fs::read_to_string(path).expect("the example");
+        let config = load(&example).expect("the example");
+        assert_eq!((config.storage.len(), config.schedule.len()), (1, 0));
+        let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let every = example.lines().map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with("[[") || is_key(rest) => rest,
+            _ => line,
+        });
+        let config = load(&every.collect::<Vec<_>>().join("\n")).expect("the example with every key");
+        assert_eq!((config.schedule.len(), config.schedule[0].only.len()), (1, 2));
+        assert_eq!(
+            config.vault.and_then(|vault| vault.endpoint).as_deref(),
+            Some("https://s3.example.internal")
+        );
     }
 }

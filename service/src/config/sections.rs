@@ -98,7 +98,7 @@ impl StorageConfig {
     }
 }
 
-/// `[agent]`: how an agent works.
+/// `[agent_service]`: how an agent works.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentLimits {
@@ -120,6 +120,12 @@ pub struct AgentLimits {
     pub max_chain: u32,
     /// `changed`, or `every-run` to write Gitaly's manifest for unchanged repositories too.
     pub gitaly_manifests: GitalyManifests,
+    /// How long work at hand may go on when the agent is told to stop.
+    pub grace: Span,
+}
+
+fn grace() -> Span {
+    Span::from_secs(30)
 }
 
 /// When a manifest is written.
@@ -145,6 +151,7 @@ impl Default for AgentLimits {
             repository_timeout: Span::from_secs(12 * 3600),
             max_chain: 64,
             gitaly_manifests: GitalyManifests::Changed,
+            grace: grace(),
         }
     }
 }
@@ -167,6 +174,8 @@ pub struct CoordinatorSection {
     pub agent_patience: Span,
     /// Age up to which a run is resumed after a restart.
     pub resume_within: Span,
+    /// How long work at hand may go on when the coordinator is told to stop.
+    pub grace: Span,
 }
 
 impl Default for CoordinatorSection {
@@ -179,6 +188,7 @@ impl Default for CoordinatorSection {
             bandwidth: ByteSize::b(0),
             agent_patience: Span::from_secs(600),
             resume_within: Span::from_secs(12 * 3600),
+            grace: grace(),
         }
     }
 }
