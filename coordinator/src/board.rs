@@ -47,6 +47,8 @@ impl Board {
     /// Says that it has begun.
     pub fn accepted(&self, accepted: RunAccepted) {
         self.state().accepted = Some(accepted);
+        // A caller that loses us must know by which name to ask for it.
+        self.shared.course.touch();
     }
 
     /// What it is, once it has begun.

@@ -65,6 +65,11 @@ impl<T: Clone> Course<T> {
         });
     }
 
+    /// Has followers look how far the work is, because something important has happened.
+    pub fn touch(&self) {
+        self.state.send_modify(|_| {});
+    }
+
     /// Failures so far, those that were not kept among them.
     pub fn failures_total(&self) -> u64 {
         self.state.borrow().failures_total
@@ -141,7 +146,10 @@ impl<T: Clone> Follower<T> {
                 return;
             }
             tokio::select! {
-                changed = self.state.changed() => if changed.is_err() { return },
+                changed = self.state.changed() => match changed {
+                    Ok(()) => tick.reset_immediately(),
+                    Err(_) => return,
+                },
                 // Dropped when nobody reads it: there will be another.
                 _ = tick.tick() => {
                     for event in events_of(Seen::Tick) {

@@ -56,7 +56,7 @@ pub(super) async fn start(
         },
     );
     let joined = joined.await?;
-    shared.tracker.spawn(follow_limits(requests, share));
+    shared.tracker.spawn(follow_limits(requests, share, Arc::clone(&joined.0)));
     Ok(job::pass_on(shared, joined, |told| {
         let event = match told {
             Told::Progress(progress) => Event::Progress(progress),
@@ -98,14 +98,22 @@ async fn job_of(
 }
 
 /// Takes over what the coordinator lets the job have, as long as it says so.
-async fn follow_limits(mut requests: Streaming<v1::BackupStorageRequest>, share: JobShare) {
-    while let Ok(Some(message)) = requests.message().await {
-        if let Some(Request::Limits(limits)) = message.request {
-            share.set(&limits);
+async fn follow_limits(
+    mut requests: Streaming<v1::BackupStorageRequest>,
+    share: JobShare,
+    job: Arc<Job>,
+) {
+    loop {
+        let message = tokio::select! {
+            message = requests.message() => message,
+            _ = job.course().wait() => return,
+        };
+        match message {
+            Ok(Some(v1::BackupStorageRequest { request: Some(Request::Limits(limits)) })) => share.set(&limits),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
         }
     }
-    // Without a coordinator the agent's own limits are what holds.
-    share.set(&v1::JobLimits::default());
 }
 
 async fn record(mut told: mpsc::Receiver<BackupEvent>, job: &Job) {

@@ -33,7 +33,9 @@ pub async fn resume_all(shared: Arc<Shared>) {
     for journal in journals {
         tracing::info!(backup = %journal.backup_id, started_at = %journal.started_at, "resuming run");
         let context = Arc::clone(&shared);
-        shared.tasks.start(TaskKind::Create, true, |task| async move {
+        // What the journal calls the attempt is the name that its caller knows.
+        let name = journal.attempt.clone();
+        shared.tasks.start_named(name, TaskKind::Create, true, |task| async move {
             let options = context.options();
             let context =
                 RunContext { vault: &context.vault, options: &options, board: &task.board, stop: &task.stop };

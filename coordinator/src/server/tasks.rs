@@ -91,8 +91,22 @@ impl Tasks {
     where
         F: Future<Output = Result<String, Problem>> + Send + 'static,
     {
+        self.start_named(uuid::Uuid::new_v4().to_string(), kind, resumable, work)
+    }
+
+    /// The same, under the name that it had before a restart.
+    pub fn start_named<F>(
+        &self,
+        name: String,
+        kind: TaskKind,
+        resumable: bool,
+        work: impl FnOnce(Arc<Task>) -> F,
+    ) -> Arc<Task>
+    where
+        F: Future<Output = Result<String, Problem>> + Send + 'static,
+    {
         let task = Arc::new(Task {
-            name: uuid::Uuid::new_v4().to_string(),
+            name,
             kind,
             started_at: Timestamp::now(),
             board: Board::default(),

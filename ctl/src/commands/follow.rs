@@ -54,7 +54,7 @@ async fn follow_to_end(
                     rejoin(session, &run, "the coordinator ended the stream before the run's end").await?;
                 continue;
             }
-            Err(status) if is_broken(&status) => {
+            Err(status) if is_broken(session, &status) => {
                 events = rejoin(session, &run, status.message()).await?;
                 continue;
             }
@@ -82,10 +82,12 @@ async fn follow_to_end(
     }
 }
 
-/// Whether the connection broke, and not the run.
-fn is_broken(status: &Status) -> bool {
+/// Whether the connection broke, or its coordinator ends, and not the run.
+fn is_broken(session: &Session, status: &Status) -> bool {
     let codes = [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled];
-    status.details().is_empty() && codes.contains(&status.code())
+    let problem = session.problem(status);
+    let ends = (problem.kind, problem.subject) == (ErrorKind::Unavailable, Subject::Coordinator);
+    ends || status.details().is_empty() && codes.contains(&status.code())
 }
 
 /// Joins the run again, at this coordinator or at the one that takes its place.
@@ -106,7 +108,7 @@ async fn rejoin(session: &Session, run: &str, answer: &str) -> Result<Streaming<
         let request = FollowRequest { run: run.to_owned() };
         match session.client().follow(request).await {
             Ok(joined) => return Ok(joined.into_inner()),
-            Err(status) if is_broken(&status) || status.code() == Code::NotFound => {}
+            Err(status) if is_broken(session, &status) || status.code() == Code::NotFound => {}
             Err(status) => return Err(session.problem(&status)),
         }
         tokio::select! {

@@ -64,8 +64,8 @@ fn without_a_coordinator_nothing_is_reached() {
 }
 
 #[test]
-fn an_agent_that_is_killed_leaves_its_storage_out_of_the_backup() {
-    let mut fleet = Fleet::start();
+fn an_agent_that_does_not_come_back_leaves_its_storage_out_of_the_backup() {
+    let mut fleet = Fleet::start_patient("1s");
     let before = fleet.states();
     fleet.ctl(["create", "--backup-id", "0001"]).run().expect_success();
     // Only the second storage changes, so only its agent is held.
@@ -91,5 +91,5 @@ fn an_agent_that_is_killed_leaves_its_storage_out_of_the_backup() {
     assert_eq!(text(&json(&output)["state"]), "complete");
     fleet.assert_restores("0003", &after);
     fleet.assert_restores("0001", &before);
-    fleet.stop(&[]);
+    fleet.stop(&["agent lost, trying again"]);
 }

@@ -1,11 +1,14 @@
 //! Callers and coordinators that go away while a run is under way.
 //!
-//! Does not own: agents that go away. A caller that dies changes nothing; one that is interrupted stops its run; a
-//! coordinator that stops or dies leaves no backup behind and every earlier one as it was.
+//! Does not own: agents that go away. A caller that dies changes nothing and may come back; one that is interrupted, or
+//! cancels, stops its run; the run of a coordinator that stops or dies is resumed by the next one.
 
 use packhorse_testkit::{Binary, Daemon, Signal, wait_until};
 
-use super::{super::site::listed, Fleet, SOON};
+use super::{
+    super::site::{json, listed, text},
+    Fleet, SOON,
+};
 
 /// A fleet with a backup, and a second run that is held in the middle.
 fn held() -> (Fleet, Daemon) {
@@ -35,11 +38,23 @@ fn a_run_goes_on_without_its_caller() {
     let states = fleet.states();
     run.kill();
     assert_eq!(listed(fleet.ctl([])), ["0001"], "the run is still held");
+    let status = json(&fleet.ctl(["status", "--json"]).run().expect_success());
+    let task = &status["tasks"][0];
+    assert_eq!([text(&task["backup_id"]), text(&task["state"])], ["0002", "running"], "{status:#}");
+    assert_eq!(status["unfinished"][0]["here"], true, "{status:#}");
+    let mut follower = fleet.ctl(["status", "0002", "--follow", "--json"]).spawn();
     fleet.gate.open();
     wait_until("the commit of the run", SOON, || match &listed(fleet.ctl([]))[..] {
         [newest, _] if newest == "0002" => Ok(()),
         ids => Err(format!("{ids:?}")),
     });
+    assert_eq!(follower.wait(SOON), 0, "{:#?}", follower.lines());
+    let summary: serde_json::Value =
+        serde_json::from_str(&follower.stdout_lines().join("\n")).expect("the run's summary");
+    assert_eq!(text(&summary["backup_id"]), "0002");
+    fleet.ctl(["status", "0002", "--follow"]).run().expect_success();
+    let status = fleet.ctl(["status"]).run().expect_success();
+    assert!(!status.stdout.contains("UNFINISHED"), "{}", status.stdout);
     fleet.assert_restores("0002", &states);
     fleet.stop(&[]);
 }
@@ -56,35 +71,59 @@ fn an_interrupted_run_commits_nothing() {
         let states = fleet.states();
         let id = next_run(&fleet);
         fleet.assert_restores(&id, &states);
-        fleet.stop(&["run or restore ended without success", "the coordinator is gone, stopping its job"]);
+        fleet.stop(&["ended without success"]);
     }
 }
 
 #[test]
-fn a_coordinator_that_stops_ends_its_run_and_commits_nothing() {
-    let (mut fleet, mut run) = held();
-    assert_eq!(fleet.coordinator().terminate(), 0);
-    let code = run.wait(SOON);
-    assert!([1, 14, 130].contains(&code), "exit code {code}: {:#?}", run.lines());
+fn a_cancelled_run_says_what_is_kept_and_the_next_one_uses_it() {
+    let (fleet, mut run) = held();
+    let cancelled = fleet.ctl(["cancel", "--json"]).run().expect_success();
+    let cancelled = json(&cancelled);
+    assert_eq!((text(&cancelled["run"]), &cancelled["cancelled"]), ("0002".into(), &true.into()));
+    assert!(text(&cancelled["end"]["state"]).contains("nothing was committed"), "{cancelled:#}");
+    assert_eq!(run.wait(SOON), 130, "{:#?}", run.lines());
     fleet.gate.open();
-    fleet.coordinator = Some(fleet.daemon(Binary::Coordinator, "coordinator", "coordinator ready"));
-    assert_eq!(listed(fleet.ctl([])), ["0001"]);
+    let status = json(&fleet.ctl(["status", "--json"]).run().expect_success());
+    let unfinished = &status["unfinished"][0];
+    assert_eq!((text(&unfinished["backup_id"]), &unfinished["here"]), ("0002".into(), &false.into()));
+    assert_eq!(text(&unfinished["end"]["kind"]), "cancelled", "{status:#}");
+    let nothing = fleet.ctl(["cancel"]).run().expect_code(10);
+    assert!(nothing.stderr.contains("nothing is under way"), "{}", nothing.stderr);
+    fleet.ctl(["cancel", "0009"]).run().expect_code(10);
     let states = fleet.states();
     let id = next_run(&fleet);
     fleet.assert_restores(&id, &states);
-    fleet.stop(&["the coordinator is gone, stopping its job"]);
+    let status = json(&fleet.ctl(["status", "--json"]).run().expect_success());
+    assert_eq!(status["unfinished"].as_array().map(Vec::len), Some(1), "it stays in the journal: {status:#}");
+    fleet.stop(&["ended without success"]);
 }
 
 #[test]
-fn a_coordinator_that_is_killed_leaves_earlier_backups_and_the_next_run_needs_no_help() {
-    let (mut fleet, mut run) = held();
-    fleet.coordinator().kill();
-    assert_eq!(run.wait(SOON), 14, "{:#?}", run.lines());
-    fleet.gate.open();
-    fleet.coordinator = Some(fleet.daemon(Binary::Coordinator, "coordinator", "coordinator ready"));
-    assert_eq!(listed(fleet.ctl([])), ["0001"]);
+fn two_coordinators_do_no_harm() {
+    let (fleet, mut run) = held();
+    let config = std::fs::read_to_string(fleet.site.path("coordinator.toml")).expect("configuration");
+    fleet.site.write("other.toml", &config.replace("coordinator.sock", "other.sock"));
+    let mut other = fleet.daemon(Binary::Coordinator, "other", "coordinator ready");
+    let other_ctl = |args: &[&str]| {
+        let address = format!("unix://{}", fleet.site.path("other.sock").display());
+        packhorse_testkit::Backupctl::new().args(["--coordinator", &address]).args(args)
+    };
+    let refused = other_ctl(&["create", "--backup-id", "0003", "--storage", "default"]).run().expect_code(14);
+    assert!(refused.stderr.contains("busy with backup 0002"), "{}", refused.stderr);
+    assert_eq!(listed(other_ctl(&[])), ["0001"]);
+    let status = json(&other_ctl(&["status", "--json"]).run().expect_success());
+    assert_eq!(status["tasks"].as_array().map(Vec::len), Some(1), "its own that failed: {status:#}");
+    let ids: Vec<String> =
+        status["unfinished"].as_array().expect("runs").iter().map(|run| text(&run["backup_id"])).collect();
+    assert_eq!(ids, ["0003", "0002"], "{status:#}");
     let states = fleet.states();
-    let id = next_run(&fleet);
-    fleet.assert_restores(&id, &states);
-    fleet.stop(&["the coordinator is gone, stopping its job"]);
+    fleet.gate.open();
+    assert_eq!(run.wait(SOON), 0, "{:#?}", run.lines());
+    other_ctl(&["create", "--backup-id", "0004"]).run().expect_success();
+    fleet.assert_restores("0002", &states);
+    fleet.assert_restores("0004", &states);
+    assert_eq!(other.terminate(), 0);
+    other.assert_no_complaints(&["ended without success"]);
+    fleet.stop(&[]);
 }

@@ -5,6 +5,7 @@
 
 mod agents;
 mod callers;
+mod lives;
 mod service;
 
 use std::time::Duration;
@@ -34,6 +35,11 @@ const STORAGES: [[&str; 2]; 2] = [["default", "default-spare"], ["second", "seco
 impl Fleet {
     /// Starts all daemons on a site with a repository in each agent's first storage.
     fn start() -> Self {
+        Self::start_patient("60s")
+    }
+
+    /// The same with a coordinator that waits this long for a lost agent.
+    fn start_patient(patience: &str) -> Self {
         let site = Site::new();
         let gate = Gate::new(&site.path("gate"), 0);
         let addresses = [
@@ -43,8 +49,10 @@ impl Fleet {
         let vault = format!("[vault]\nurl = '{}'\n", site.vault_url());
         for (number, address) in addresses.iter().enumerate() {
             let git = gate.git();
-            let mut config =
-                format!("{vault}[agent_service]\nlisten = '{address}'\ngit = '{}'\n", git.display());
+            let mut config = format!(
+                "{vault}[agent_service]\nlisten = '{address}'\ngrace = '1s'\ngit = '{}'\n",
+                git.display()
+            );
             for name in STORAGES[number] {
                 config += &site.storage_section(name, name);
             }
@@ -53,7 +61,7 @@ impl Fleet {
         }
         let [first, second] = &addresses;
         let coordinator = format!(
-            "{vault}[coordinator]\nlisten = 'unix://{}'\n[[agent]]\naddress = '{first}'\n[[agent]]\naddress = '{second}'\n",
+            "{vault}[coordinator]\nlisten = 'unix://{}'\ngrace = '1s'\nagent_patience = '{patience}'\n[[agent]]\naddress = '{first}'\n[[agent]]\naddress = '{second}'\n",
             site.path("coordinator.sock").display()
         );
         site.write("coordinator.toml", &coordinator);
