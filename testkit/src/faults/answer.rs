@@ -1,0 +1,55 @@
+//! Answers: a status, a few headers, and bytes; and S3's way to say that something is wrong.
+//!
+//! Does not own: which answer is given. Codes and statuses are Amazon's.
+
+use bytes::Bytes;
+
+use crate::xml::escape;
+
+/// What goes back.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    pub fn xml(body: &str) -> Self {
+        let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{body}");
+        Self { body: body.into(), ..Self::empty(200) }.with("content-type", "application/xml".to_owned())
+    }
+
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        let message = escape(message);
+        let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+        Self { status, ..Self::xml(&body) }
+    }
+
+    pub fn no_such_key() -> Self {
+        Self::error(404, "NoSuchKey", "The specified key does not exist.")
+    }
+
+    pub fn no_such_upload() -> Self {
+        Self::error(404, "NoSuchUpload", "The specified upload does not exist.")
+    }
+
+    pub fn no_such_bucket() -> Self {
+        Self::error(404, "NoSuchBucket", "The specified bucket does not exist")
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    #[must_use]
+    pub fn with_etag(self, etag: &str) -> Self {
+        self.with("etag", format!("\"{etag}\""))
+    }
+}
