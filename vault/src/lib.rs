@@ -7,6 +7,7 @@
 mod bundle;
 mod catalogue;
 mod counts;
+mod create;
 mod error;
 mod fingerprint;
 mod folder;
