@@ -71,6 +71,11 @@ impl VaultError {
         self.transient
     }
 
+    /// Whether the store refused without saying why, as it does when only a header was asked for.
+    pub(crate) fn is_wordless(&self) -> bool {
+        self.transient && self.answer.contains("400 Bad Request")
+    }
+
     /// Whether a write that ended so may have been done all the same.
     pub(crate) fn may_have_written(&self) -> bool {
         self.transient || self.kind == ErrorKind::AlreadyExists

@@ -59,8 +59,6 @@ enum Part {
     Finish,
 }
 
-/// How often an abort is asked for: the HTTP client does not repeat one whose answer was lost.
-const ABORTS: u32 = 3;
 /// Parts of one object on their way at once.
 const PARTS_IN_FLIGHT: usize = 4;
 /// Parts after which a folder's disk is set to work.
@@ -312,16 +310,17 @@ async fn abort(
     key: &ObjectKey,
     upload: &mut Box<dyn MultipartUpload>,
 ) -> object_store::Result<()> {
-    for attempt in 1.. {
+    let mut patience = vault.patience();
+    loop {
         vault.counter().put();
         match upload.abort().await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => break,
-            Err(error) if attempt == ABORTS => {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+            // The HTTP client does not repeat an abort whose answer was lost.
+            Err(error) if !patience.pause().await => {
                 tracing::warn!(%key, %error, "multipart upload not aborted; the store's lifecycle rule must remove it");
                 return Err(error);
             }
             Err(_) => {}
         }
     }
-    Ok(())
 }

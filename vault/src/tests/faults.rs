@@ -59,7 +59,7 @@ async fn a_create_is_tried_until_it_is_known_what_it_did() {
     {
         let key = key(&format!("create/{}", fault.name()));
         server.set_faults(Plan::of(Rule::first(fault, 2).on(&[Operation::Create])));
-        let digest = vault.create(&key, "ours".into()).await.expect(fault.name());
+        let digest = vault.create(&key, "ours".into()).await.expect("create");
         server.clear_faults();
         assert_eq!(&vault.get_checked(&digest).await.expect("read")[..], b"ours");
 
@@ -92,7 +92,7 @@ async fn a_create_gives_up_at_the_end_of_its_budget_and_at_once_when_that_cannot
     ] {
         server.set_faults(Plan::of(Rule::always(fault)));
         let before = server.requests();
-        let error = vault.create(&key("x"), "x".into()).await.expect_err(fault.name());
+        let error = vault.create(&key("x"), "x".into()).await.expect_err("fails");
         assert_eq!(error.kind(), kind, "{error}");
         let again = matches!(fault, Fault::ResetBefore | Fault::Conflict);
         assert_eq!(server.requests() - before > 1, again, "{fault:?}");
@@ -105,7 +105,7 @@ async fn an_upload_whose_completion_was_not_answered_is_recognised() {
     for fault in [Fault::ResetAfter, Fault::ErrorIn200, Fault::Stall] {
         server.set_faults(Plan::of(Rule::first(fault, 1).on(&[Operation::CompleteUpload])));
         let name = format!("large/{}", fault.name());
-        let digest = write(&vault, &name, pattern(9 << 20)).await.expect(fault.name());
+        let digest = write(&vault, &name, pattern(9 << 20)).await.expect("recognised");
         assert_eq!(server.objects()[&format!("some/prefix/{name}")].len() as u64, digest.size);
         assert_eq!(server.open_uploads(), [""; 0], "{fault:?}");
     }

@@ -12,7 +12,7 @@ mod golden;
 mod mishaps;
 mod progress;
 mod quickstart;
-mod site;
+pub mod site;
 mod store_failures;
 mod vault_files;
 mod whole;
