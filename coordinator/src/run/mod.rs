@@ -44,7 +44,7 @@ pub async fn create(
 ) -> Result<RunSummary, Problem> {
     let started_at = Timestamp::now();
     let plan = tokio::select! {
-        plan = plan::plan(vault, options, &request, started_at, run.clone()) => plan?,
+        plan = plan::plan(vault, options, &request, started_at, run.clone()) => plan.map_err(without_vault)?,
         () = cancel.cancelled() => return Err(Problem::cancelled("plan backup")),
     };
     board
@@ -89,6 +89,15 @@ fn nothing_to_commit(summary: &RunSummary) -> Problem {
             .answered("nothing is selected: there is no storage, database or directory to back up")
             .next("configure [[storage]], [[database]] or [[directory]], or change --only and --skip"),
     };
+    problem.leaving("nothing was committed; earlier backups are as they were")
+}
+
+/// A run that the vault did not let begin.
+fn without_vault(problem: Problem) -> Problem {
+    let lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
+    if !lost || problem.subject != Subject::Vault || problem.state.is_some() {
+        return problem;
+    }
     problem.leaving("nothing was committed; earlier backups are as they were")
 }
 

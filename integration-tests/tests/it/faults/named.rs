@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use packhorse_testkit::{CliOutput, Fault, Plan, Rule};
+use packhorse_testkit::{CliOutput, Fault, LoggedRequest, Operation, Plan, Rule};
 
 use super::place::Place;
 use crate::system::site::{json, text};
@@ -84,7 +84,11 @@ fn faults_that_end_are_ridden_out() {
         assert!(met > 0, "{name} met nothing");
         place.server.clear_faults();
         place.assert_restores("0002", &place.states());
-        assert_eq!(place.server.open_uploads(), [""; 0], "{name}");
+        // Only an upload that nobody was told of stays open: the store's lifecycle rule is for those.
+        let begun = |request: &&LoggedRequest| request.operation == Operation::BeginUpload && request.applied;
+        let log = place.server.log();
+        let unknown = log.iter().filter(begun).filter(|request| request.status.is_none()).count();
+        assert_eq!(place.server.open_uploads().len(), unknown, "{name}");
     });
 }
 

@@ -47,7 +47,7 @@ impl Seed {
             let is_listed = listed.iter().any(|listed| listed == id);
             assert!(is_listed || *code != 0, "run {id} ended with 0 and is not listed: {listed:?}");
             if is_listed {
-                self.place.assert_restores(id, states);
+                self.place.assert_comes_back(id, states, &self.place.site.path(id));
             }
         }
         self.create("0003");
