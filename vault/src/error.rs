@@ -77,7 +77,7 @@ impl VaultError {
     }
 
     /// Whether a write that ended so may have been done all the same.
-    pub(crate) fn may_have_written(&self) -> bool {
+    pub fn may_have_written(&self) -> bool {
         self.transient || self.kind == ErrorKind::AlreadyExists
     }
 

@@ -1,7 +1,8 @@
 //! Step 5 of a run, publish: the report, Gitaly's marker, and last the commit record. The backup exists from then on.
 //!
-//! Does not own: what the report says. Each is created once; an ambiguous answer is read back by the vault. A crash
-//! before the last write leaves a run that `list` and `restore` do not see.
+//! Does not own: what the report says. Each is created once; an ambiguous answer is read back by the vault. When even
+//! that is not answered for the last one, the error says that the outcome is not known. A crash before the last write
+//! leaves a run that `list` and `restore` do not see.
 
 use bytes::Bytes;
 use packhorse_model::{ErrorKind, Problem, RunSummary, Subject};
@@ -9,13 +10,15 @@ use packhorse_vault::{BackupInformation, FORMAT, ObjectKey, Vault};
 
 /// Commits a backup.
 pub async fn publish(vault: &Vault, summary: &RunSummary, instance_version: &str) -> Result<(), Problem> {
-    let uncommitted = |problem: Problem| {
-        problem
-            .while_doing("commit backup")
-            .leaving("nothing was committed; earlier backups are as they were")
-    };
-    write(vault, summary, instance_version).await.map_err(uncommitted)
+    let written = write(vault, summary, instance_version).await;
+    written.map_err(|problem| {
+        let problem = problem.while_doing("commit backup");
+        if problem.state.is_some() { problem } else { problem.leaving(UNCOMMITTED) }
+    })
 }
+
+const UNCOMMITTED: &str = "nothing was committed; earlier backups are as they were";
+const UNKNOWN: &str = "whether the backup was committed is not known; earlier backups are as they were";
 
 async fn write(vault: &Vault, summary: &RunSummary, instance_version: &str) -> Result<(), Problem> {
     let id = &summary.backup_id;
@@ -48,6 +51,15 @@ async fn write(vault: &Vault, summary: &RunSummary, instance_version: &str) -> R
         report_sha256: report.sha256,
         report_size: report.size,
     };
-    vault.create(&ObjectKey::information(id), information.to_json()?.into()).await?;
-    Ok(())
+    let committed = vault.create(&ObjectKey::information(id), information.to_json()?.into()).await;
+    committed.map(drop).map_err(|error| {
+        let unknown = error.may_have_written() && error.kind() != ErrorKind::AlreadyExists;
+        let problem = Problem::from(error);
+        if !unknown {
+            return problem;
+        }
+        problem
+            .leaving(UNKNOWN)
+            .next("once the store is reachable, look with `backupctl list`; if it is not there, run again")
+    })
 }

@@ -79,12 +79,20 @@ pub struct Rule {
     attempts: u64,
     requests: std::ops::Range<u64>,
     operations: Vec<Operation>,
+    about: String,
 }
 
 impl Rule {
     /// Meets every request.
     pub fn always(fault: Fault) -> Self {
-        Self { fault, permille: 1000, attempts: u64::MAX, requests: 0..u64::MAX, operations: Vec::new() }
+        Self {
+            fault,
+            permille: 1000,
+            attempts: u64::MAX,
+            requests: 0..u64::MAX,
+            operations: Vec::new(),
+            about: String::new(),
+        }
     }
 
     /// Meets so many of a thousand requests.
@@ -104,6 +112,13 @@ impl Rule {
         self
     }
 
+    /// Only keys and prefixes that contain this.
+    #[must_use]
+    pub fn about(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.about);
+        self
+    }
+
     /// Only after so many requests since the plan was set.
     #[must_use]
     pub fn after(mut self, requests: u64) -> Self {
@@ -118,8 +133,10 @@ impl Rule {
         self
     }
 
-    fn meets(&self, operation: Operation, attempt: u64, number: u64, choice: u64) -> bool {
+    fn meets(&self, request: &Incoming, attempt: u64, number: u64, choice: u64) -> bool {
+        let operation = request.operation;
         self.fault.can_meet(operation)
+            && request.target().contains(&self.about)
             && attempt < self.attempts
             && self.requests.contains(&number)
             && (self.operations.is_empty() || self.operations.contains(&operation))
@@ -187,8 +204,7 @@ impl Active {
         self.requests += 1;
         let mut rules = self.plan.rules.iter().zip(0_u64..);
         let choice = |rule: u64| mix(self.plan.seed, request.operation, &target, attempt, rule);
-        let (rule, at) =
-            rules.find(|(rule, at)| rule.meets(request.operation, attempt, number, choice(*at)))?;
+        let (rule, at) = rules.find(|(rule, at)| rule.meets(request, attempt, number, choice(*at)))?;
         Some((rule.fault, Duration::from_millis(choice(at + 1_000) % 50)))
     }
 }

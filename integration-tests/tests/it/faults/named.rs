@@ -2,11 +2,11 @@
 //!
 //! Does not own: which kind of error is which exit code (`exit_codes`).
 
-use std::thread;
+use std::{path::Path, thread};
 
 use packhorse_testkit::{CliOutput, Fault, LoggedRequest, Operation, Plan, Rule};
 
-use super::place::Place;
+use super::place::{Place, compare, make_storage};
 use crate::system::site::{json, text};
 
 /// A fault that does not end, the exit code, its name in the answer, and a word of the next step.
@@ -40,8 +40,8 @@ fn passing() -> Vec<(&'static str, Plan)> {
 }
 
 /// A site with a committed backup.
-fn place(budget: &str) -> Place {
-    let place = Place::new(budget);
+fn place(storage: &Path, budget: &str) -> Place {
+    let place = Place::with_copy_of(storage, budget);
     place.create("0001").run().expect_success();
     place
 }
@@ -60,18 +60,21 @@ fn assert_told(output: &CliOutput, command: &str, (fault, code, named, step): (F
 }
 
 /// Runs the rows beside each other: most of their time is spent waiting.
-fn beside_each_other<T: Sync>(rows: &[T], work: impl Fn(&T) + Sync) {
+fn beside_each_other<T: Sync>(rows: &[T], work: impl Fn(&T, &Path) + Sync) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let storage = folder.path().join("storage");
+    make_storage(&storage);
     thread::scope(|scope| {
         for rows in rows.chunks(rows.len().div_ceil(4)) {
-            scope.spawn(|| rows.iter().for_each(&work));
+            scope.spawn(|| rows.iter().for_each(|row| work(row, &storage)));
         }
     });
 }
 
 #[test]
 fn faults_that_end_are_ridden_out() {
-    beside_each_other(&passing(), |(name, plan)| {
-        let place = place("20s");
+    beside_each_other(&passing(), |(name, plan), storage| {
+        let place = place(storage, "20s");
         place.change(Some(2));
         let calls =
             [place.create("0002"), place.ctl(["list"]), place.restore("0001", &place.site.path("to"))];
@@ -94,8 +97,8 @@ fn faults_that_end_are_ridden_out() {
 
 #[test]
 fn faults_that_stay_are_told_by_name_by_each_command() {
-    beside_each_other(&LASTING, |row| {
-        let place = place("2s");
+    beside_each_other(&LASTING, |row, storage| {
+        let place = place(storage, "2s");
         place.change(None);
         place.server.set_faults(Plan::of(Rule::always(row.0)));
         for command in ["create", "list", "restore"] {
@@ -113,8 +116,8 @@ fn faults_that_stay_are_told_by_name_by_each_command() {
 /// The run is past its start, so what fails is a storage, in the middle.
 #[test]
 fn faults_that_come_in_the_middle_are_told_by_name() {
-    beside_each_other(&LASTING, |row| {
-        let place = place("2s");
+    beside_each_other(&LASTING, |row, storage| {
+        let place = place(storage, "2s");
         let before = place.states();
         place.change(Some(3));
         place.server.set_faults(Plan::of(Rule::always(row.0).after(10)));
@@ -125,7 +128,7 @@ fn faults_that_come_in_the_middle_are_told_by_name() {
         assert_ne!(output.code, 0, "{row:?}: {output:#?}");
         let said = format!("{}{}", output.stdout, output.stderr);
         assert!(said.contains(row.2) && said.contains(row.3), "{row:?}: {output:#?}");
-        super::place::compare(&folder, &before);
+        compare(&folder, &before);
         place.server.clear_faults();
         assert_eq!(place.listed(), ["0001"]);
         place.assert_restores("0001", &before);

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use packhorse_testkit::{FaultyS3, Plan, When, wait_until};
+use packhorse_testkit::{Fault, FaultyS3, Operation, Plan, Rule, When, wait_until};
 
 use super::place::Place;
 use crate::system::site::json;
@@ -53,6 +53,27 @@ fn an_outage_is_survived_when_it_is_shorter_than_the_budget_and_named_when_it_is
     let last = place.states();
     place.create("0003").run().expect_success();
     place.assert_restores("0003", &last);
+}
+
+/// The commit record is stored, but neither that nor what lies there can be learned.
+#[test]
+fn a_commit_that_nobody_can_confirm_is_called_unknown() {
+    let place = Place::new("2s");
+    let states = place.states();
+    for (rule, listed, said) in [
+        (Rule::always(Fault::ResetAfter), true, "whether the backup was committed is not known"),
+        (Rule::always(Fault::AccessDenied).on(&[Operation::Create]), false, "nothing was committed"),
+    ] {
+        let id = if listed { "0001" } else { "0002" };
+        let record = format!("{id}/backup_information.json");
+        place.server.set_faults(Plan::of(rule.about(&record)));
+        let output = place.create(id).run();
+        assert_eq!(output.code, if listed { 13 } else { 12 }, "{output:#?}");
+        assert!(output.stderr.contains(said) && output.stderr.contains("commit backup"), "{output:#?}");
+        place.server.clear_faults();
+        assert_eq!(place.listed(), ["0001"]);
+        place.assert_restores("0001", &states);
+    }
 }
 
 #[test]
