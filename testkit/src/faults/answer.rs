@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::{plan::Fault, request::Operation};
 use crate::xml::escape;
 
 /// What goes back.
@@ -52,4 +53,26 @@ impl Answer {
     pub fn with_etag(self, etag: &str) -> Self {
         self.with("etag", format!("\"{etag}\""))
     }
+}
+
+/// What a fault of the store's own says.
+pub(super) fn refusal(fault: Fault, operation: Operation) -> Answer {
+    let (status, code, message) = match fault {
+        Fault::InternalError => (500, "InternalError", "We encountered an internal error. Please try again."),
+        Fault::SlowDown => (503, "SlowDown", "Please reduce your request rate."),
+        Fault::TooManyRequests => (429, "TooManyRequests", "Please reduce your request rate."),
+        Fault::ErrorIn200 => (200, "InternalError", "We encountered an internal error. Please try again."),
+        Fault::ExpiredToken => (400, "ExpiredToken", "The provided token has expired."),
+        Fault::ClockSkew => (
+            403,
+            "RequestTimeTooSkewed",
+            "The difference between the request time and the current time is too large.",
+        ),
+        Fault::AccessDenied => (403, "AccessDenied", "Access Denied"),
+        Fault::NoSuchBucket => return Answer::no_such_bucket(),
+        _ => (409, "ConditionalRequestConflict", "A conflicting conditional operation is in progress."),
+    };
+    let answer = Answer::error(status, code, message);
+    // A HEAD has no body to say why.
+    if operation == Operation::Head { Answer { body: Bytes::new(), ..answer } } else { answer }
 }

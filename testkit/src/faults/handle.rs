@@ -1,6 +1,6 @@
-//! The fault store as tests see it.
+//! The fault store as tests see it: where it is, what it holds, what it was asked.
 //!
-//! Does not own: anything that happens to requests. Every call is synchronous and short, so it can be used within async
+//! Does not own: making it fail or stop (`control`). Every call is synchronous and short, so it can be used within async
 //! tests too; the server lives until the value is dropped.
 
 use std::{
@@ -14,14 +14,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{
-    log::LoggedRequest,
-    plan::{Active, Plan},
-    point::{Point, When},
-    server,
-    state::Shared,
-};
-use crate::deadline::wait_until;
+use super::{log::LoggedRequest, server, state::Shared};
 
 /// The only bucket.
 pub(super) const BUCKET: &str = "packhorse";
@@ -29,7 +22,7 @@ pub(super) const BUCKET: &str = "packhorse";
 /// An S3 server in memory that fails on command.
 pub struct FaultyS3 {
     port: u16,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -119,77 +112,6 @@ impl FaultyS3 {
     /// Bytes of bodies that came in, for each interval from the first byte on.
     pub fn received_per(&self, interval: Duration) -> Vec<u64> {
         self.shared.lock().log.received_per(interval)
-    }
-
-    /// Has these faults from now on, instead of earlier ones; ends their stalls.
-    pub fn set_faults(&self, plan: Plan) {
-        self.shared.change(|state| {
-            state.plan = Active::new(plan);
-            state.plans += 1;
-        });
-    }
-
-    /// Has no faults and no outage from now on.
-    pub fn clear_faults(&self) {
-        self.set_faults(Plan::default());
-        self.end_outage();
-    }
-
-    /// Resets all connections, and new ones at once, until the outage is ended.
-    pub fn begin_outage(&self) {
-        self.shared.change(|state| state.outage = true);
-    }
-
-    /// Answers again.
-    pub fn end_outage(&self) {
-        self.shared.change(|state| state.outage = false);
-    }
-
-    /// Stops at the request of this number, counted from now.
-    pub fn stop_at(&self, number: u64, when: When) {
-        self.stop_at_where(number, when, |_| true);
-    }
-
-    /// Stops at the request of this number among those of one process.
-    pub fn stop_at_of(&self, who: &str, number: u64, when: When) {
-        let who = who.to_owned();
-        self.stop_at_where(number, when, move |request| request.who == who);
-    }
-
-    /// Stops at the request of this number among those that the filter names. It and all later ones that the filter
-    /// names are held until `release`; others go on.
-    pub fn stop_at_where(
-        &self,
-        number: u64,
-        when: When,
-        filter: impl Fn(&LoggedRequest) -> bool + Send + 'static,
-    ) {
-        assert!(number > 0, "requests count from 1");
-        self.shared.change(|state| {
-            state.releases += 1;
-            state.point = Some(Point::new(number, when, Box::new(filter)));
-        });
-    }
-
-    /// The request that is held, when the point was reached.
-    pub fn held(&self) -> Option<LoggedRequest> {
-        self.shared.lock().point.as_ref()?.held.clone()
-    }
-
-    /// Waits until the point is reached.
-    #[track_caller]
-    pub fn wait_until_held(&self, limit: Duration) -> LoggedRequest {
-        wait_until("a held request", limit, || {
-            self.held().ok_or_else(|| format!("after {} requests", self.requests()))
-        })
-    }
-
-    /// Removes the point; held requests are dropped without an answer.
-    pub fn release(&self) {
-        self.shared.change(|state| {
-            state.releases += 1;
-            state.point = None;
-        });
     }
 }
 

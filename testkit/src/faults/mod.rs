@@ -2,12 +2,14 @@
 //!
 //! Does not own: what a store must keep (the vault's contract suite runs on it too). A request goes through these
 //! files: `server` takes it, `request` reads it, `point` may hold it, `plan` may spoil it, `bucket` applies it, `log`
-//! remembers it; `handle` is what tests see. It listens on loopback on a thread of its own, so tests and our programs
-//! in processes of their own use it alike. Signatures are not checked: the access key says who asks, so each process
-//! gets one of its own.
+//! remembers it, `body` sends the answer; `handle` and `control` are what tests see. It listens on loopback on a thread
+//! of its own, so tests and our programs in processes of their own use it alike. Signatures are not checked: the access
+//! key says who asks, so each process gets one of its own.
 
 mod answer;
+mod body;
 mod bucket;
+mod control;
 mod handle;
 mod listing;
 mod log;

@@ -6,37 +6,29 @@
 use std::{
     convert::Infallible,
     future::pending,
-    io,
     os::fd::{AsFd, OwnedFd},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::{
-    Request, Response,
-    body::{Body, Frame, Incoming as Received, SizeHint},
-    server::conn::http1,
-    service::service_fn,
-};
+use hyper::{Request, Response, body::Incoming as Received, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
-    time::Sleep,
 };
 
 use super::{
-    answer::Answer,
+    answer::{Answer, refusal},
+    body::{Sent, respond},
     handle::BUCKET,
     plan::Fault,
     point::When,
-    request::{Incoming, Operation},
-    state::Shared,
+    request::Incoming,
+    state::{Shared, State},
 };
 
 /// How a connection ends before its time.
@@ -101,17 +93,13 @@ async fn answer(
         Ok(bytes) => request.body = bytes,
         Err(_) => end(cut, Cut::Close).await,
     }
-    let (number, held, fault) = meet(&request, shared);
-    match held {
-        Some(When::Before) => hold(shared, cut).await,
-        Some(When::AfterApply) => {
-            apply(&request, number, shared);
-            hold(shared, cut).await
-        }
-        None => {}
+    let Met { number, held, fault } = meet(&request, shared);
+    if let Some(releases) = held {
+        shared.wait_until(|state| state.releases != releases).await;
+        end(cut, Cut::Close).await
     }
     let answer = match fault {
-        None => apply(&request, number, shared),
+        None => apply(&request, number, &mut shared.lock()),
         Some((fault, delay)) => spoil(fault, delay, &request, number, shared, cut).await,
     };
     shared.lock().log.change(number, |entry| entry.status = Some(answer.status));
@@ -119,18 +107,29 @@ async fn answer(
     Ok(respond(answer, broken))
 }
 
-/// Numbers the request and decides what becomes of it.
-fn meet(request: &Incoming, shared: &Shared) -> (u64, Option<When>, Option<(Fault, Duration)>) {
+/// What was decided about a request.
+struct Met {
+    number: u64,
+    /// The releases that there were when it was held.
+    held: Option<u64>,
+    fault: Option<(Fault, Duration)>,
+}
+
+/// Numbers the request and decides what becomes of it; one that is held afterwards is applied in the same moment.
+fn meet(request: &Incoming, shared: &Shared) -> Met {
     let mut state = shared.lock();
     let state = &mut *state;
     let number = state.log.add(request);
     let entry = state.log.requests().last().expect("it was just added");
     let held = state.point.as_mut().and_then(|point| point.meets(entry));
-    let fault = state.plan.decide(request);
+    if held == Some(When::AfterApply) {
+        apply(request, number, state);
+    }
+    let fault = if held.is_none() { state.plan.decide(request) } else { None };
     state.log.change(number, |entry| {
         entry.fault = if held.is_some() { Some("held") } else { fault.map(|(fault, _)| fault.name()) };
     });
-    (number, held, fault)
+    Met { number, held: held.map(|_| state.releases), fault }
 }
 
 async fn receive(mut body: Received, shared: &Shared) -> hyper::Result<Bytes> {
@@ -144,23 +143,14 @@ async fn receive(mut body: Received, shared: &Shared) -> hyper::Result<Bytes> {
     Ok(bytes.freeze())
 }
 
-fn apply(request: &Incoming, number: u64, shared: &Shared) -> Answer {
-    let mut state = shared.lock();
+fn apply(request: &Incoming, number: u64, state: &mut State) -> Answer {
+    let careless = state.plan.careless();
     let answer = match request.bucket == BUCKET {
-        true => {
-            let careless = state.plan.careless();
-            state.bucket.apply(request, careless)
-        }
+        true => state.bucket.apply(request, careless),
         false => Answer::no_such_bucket(),
     };
     state.log.change(number, |entry| entry.applied = request.operation.writes() && answer.status < 300);
     answer
-}
-
-async fn hold(shared: &Shared, cut: &mpsc::Sender<Cut>) -> ! {
-    let releases = shared.lock().releases;
-    shared.wait_until(|state| state.releases != releases).await;
-    end(cut, Cut::Close).await
 }
 
 async fn spoil(
@@ -174,12 +164,12 @@ async fn spoil(
     match fault {
         Fault::Latency => {
             tokio::time::sleep(delay).await;
-            apply(request, number, shared)
+            apply(request, number, &mut shared.lock())
         }
-        Fault::Truncated => apply(request, number, shared),
+        Fault::Truncated => apply(request, number, &mut shared.lock()),
         Fault::ResetBefore => end(cut, Cut::Reset).await,
         Fault::ResetAfter => {
-            apply(request, number, shared);
+            apply(request, number, &mut shared.lock());
             end(cut, Cut::Reset).await
         }
         Fault::Stall => {
@@ -188,71 +178,5 @@ async fn spoil(
             end(cut, Cut::Close).await
         }
         _ => refusal(fault, request.operation),
-    }
-}
-
-fn refusal(fault: Fault, operation: Operation) -> Answer {
-    let (status, code, message) = match fault {
-        Fault::InternalError => (500, "InternalError", "We encountered an internal error. Please try again."),
-        Fault::SlowDown => (503, "SlowDown", "Please reduce your request rate."),
-        Fault::TooManyRequests => (429, "TooManyRequests", "Please reduce your request rate."),
-        Fault::ErrorIn200 => (200, "InternalError", "We encountered an internal error. Please try again."),
-        Fault::ExpiredToken => (400, "ExpiredToken", "The provided token has expired."),
-        Fault::ClockSkew => (
-            403,
-            "RequestTimeTooSkewed",
-            "The difference between the request time and the current time is too large.",
-        ),
-        Fault::AccessDenied => (403, "AccessDenied", "Access Denied"),
-        Fault::NoSuchBucket => return Answer::no_such_bucket(),
-        _ => (409, "ConditionalRequestConflict", "A conflicting conditional operation is in progress."),
-    };
-    let answer = Answer::error(status, code, message);
-    // A HEAD has no body to say why.
-    if operation == Operation::Head { Answer { body: Bytes::new(), ..answer } } else { answer }
-}
-
-fn respond(answer: Answer, broken: bool) -> Response<Sent> {
-    let mut response = Response::builder().status(answer.status);
-    for (name, value) in &answer.headers {
-        response = response.header(*name, value);
-    }
-    let mut body = Sent { bytes: answer.body, breaking: None };
-    if broken {
-        response = response.header("content-length", body.bytes.len());
-        body.bytes.truncate(body.bytes.len() / 2);
-        body.breaking = Some(Box::pin(tokio::time::sleep(Duration::from_millis(20))));
-    }
-    response.body(body).expect("the store's headers are valid")
-}
-
-/// The body of an answer; one that breaks gives its bytes time to leave, and then fails.
-struct Sent {
-    bytes: Bytes,
-    breaking: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if !self.bytes.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.bytes)))));
-        }
-        let Some(breaking) = &mut self.breaking else { return Poll::Ready(None) };
-        ready!(breaking.as_mut().poll(context));
-        Poll::Ready(Some(Err(io::Error::other("cut short on purpose"))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty() && self.breaking.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.breaking.is_some() { SizeHint::new() } else { SizeHint::with_exact(self.bytes.len() as u64) }
     }
 }
