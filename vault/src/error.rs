@@ -15,14 +15,17 @@ pub struct VaultError {
     operation: String,
     object: String,
     answer: String,
+    state: Option<&'static str>,
     next: Option<&'static str>,
+    /// Whether the same request may succeed a moment later.
+    transient: bool,
 }
 
 impl VaultError {
     /// An error of `operation` on `object`, with what was answered or found.
     pub fn new(kind: ErrorKind, operation: &str, object: impl ToString, answer: impl ToString) -> Self {
         let (operation, object, answer) = (operation.to_owned(), object.to_string(), answer.to_string());
-        Self { kind, operation, object, answer, next: None }
+        Self { kind, operation, object, answer, state: None, next: None, transient: false }
     }
 
     /// Stored data that is not what it must be.
@@ -46,7 +49,36 @@ impl VaultError {
             source = cause.source();
         }
         let (kind, next) = classify(&error, &answer);
-        Self { next, ..Self::new(kind, operation, object, answer) }
+        // What has a cause of its own that somebody must see to comes with a step of its own.
+        let transient = next == Some(TRY_AGAIN);
+        Self { next, transient, ..Self::new(kind, operation, object, answer) }
+    }
+
+    /// Says what state things are left in, and what to do.
+    pub(crate) fn leaving(mut self, state: &'static str, next: &'static str) -> Self {
+        (self.state, self.next) = (Some(state), Some(next));
+        self
+    }
+
+    /// The same answer, now that somebody else's object was found at the name.
+    pub(crate) fn because_taken(mut self) -> Self {
+        (self.kind, self.next, self.transient) = (ErrorKind::AlreadyExists, None, false);
+        self
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.transient
+    }
+
+    /// Whether the store refused without saying why, as it does when only a header was asked for.
+    pub(crate) fn is_wordless(&self) -> bool {
+        self.transient && self.answer.contains("400 Bad Request")
+    }
+
+    /// Whether a write that ended so may have been done all the same.
+    pub fn may_have_written(&self) -> bool {
+        self.transient || self.kind == ErrorKind::AlreadyExists
     }
 
     pub(crate) fn from_file(operation: &str, object: &str, error: &io::Error) -> Self {
@@ -78,6 +110,8 @@ impl VaultError {
     }
 }
 
+const TRY_AGAIN: &str = "check that the store is reachable, then run again";
+
 fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'static str>) {
     use object_store::Error as E;
     const CREDENTIALS: [&str; 6] = [
@@ -103,10 +137,14 @@ fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'s
     }
     match error {
         E::NotFound { .. } => (ErrorKind::NotFound, None),
+        // Another request for the same name was under way, and nothing was stored.
+        E::AlreadyExists { .. } if answer.contains("ConditionalRequestConflict") => {
+            (ErrorKind::Unavailable, Some(TRY_AGAIN))
+        }
         E::AlreadyExists { .. } | E::Precondition { .. } => (ErrorKind::AlreadyExists, None),
         E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => (ErrorKind::Invalid, None),
         _ if answer.contains("No space left") => (ErrorKind::Unavailable, Some("free space in the vault")),
-        _ => (ErrorKind::Unavailable, Some("check that the store is reachable, then run again")),
+        _ => (ErrorKind::Unavailable, Some(TRY_AGAIN)),
     }
 }
 
@@ -114,6 +152,7 @@ impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
         let mut problem =
             Self::new(error.kind, Subject::Vault, error.operation).on(error.object).answered(error.answer);
+        problem.state = error.state.map(str::to_owned);
         problem.next = error.next.map(str::to_owned);
         problem
     }

@@ -1,18 +1,15 @@
 //! A vault: the object store that holds backups, behind the few operations that Packhorse needs.
 //!
-//! Does not own: what is stored (the format's modules) or retries (the HTTP client's). Objects are written once:
-//! [`Vault::create`] refuses to overwrite and recognises its own earlier success after an ambiguous answer, so no
-//! caller has to think about either.
+//! Does not own: what is stored (the format's modules), retries (the HTTP client's) or creating (`create`). Objects are
+//! written once, so nothing that was read can change under its reader.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use object_store::{
-    GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, path::Path,
-};
-use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
+use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, path::Path};
+use packhorse_model::{ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -36,6 +33,10 @@ struct Inner {
     /// One permit for each MiB of upload buffers, shared by all writers of this vault.
     budget: Arc<Semaphore>,
     budget_mib: u32,
+    /// How long a request is tried again.
+    retry_budget: Duration,
+    /// Set when the store has shown that it creates nothing over what exists.
+    honours_create: OnceCell<()>,
     uploads: TaskTracker,
     /// Small objects that are sent to an object store at once: each takes a connection.
     creations: Semaphore,
@@ -62,18 +63,32 @@ impl Vault {
         prefix: Path,
         label: String,
         budget_mib: u32,
+        retry_budget: Duration,
     ) -> Self {
         let budget = Arc::new(Semaphore::new(budget_mib as usize));
         let counter = Counter::default();
         let uploads = TaskTracker::new();
         let creations = Semaphore::new(CREATIONS);
-        let inner = Inner { store, prefix, label, counter, budget, budget_mib, uploads, creations, folder };
+        let honours_create = OnceCell::new();
+        let inner = Inner {
+            store,
+            prefix,
+            label,
+            counter,
+            budget,
+            budget_mib,
+            retry_budget,
+            honours_create,
+            uploads,
+            creations,
+            folder,
+        };
         Self { inner: Arc::new(inner), pace: Pace::default() }
     }
 
     /// A vault on a store of the caller's, for tests.
     pub fn with_store(store: Arc<dyn ObjectStore>, label: &str) -> Self {
-        Self::new(store, None, Path::ROOT, label.to_owned(), 64)
+        Self::new(store, None, Path::ROOT, label.to_owned(), 64, Duration::from_secs(20))
     }
 
     /// A vault in memory, for tests.
@@ -154,28 +169,14 @@ impl Vault {
         match self.inner.store.head(&self.path(key)).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(VaultError::from_store("look up object", key.as_str(), error)),
-        }
-    }
-
-    /// Creates an object that must not exist yet. Durable when it returns.
-    ///
-    /// A store may answer "exists", or not at all, although it stored our bytes at an earlier try: then the object is
-    /// read back, and counts as created when it holds exactly what we meant to write.
-    pub async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
-        let digest = digest_of(key, &bytes);
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let _turn = self.pace.upload(bytes.len()).await;
-        self.inner.counter.put();
-        let put = self.inner.store.put_opts(&self.path(key), bytes.into(), options).await;
-        let Err(error) = put else { return Ok(digest) };
-        let error = VaultError::from_store("create object", key.as_str(), error);
-        match error.kind() {
-            ErrorKind::AlreadyExists | ErrorKind::Unavailable => match self.get_checked(&digest).await {
-                Ok(_) => Ok(digest),
-                Err(_) => Err(error),
-            },
-            _ => Err(error),
+            Err(error) => {
+                let error = VaultError::from_store("look up object", key.as_str(), error);
+                if !error.is_wordless() {
+                    return Err(error);
+                }
+                // The same question in a form whose answer has room for a reason.
+                self.open_get(key).await.map(|found| Some(found.meta.size))
+            }
         }
     }
 
@@ -259,6 +260,18 @@ impl Vault {
             prefix => format!("{prefix}/{key}"),
         };
         Path::parse(joined).expect("keys are relative paths of plain components without control characters")
+    }
+
+    pub(crate) fn store(&self) -> &dyn ObjectStore {
+        self.inner.store.as_ref()
+    }
+
+    pub(crate) fn retry_budget(&self) -> Duration {
+        self.inner.retry_budget
+    }
+
+    pub(crate) fn honours_create(&self) -> &OnceCell<()> {
+        &self.inner.honours_create
     }
 
     pub(crate) fn folder(&self) -> Option<&Folder> {

@@ -8,6 +8,7 @@ mod attempt;
 mod bundle;
 mod catalogue;
 mod counts;
+mod create;
 mod error;
 mod fingerprint;
 mod folder;

@@ -34,7 +34,7 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
             folder = Some(bulk);
             Arc::new(store)
         }
-        "s3" => Arc::new(s3(&url, &options, &label)?),
+        "s3" => Arc::new(s3(AmazonS3Builder::from_env(), &url, &options, &label)?),
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()
                 .with_url(bucket_url(&url))
@@ -55,7 +55,26 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
             return Err(invalid(&label, format!("scheme {other:?} is none of file, s3, gs, az")));
         }
     };
-    Ok(Vault::new(store, folder, prefix, label, options.upload_memory_mib.max(8)))
+    Ok(vault(store, folder, prefix, label, &options))
+}
+
+fn vault(
+    store: Arc<dyn ObjectStore>,
+    folder: Option<Folder>,
+    prefix: Path,
+    label: String,
+    options: &VaultSettings,
+) -> Vault {
+    Vault::new(store, folder, prefix, label, options.upload_memory_mib.max(8), options.retry_budget)
+}
+
+/// Opens an `s3://` vault with a login that does not come from the environment.
+#[cfg(test)]
+pub(crate) fn open_s3(login: AmazonS3Builder, options: &VaultSettings) -> Result<Vault, VaultError> {
+    let (options, url) = parse(options)?;
+    let prefix = Path::from_url_path(url.path()).map_err(|e| invalid(url.as_str(), e))?;
+    let store = s3(login, &url, &options, url.as_str())?;
+    Ok(vault(Arc::new(store), None, prefix, url.to_string(), &options))
 }
 
 fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
@@ -104,12 +123,15 @@ fn local(url: &Url, label: &str) -> Result<(LocalFileSystem, Folder), VaultError
     Ok((store.with_fsync(true), folder))
 }
 
-fn s3(url: &Url, options: &VaultSettings, label: &str) -> Result<object_store::aws::AmazonS3, VaultError> {
+fn s3(
+    login: AmazonS3Builder,
+    url: &Url,
+    options: &VaultSettings,
+    label: &str,
+) -> Result<object_store::aws::AmazonS3, VaultError> {
     let bucket = url.host_str().ok_or_else(|| invalid(label, "names no bucket"))?;
-    let mut builder = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
-        .with_retry(retries(options))
-        .with_client_options(client(options)?);
+    let mut builder =
+        login.with_bucket_name(bucket).with_retry(retries(options)).with_client_options(client(options)?);
     if let Some(endpoint) = &options.endpoint {
         let endpoint = endpoint.trim_end_matches('/');
         builder = builder.with_endpoint(endpoint);
@@ -138,11 +160,12 @@ fn retries(options: &VaultSettings) -> RetryConfig {
 
 fn client(options: &VaultSettings) -> Result<ClientOptions, VaultError> {
     // A part of 100 MiB on a slow line needs longer than the default 30 s for the whole request; a stalled
-    // connection is caught by the read timeout instead.
+    // connection is caught by the read timeout instead. It leaves time in the budget to try again.
+    let patience = (options.retry_budget / 3).clamp(Duration::from_secs(5), Duration::from_secs(60));
     let mut client = ClientOptions::new()
         .with_timeout_disabled()
         .with_connect_timeout(Duration::from_secs(10))
-        .with_read_timeout(Duration::from_secs(60))
+        .with_read_timeout(patience)
         .with_allow_http(options.endpoint.as_deref().is_some_and(|e| e.starts_with("http://")));
     if let Some(file) = &options.ca_file {
         let failed = |e: String| VaultError::new(ErrorKind::Invalid, "read CA file", file, e);

@@ -44,7 +44,14 @@ pub struct ObjectWriter {
 struct Upload {
     parts: Option<mpsc::Sender<Part>>,
     hash: JoinHandle<Sha256Hex>,
-    task: JoinHandle<Result<(), VaultError>>,
+    task: JoinHandle<Result<Sent, VaultError>>,
+}
+
+/// What became of an upload all of whose parts were sent, or that was given up.
+enum Sent {
+    Done,
+    /// The answer to its completion does not say whether there is an object now.
+    Unsure(VaultError),
 }
 
 enum Part {
@@ -104,8 +111,13 @@ impl ObjectWriter {
             self.send(part).await?;
         }
         self.send(Part::Finish).await?;
-        let sha256 = self.join().await?;
+        let (sha256, sent) = self.join().await?;
         let finished = ObjectDigest { path: key.to_string(), size: self.size, sha256 };
+        if let Sent::Unsure(error) = sent
+            && !is_there(&vault, &key, &finished).await
+        {
+            return Err(error);
+        }
         let others = if others.is_empty() { Vec::new() } else { vault.create_all(others).await? };
         Ok([finished].into_iter().chain(others).collect())
     }
@@ -150,11 +162,12 @@ impl ObjectWriter {
         }
     }
 
-    async fn join(&mut self) -> Result<Sha256Hex, VaultError> {
+    async fn join(&mut self) -> Result<(Sha256Hex, Sent), VaultError> {
         let Some(upload) = self.upload.take() else { return Err(self.defect("an earlier write failed")) };
         drop(upload.parts);
-        upload.task.await.map_err(|panic| self.defect(panic))??;
-        upload.hash.await.map_err(|panic| self.defect(panic))
+        let sent = upload.task.await.map_err(|panic| self.defect(panic))??;
+        let sha256 = upload.hash.await.map_err(|panic| self.defect(panic))?;
+        Ok((sha256, sent))
     }
 
     fn defect(&self, answer: impl ToString) -> VaultError {
@@ -208,24 +221,42 @@ fn hash_parts(mut parts: mpsc::Receiver<Part>, hashed: &mpsc::Sender<Part>) -> S
 }
 
 /// Sends parts until told to finish; a channel that closes before that means that the writer gave up.
-async fn send_parts(vault: Vault, key: ObjectKey, mut parts: mpsc::Receiver<Part>) -> Result<(), VaultError> {
+async fn send_parts(
+    vault: Vault,
+    key: ObjectKey,
+    mut parts: mpsc::Receiver<Part>,
+) -> Result<Sent, VaultError> {
     let failed = |e| VaultError::from_store("upload object", key.as_str(), e);
     vault.counter().put();
     let mut upload = vault.upload_store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
     let result = feed(&vault, &mut upload, &mut parts).await;
-    let completed = match result {
-        Ok(true) => {
-            vault.counter().put();
-            upload.complete().await.map(drop)
+    match result {
+        Ok(true) => {}
+        Ok(false) => return abort(&vault, &key, &mut upload).await.map_err(failed).map(|()| Sent::Done),
+        Err(error) => {
+            let _ = abort(&vault, &key, &mut upload).await;
+            return Err(failed(error));
         }
-        Ok(false) => return abort(&vault, &key, &mut upload).await.map_err(failed),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = completed {
-        let _ = abort(&vault, &key, &mut upload).await;
-        return Err(failed(error));
     }
-    make_durable(&vault).await.map_err(failed)
+    vault.counter().put();
+    if let Err(error) = upload.complete().await {
+        // From then on it cannot be completed any more, so what is found at its name is final.
+        let _ = abort(&vault, &key, &mut upload).await;
+        return Ok(Sent::Unsure(failed(error)));
+    }
+    make_durable(&vault).await.map_err(failed)?;
+    Ok(Sent::Done)
+}
+
+/// Whether an object whose completion went wrong is there all the same: a store may have lost its answer, and knows
+/// nothing of the upload when it is asked again. The whole object is read.
+async fn is_there(vault: &Vault, key: &ObjectKey, digest: &ObjectDigest) -> bool {
+    if !matches!(vault.head(key).await, Ok(Some(size)) if size == digest.size) {
+        return false;
+    }
+    let Ok(mut reader) = vault.reader(key, Some(digest)).await else { return false };
+    let proven = vault.uploads().spawn_blocking(move || reader.drain()).await;
+    matches!(proven, Ok(Ok(())))
 }
 
 /// An object store's answer is a promise; a folder's has to be made one.
@@ -281,10 +312,17 @@ async fn abort(
     key: &ObjectKey,
     upload: &mut Box<dyn MultipartUpload>,
 ) -> object_store::Result<()> {
-    vault.counter().put();
-    let aborted = upload.abort().await;
-    if let Err(error) = &aborted {
-        tracing::warn!(%key, %error, "multipart upload not aborted; the store's lifecycle rule must remove it");
+    let mut patience = vault.patience();
+    loop {
+        vault.counter().put();
+        match upload.abort().await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+            // The HTTP client does not repeat an abort whose answer was lost.
+            Err(error) if !patience.pause().await => {
+                tracing::warn!(%key, %error, "multipart upload not aborted; the store's lifecycle rule must remove it");
+                return Err(error);
+            }
+            Err(_) => {}
+        }
     }
-    aborted
 }

@@ -98,18 +98,16 @@ async fn job_of(
 }
 
 /// Takes over what the coordinator lets the job have, as long as it says so.
-async fn follow_limits(
-    mut requests: Streaming<v1::BackupStorageRequest>,
-    share: JobShare,
-    job: Arc<Job>,
-) {
+async fn follow_limits(mut requests: Streaming<v1::BackupStorageRequest>, share: JobShare, job: Arc<Job>) {
     loop {
         let message = tokio::select! {
             message = requests.message() => message,
             _ = job.course().wait() => return,
         };
         match message {
-            Ok(Some(v1::BackupStorageRequest { request: Some(Request::Limits(limits)) })) => share.set(&limits),
+            Ok(Some(v1::BackupStorageRequest { request: Some(Request::Limits(limits)) })) => {
+                share.set(&limits)
+            }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return,
         }

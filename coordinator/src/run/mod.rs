@@ -56,7 +56,7 @@ pub async fn create(
 ) -> Result<RunSummary, Problem> {
     let RunContext { vault, options, stop, .. } = *context;
     let plan = tokio::select! {
-        plan = plan::plan(vault, options, &request, Timestamp::now(), run.clone()) => plan?,
+        plan = plan::plan(vault, options, &request, Timestamp::now(), run.clone()) => plan.map_err(without_vault)?,
         () = stop.token.cancelled() => return Err(Problem::cancelled("plan backup")),
     };
     let done = carry_out(context, &plan, &request, run).await;
@@ -136,6 +136,11 @@ async fn close(
             None => left.next("run again"),
         });
     }
+    let vault_lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
+    if vault_lost && problem.subject == Subject::Vault && !stop.is_cancelled() {
+        // Not over: when the vault is back, a coordinator that starts again finishes it.
+        return Err(problem);
+    }
     let problem = if stop.is_cancelled() { cancelled(problem, board) } else { problem };
     let end = RunEnd { ended_at: Timestamp::now(), problem: problem.clone() };
     if let Err(error) = end.record(vault, &plan.run.id).await {
@@ -164,6 +169,15 @@ fn nothing_to_commit(summary: &RunSummary) -> Problem {
             .answered("nothing is selected: there is no storage, database or directory to back up")
             .next("configure [[storage]], [[database]] or [[directory]], or change --only and --skip"),
     };
+    problem.leaving("nothing was committed; earlier backups are as they were")
+}
+
+/// A run that the vault did not let begin.
+fn without_vault(problem: Problem) -> Problem {
+    let lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
+    if !lost || problem.subject != Subject::Vault || problem.state.is_some() {
+        return problem;
+    }
     problem.leaving("nothing was committed; earlier backups are as they were")
 }
 

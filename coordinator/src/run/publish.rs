@@ -1,8 +1,9 @@
 //! Step 5 of a run, publish: the report, Gitaly's marker, and last the commit record. The backup exists from then on.
 //!
 //! Does not own: what the report says. Each is created once. A report that is there already was written by an earlier
-//! attempt at the same run: it says what that attempt found, all of it durable, and it is the one that is committed. A
-//! crash before the last write leaves a run that `list` and `restore` do not see.
+//! attempt at the same run: it says what that attempt found, all of it durable, and it is the one that is committed. When
+//! nobody can say whether the last one was written, the error says just that. A crash before the last write leaves a run
+//! that `list` and `restore` do not see.
 
 use bytes::Bytes;
 use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Problem, RunSummary, Subject};
@@ -14,8 +15,7 @@ pub async fn publish(
     summary: RunSummary,
     instance_version: &str,
 ) -> Result<RunSummary, Problem> {
-    let id = summary.backup_id.clone();
-    publish_report(vault, summary, instance_version).await.map_err(|problem| uncommitted(problem, &id))
+    publish_report(vault, summary, instance_version).await.map_err(uncommitted)
 }
 
 /// Commits a run whose report an earlier attempt wrote; none when there is no report.
@@ -25,18 +25,16 @@ pub async fn finish(
     instance_version: &str,
 ) -> Result<Option<RunSummary>, Problem> {
     let Some((summary, report)) = written(vault, id).await? else { return Ok(None) };
-    commit(vault, &summary, report, instance_version).await.map_err(|problem| uncommitted(problem, id))?;
+    commit(vault, &summary, report, instance_version).await.map_err(uncommitted)?;
     Ok(Some(summary))
 }
 
-fn uncommitted(problem: Problem, id: &BackupId) -> Problem {
-    let problem = problem
-        .while_doing("commit backup")
-        .leaving(format!("backup {id} may not be committed; earlier backups are as they were"));
-    match problem.next {
-        Some(_) => problem,
-        None => problem.next("run `backupctl list`, and run again if it is not there"),
-    }
+const UNCOMMITTED: &str = "nothing was committed; earlier backups are as they were";
+const UNKNOWN: &str = "whether the backup was committed is not known; earlier backups are as they were";
+
+fn uncommitted(problem: Problem) -> Problem {
+    let problem = problem.while_doing("commit backup");
+    if problem.state.is_some() { problem } else { problem.leaving(UNCOMMITTED) }
 }
 
 async fn publish_report(
@@ -103,6 +101,15 @@ async fn commit(
         report_sha256: report.sha256,
         report_size: report.size,
     };
-    vault.create(&ObjectKey::information(id), information.to_json()?.into()).await?;
-    Ok(())
+    let committed = vault.create(&ObjectKey::information(id), information.to_json()?.into()).await;
+    committed.map(drop).map_err(|error| {
+        let unknown = error.may_have_written() && error.kind() != ErrorKind::AlreadyExists;
+        let problem = Problem::from(error);
+        if !unknown {
+            return problem;
+        }
+        problem
+            .leaving(UNKNOWN)
+            .next("once the store is reachable, look with `backupctl list`; if it is not there, run again")
+    })
 }

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::{ceph::CephGateway, command::hermetic_command, run_checked, run_with_input};
+use crate::{ceph::CephGateway, command::hermetic_command, run_checked, run_with_input, xml::elements};
 
 impl CephGateway {
     /// Creates a bucket; its name must have at least three letters.
@@ -83,18 +83,6 @@ fn encode(text: &str, kept: &str) -> String {
         }
     }
     encoded
-}
-
-/// The texts of all elements of a name in a small XML document.
-fn elements(document: &str, name: &str) -> Vec<String> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let parts = document.split(&open).skip(1);
-    let texts = parts.map(|part| part.split(&close).next().expect("a split has a first part"));
-    texts
-        .map(|text| {
-            text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
-        })
-        .collect()
 }
 
 #[cfg(test)]

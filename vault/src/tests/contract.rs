@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use super::stores;
 use crate::{ObjectKey, PartSize, Vault, VaultError, digest_of};
 
-fn key(text: &str) -> ObjectKey {
+pub fn key(text: &str) -> ObjectKey {
     ObjectKey::from_stored(text).expect("plain key")
 }
 
@@ -18,7 +18,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     spawn_blocking(work).await.expect("no panic")
 }
 
-async fn write(vault: &Vault, name: &str, bytes: Vec<u8>) -> Result<ObjectDigest, VaultError> {
+pub async fn write(vault: &Vault, name: &str, bytes: Vec<u8>) -> Result<ObjectDigest, VaultError> {
     let (vault, key) = (vault.clone(), key(name));
     blocking(move || {
         let mut writer = vault.writer(key, PartSize::SMALLEST);
@@ -38,11 +38,11 @@ async fn read(vault: &Vault, digest: &ObjectDigest) -> std::io::Result<Vec<u8>> 
     .await
 }
 
-fn pattern(len: usize) -> Vec<u8> {
+pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 31 + at / 251) as u8).collect()
 }
 
-async fn keeps_the_contract(vault: &Vault) {
+pub async fn keeps_the_contract(vault: &Vault) {
     // Create-only: another content is refused, our own earlier success is recognised.
     let first = vault.create(&key("a/one"), "first".into()).await.expect("create");
     assert_eq!(vault.create(&key("a/one"), "first".into()).await.expect("same bytes"), first);

@@ -1,4 +1,5 @@
 //! Tests of the vault on real stores: one contract that all of them keep.
 
 mod contract;
+mod faults;
 mod stores;

@@ -1,10 +1,10 @@
-//! The stores that the contract is checked on: a folder, memory, and a real Ceph RADOS Gateway.
+//! The stores that the contract is checked on: a folder, memory, a real Ceph RADOS Gateway, and the fault store.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use object_store::{aws::AmazonS3Builder, path::Path};
+use object_store::aws::AmazonS3Builder;
 use packhorse_model::VaultSettings;
-use packhorse_testkit::CephGateway;
+use packhorse_testkit::{CephGateway, FaultyS3};
 
 use crate::Vault;
 
@@ -25,19 +25,21 @@ pub fn memory() -> Vault {
 pub fn ceph(bucket: &str) -> Vault {
     let gateway = CephGateway::shared();
     gateway.create_bucket(bucket);
-    // Built here, because the environment of a test process holds no credentials and must not be changed.
-    let store = AmazonS3Builder::new()
-        .with_bucket_name(bucket)
-        .with_endpoint(gateway.endpoint())
-        .with_region(gateway.region())
-        .with_access_key_id(gateway.access_key())
-        .with_secret_access_key(gateway.secret_key())
-        .with_allow_http(true)
-        .with_retry(object_store::RetryConfig {
-            retry_timeout: Duration::from_secs(20),
-            ..object_store::RetryConfig::default()
-        })
-        .build()
-        .expect("valid settings");
-    Vault::new(Arc::new(store), None, Path::from("some/prefix"), format!("s3://{bucket}"), 64)
+    let login = (gateway.access_key(), gateway.secret_key());
+    s3(bucket, &gateway.endpoint(), login, Duration::from_secs(20))
+}
+
+/// A vault on a fault store, which retries for as long as this.
+pub fn faulty(server: &FaultyS3, retry_budget: Duration) -> Vault {
+    s3(server.bucket(), &server.endpoint(), ("vault", "secret"), retry_budget)
+}
+
+fn s3(bucket: &str, endpoint: &str, (key, secret): (&str, &str), retry_budget: Duration) -> Vault {
+    let mut settings = VaultSettings::new(format!("s3://{bucket}/some/prefix"));
+    settings.endpoint = Some(endpoint.to_owned());
+    settings.region = Some("us-east-1".to_owned());
+    settings.retry_budget = retry_budget;
+    // Logged in here, because the environment of a test process holds no credentials and must not be changed.
+    let builder = AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(secret);
+    crate::open::open_s3(builder, &settings).expect("valid settings")
 }

@@ -6,7 +6,7 @@
 
 mod life;
 mod names;
-mod random;
+pub mod random;
 
 use std::{
     env,
@@ -22,7 +22,8 @@ const PARTS: u64 = 4;
 /// Histories of one part that run beside each other.
 const THREADS: usize = 2;
 
-fn number(variable: &str) -> Option<u64> {
+/// The number in a variable of the environment.
+pub fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }

@@ -13,7 +13,7 @@ mod mishaps;
 mod progress;
 mod quickstart;
 mod service_manager;
-mod site;
+pub mod site;
 mod store_failures;
 mod vault_files;
 mod whole;

@@ -98,7 +98,7 @@ impl Host {
     fn configure_coordinator(&self, more: &str) {
         let [agent, own] = ["agent.sock", "coordinator.sock"].map(|name| self.site.path(name));
         let text = format!(
-            "{}[coordinator]\nlisten = 'unix://{}'\n[[agent]]\naddress = 'unix://{}'\n{more}",
+            "{}[coordinator]\nlisten = 'unix://{}'\nagent_patience = '1s'\n[[agent]]\naddress = 'unix://{}'\n{more}",
             self.vault_section(),
             own.display(),
             agent.display()
