@@ -5,6 +5,7 @@
 //! under test, so any of them can use it for its own tests.
 
 mod ceph;
+mod certificates;
 mod command;
 mod deadline;
 mod differences;
@@ -17,6 +18,7 @@ mod tree;
 mod watchdog;
 
 pub use ceph::CephGateway;
+pub use certificates::{CertificateAuthority, IssuedCertificate};
 pub use command::{hermetic_command, run_checked, run_with_input};
 pub use deadline::wait_until;
 pub use git::{GitRepo, Head, HookEntry, ReachableObjects, RefState, RepoState};
