@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use packhorse_agent::{Agent, AgentOptions};
 use packhorse_model::{ErrorKind, Exit, Problem, Subject};
-use packhorse_service::{Listener, config::Config, process, telemetry};
+use packhorse_service::{Listener, Tls, config::Config, process, telemetry};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::level_filters::LevelFilter;
 
@@ -54,7 +54,9 @@ async fn run(flags: Flags) -> Result<(), Problem> {
             .on(flags.config.display())
             .answered("names no [[storage]]"));
     }
-    let listener = Listener::bind(&config.agent_service.listen.parse()?).await?;
+    let tls = Tls::from_config(config.tls.as_ref())?;
+    let access = packhorse_agent::access(&config)?;
+    let listener = Listener::bind(&config.agent_service.listen.parse()?, tls.as_ref(), access).await?;
     let shutdown = CancellationToken::new();
     let _signal = process::cancel_on_signal(shutdown.clone());
     let tracker = TaskTracker::new();

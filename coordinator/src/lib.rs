@@ -14,4 +14,4 @@ mod run;
 mod server;
 
 pub use options::CoordinatorOptions;
-pub use server::Coordinator;
+pub use server::{Coordinator, access};

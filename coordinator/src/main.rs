@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use packhorse_coordinator::{Coordinator, CoordinatorOptions};
 use packhorse_model::{Exit, Problem};
-use packhorse_service::{Listener, config::Config, process, telemetry};
+use packhorse_service::{Listener, Tls, config::Config, process, telemetry};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::level_filters::LevelFilter;
 
@@ -48,8 +48,10 @@ fn main() -> ExitCode {
 async fn run(flags: Flags) -> Result<(), Problem> {
     let config = Config::load(&flags.config)?;
     let vault = packhorse_vault::open(&config.vault_settings()?)?;
-    let options = CoordinatorOptions::from_config(&config, &process::environment())?;
-    let listener = Listener::bind(&config.coordinator.listen.parse()?).await?;
+    let tls = Tls::from_config(config.tls.as_ref())?;
+    let access = packhorse_coordinator::access(&config)?;
+    let options = CoordinatorOptions::from_config(&config, &process::environment(), tls.clone())?;
+    let listener = Listener::bind(&config.coordinator.listen.parse()?, tls.as_ref(), access).await?;
     let shutdown = CancellationToken::new();
     let _signal = process::cancel_on_signal(shutdown.clone());
     let tracker = TaskTracker::new();

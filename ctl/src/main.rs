@@ -52,6 +52,7 @@ async fn run(args: &Args) -> Exit {
         Command::List(list) => commands::list::run(common, list).await,
         Command::Show(show) => commands::show::run(common, show).await,
         Command::Agents(agents) => commands::agents::run(common, agents).await,
+        Command::Certs(certs) => commands::certs::run(certs),
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     };
     result.unwrap_or_else(|problem| {

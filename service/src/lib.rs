@@ -1,14 +1,18 @@
-//! What every Packhorse process does the same way: configuration, logging, listening, connecting, shutting down.
+//! What every Packhorse process does the same way: configuration, logging, listening, connecting, who may call, shutting
+//! down.
 //!
 //! Does not own: what the process is for. Nothing here knows the wire or the stored format.
 
+pub mod access;
 mod address;
 pub mod config;
 mod connect;
 mod listen;
 pub mod process;
 pub mod telemetry;
+mod tls;
 
 pub use address::Address;
 pub use connect::connect;
 pub use listen::Listener;
+pub use tls::Tls;

@@ -10,6 +10,7 @@ mod claim;
 mod describe;
 mod job;
 mod restore;
+mod rights;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -25,9 +26,10 @@ use packhorse_service::config::{Config, GitalyManifests, StorageConfig};
 use packhorse_vault::{FormatMarker, Vault};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, Streaming, transport::server::Router};
+use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use self::claim::Claims;
+pub use self::rights::access;
 
 /// What an agent serves and how it works.
 #[derive(Clone, Debug)]
@@ -85,7 +87,7 @@ impl Agent {
     }
 
     /// The service with health and reflection.
-    pub async fn router(self) -> Result<Router, Problem> {
+    pub async fn router(self) -> Result<Routes, Problem> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<AgentServiceServer<Service>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -93,10 +95,7 @@ impl Agent {
             .build_v1()
             .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "serve reflection").answered(e))?;
         let service = AgentServiceServer::new(Service { shared: self.shared });
-        Ok(tonic::transport::Server::builder()
-            .add_service(service)
-            .add_service(health_service)
-            .add_service(reflection))
+        Ok(Routes::new(service).add_service(health_service).add_service(reflection))
     }
 }
 

@@ -136,7 +136,7 @@ struct Chosen {
 /// The storages that were asked for, or all; an agent that does not answer is a failure of the run, not its end, as
 /// long as another one does.
 async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Result<Chosen, Problem> {
-    let fleet = Fleet::muster(&options.agents).await?;
+    let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await?;
     if !request.storages.is_empty() {
         let chosen = request.storages.iter().map(|name| Ok((name.clone(), fleet.agent_of(name)?.clone())));
         let agents = chosen.collect::<Result<Vec<_>, Problem>>()?;

@@ -4,6 +4,7 @@
 //! and ends when it is cancelled by name or the process stops.
 
 mod inspect;
+mod rights;
 mod tasks;
 
 use std::sync::Arc;
@@ -22,8 +23,9 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, transport::server::Router};
+use tonic::{Request, Response, Status, service::Routes};
 
+pub use self::rights::access;
 use self::tasks::Tasks;
 use crate::{
     CoordinatorOptions,
@@ -56,7 +58,7 @@ impl Coordinator {
     }
 
     /// The service with health and reflection.
-    pub async fn router(self) -> Result<Router, Problem> {
+    pub async fn router(self) -> Result<Routes, Problem> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<CoordinatorServiceServer<Service>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -65,8 +67,7 @@ impl Coordinator {
             .map_err(|e| {
                 Problem::new(ErrorKind::Internal, Subject::Coordinator, "serve reflection").answered(e)
             })?;
-        Ok(tonic::transport::Server::builder()
-            .add_service(CoordinatorServiceServer::new(Service { shared: self.shared }))
+        Ok(Routes::new(CoordinatorServiceServer::new(Service { shared: self.shared }))
             .add_service(health_service)
             .add_service(reflection))
     }
@@ -166,7 +167,9 @@ impl CoordinatorService for Service {
         &self,
         _request: Request<v1::AgentsRequest>,
     ) -> Result<Response<v1::AgentsResponse>, Status> {
-        let fleet = Fleet::muster(&self.shared.options.agents).await.map_err(|e| status_of_problem(&e))?;
+        let fleet = Fleet::muster(&self.shared.options.agents, self.shared.options.tls.as_ref())
+            .await
+            .map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(inspect::agents(&fleet)))
     }
 }

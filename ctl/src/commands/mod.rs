@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub mod agents;
+pub mod certs;
 pub mod completions;
 pub mod create;
 mod follow;

@@ -9,8 +9,8 @@ use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject, Vault
 use serde::Deserialize;
 
 use super::{
-    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection,
-    StorageConfig, VaultSection,
+    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, PeerSection, RunSection,
+    StorageConfig, TlsSection, VaultSection,
 };
 
 /// The whole file.
@@ -33,6 +33,10 @@ pub struct Config {
     pub database: Vec<DatabaseConfig>,
     /// Directories.
     pub directory: Vec<DirectoryConfig>,
+    /// Our certificate and the authorities that we trust.
+    pub tls: Option<TlsSection>,
+    /// Who may call.
+    pub peer: Vec<PeerSection>,
 }
 
 impl Config {
@@ -59,6 +63,12 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), String> {
+        if let Some(file) = self.tls.iter().flat_map(TlsSection::files).find(|file| !file.is_absolute()) {
+            return Err(format!("path {} in [tls] must be absolute", file.display()));
+        }
+        for peer in &self.peer {
+            peer.name()?;
+        }
         let mut storages = BTreeSet::new();
         for storage in &self.storage {
             if !storages.insert(&storage.name) {
@@ -130,6 +140,12 @@ mod tests {
             ("[[directory]]\nname = 'db'\npath = '/x'\n", "reserved"),
             ("[[directory]]\nname = 'repositories'\npath = '/x'\n", "reserved"),
             ("[vault]\nurl='x'\nretry_budget='-5s'\n", "negative"),
+            ("[tls]\ncertificate='c'\nkey='/k'\nca='/a'\n", "absolute"),
+            ("[tls]\ncertificate='/c'\nkey='/k'\n", "ca"),
+            ("[[peer]]\nrole='operator'\n", "exactly one"),
+            ("[[peer]]\nsan='a'\nuid=1\nrole='operator'\n", "exactly one"),
+            ("[[peer]]\nsan='a'\nrole='root'\n", "root"),
+            ("[[peer]]\nsan='a'\nroles='operator'\n", "roles"),
         ] {
             let problem = load(text).expect_err(text);
             assert_eq!(problem.kind, ErrorKind::Invalid);

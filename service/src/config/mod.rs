@@ -5,6 +5,7 @@
 
 mod load;
 mod sections;
+mod security;
 mod span;
 
 pub use load::Config;
@@ -12,4 +13,5 @@ pub use sections::{
     AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, GitalyManifests,
     RunSection, StorageConfig, VaultSection,
 };
+pub use security::{PeerName, PeerSection, TlsSection};
 pub use span::Span;
