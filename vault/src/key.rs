@@ -49,6 +49,13 @@ impl ObjectKey {
         Self(format!("backups/{id}/repositories/{storage}.jsonl.zst"))
     }
 
+    /// Whether a key from outside is that of a catalogue of this storage, of any backup.
+    pub fn is_catalogue_of(text: &str, storage: &StorageName) -> bool {
+        let id = text.strip_prefix("backups/").and_then(|rest| rest.split('/').next());
+        let id = id.and_then(|id| id.parse::<BackupId>().ok());
+        id.is_some_and(|id| Self::catalogue(&id, storage).as_str() == text)
+    }
+
     /// Dump of one database; `main` has GitLab's plain name.
     pub fn database(id: &BackupId, name: &str) -> Self {
         if name == "main" {
@@ -115,6 +122,23 @@ mod tests {
             assert!(ObjectKey::from_stored(bad).is_err(), "{bad:?}");
         }
         assert!(ObjectKey::from_stored("default/a b.git/x/001.bundle").is_ok());
+    }
+
+    #[test]
+    fn a_catalogue_is_known_by_its_key() {
+        let storage = "default".parse().unwrap();
+        assert!(ObjectKey::is_catalogue_of("backups/b-1/repositories/default.jsonl.zst", &storage));
+        for bad in [
+            "backups/b-1/repositories/other.jsonl.zst",
+            "backups/../repositories/default.jsonl.zst",
+            "backups/b-1/../b-2/repositories/default.jsonl.zst",
+            "backups/b-1/report.json",
+            "default/a.git/b-1/001.bundle",
+            "/etc/passwd",
+            "",
+        ] {
+            assert!(!ObjectKey::is_catalogue_of(bad, &storage), "{bad:?}");
+        }
     }
 
     #[test]

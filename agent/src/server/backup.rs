@@ -11,6 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     Shared,
+    catalogue::catalogue_of,
     job::{self, Part},
 };
 use crate::backup::{BackupEvent, BackupJob, Progress, Rules, StorageResult, back_up_storage};
@@ -36,7 +37,7 @@ pub(super) async fn start(
         backup_id: wire.backup_id.parse()?,
         storage: storage.clone(),
         root: config.path.clone(),
-        base: wire.base.map(TryInto::try_into).transpose()?,
+        base: wire.base.map(|base| catalogue_of(base, &storage)).transpose()?,
         filter,
         rules: Rules { max_chain: options.max_chain, full },
         manifest_every_run: options.manifest_every_run,

@@ -6,6 +6,7 @@
 //! network reaches the file system.
 
 mod backup;
+mod catalogue;
 mod claim;
 mod describe;
 mod job;

@@ -11,6 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     Shared,
+    catalogue::catalogue_of,
     job::{self, Part, required},
 };
 use crate::restore::{RestoreEvent, RestoreJob, RestoreProgress, restore_storage};
@@ -30,12 +31,14 @@ pub(super) async fn start(
     .await?;
     let target: StorageName = wire.target_storage.parse()?;
     let config = shared.storage(&target)?;
+    let source: StorageName = wire.source_storage.parse()?;
+    let catalogue = catalogue_of(required(wire.catalogue, "catalogue")?, &source)?;
     let job = RestoreJob {
         backup_id: wire.backup_id.parse()?,
-        source: wire.source_storage.parse()?,
+        source,
         target: target.clone(),
         root: config.path.clone(),
-        catalogue: required(wire.catalogue, "catalogue")?.try_into()?,
+        catalogue,
         filter,
         force: wire.force,
         jobs: shared.options.jobs,

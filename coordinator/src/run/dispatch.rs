@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use packhorse_model::{
-    Component, Counts, ErrorKind, ItemFailure, Problem, RepoFilter, StorageSummary, Subject,
+    Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, StorageSummary, Subject,
 };
 use packhorse_proto::{
     filter_to_wire, problem_of_status,
     v1::{self, BackupStorageFinished, backup_storage_event::Event, backup_storage_request::Request},
 };
+use packhorse_vault::ObjectKey;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -75,12 +76,18 @@ fn summary(
     request: &RunRequest,
     finished: &BackupStorageFinished,
 ) -> Result<StorageSummary, Problem> {
+    let catalogue: Option<ObjectDigest> = finished.catalogue.clone().map(TryInto::try_into).transpose()?;
+    // It becomes part of the report, so an agent may name nothing but its own.
+    if let Some(other) = catalogue.iter().find(|c| !ObjectKey::is_catalogue_of(&c.path, &storage.storage)) {
+        let problem = Problem::new(ErrorKind::Invalid, Subject::Agent, "read the agent's result");
+        return Err(problem.on(&other.path).answered("is not the key of a catalogue of this storage"));
+    }
     Ok(StorageSummary {
         storage: storage.storage.clone(),
         counts: finished.counts.map(Counts::from).unwrap_or_default(),
         bytes_new: finished.bytes_new,
         bytes_total: finished.bytes_total,
-        catalogue: finished.catalogue.clone().map(TryInto::try_into).transpose()?,
+        catalogue,
         filtered: !request.filter.is_all(),
         failures: finished.failures,
     })
