@@ -97,3 +97,6 @@ impl Listener {
         served.map_err(|e| Problem::new(ErrorKind::Internal, Subject::Host, "serve").on(&address).answered(e))
     }
 }
+
+#[cfg(test)]
+mod tests;
