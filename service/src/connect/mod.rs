@@ -41,7 +41,11 @@ fn problem(address: &Address, subject: Subject, error: &tonic::transport::Error)
     let (mut answer, mut refused) = (error.to_string(), None);
     let mut source = error.source();
     while let Some(cause) = source {
-        answer = format!("{answer}: {cause}");
+        // Some errors say what their cause says.
+        let text = cause.to_string();
+        if !answer.ends_with(&text) {
+            answer = format!("{answer}: {text}");
+        }
         refused = refused.or_else(|| refused_by_tls(cause));
         source = cause.source();
     }

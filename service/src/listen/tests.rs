@@ -143,3 +143,23 @@ async fn a_connection_that_says_nothing_is_cut_off() {
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     assert_eq!(refusals.counts().get(&Reason::Slow), Some(&1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_calls_is_closed_when_it_is_next_heard_of() {
+    let (mut theirs, ours) = tokio::net::UnixStream::pair().expect("a pair of sockets");
+    let (refusals, room) = (crate::access::Refusals::default(), Arc::new(tokio::sync::Semaphore::new(1)));
+    let permit = Arc::clone(&room).try_acquire_owned().expect("room");
+    let mut connection =
+        Connection::new(connection::Io::Unix(ours), crate::access::Who::Loopback, refusals.clone(), permit);
+    tokio::io::AsyncWriteExt::write_all(&mut theirs, &[b'x'; 24]).await.expect("write");
+    connection.read_exact(&mut [0; 24]).await.expect("it began in time");
+    tokio::time::advance(Duration::from_secs(599)).await;
+    tokio::io::AsyncWriteExt::write_all(&mut theirs, b"ping").await.expect("write");
+    connection.read_exact(&mut [0; 4]).await.expect("not yet idle for long");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::io::AsyncWriteExt::write_all(&mut theirs, b"ping").await.expect("write");
+    assert_eq!(connection.read(&mut [0; 4]).await.expect("the end"), 0, "as if it had hung up");
+    assert!(refusals.counts().is_empty(), "an idle caller did nothing wrong");
+    drop(connection);
+    assert_eq!(room.available_permits(), 1);
+}

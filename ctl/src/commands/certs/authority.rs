@@ -1,6 +1,6 @@
 //! The authority itself: `ca.pem` and `ca-key.pem`.
 //!
-//! Does not own: issuing. What it says of itself is always the same, so that issuing needs only its key.
+//! Does not own: issuing. What it says of itself follows from its key, so that issuing needs nothing else.
 
 use std::{fs, path::Path};
 
@@ -20,7 +20,7 @@ const AUTHORITY_DAYS: u16 = 3650;
 pub fn init(dir: &Path) -> Result<(), Problem> {
     fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
     let key = KeyPair::generate().map_err(|e| failed(dir, e))?;
-    let certificate = params()?.self_signed(&key).map_err(|e| failed(dir, e))?;
+    let certificate = params(&key)?.self_signed(&key).map_err(|e| failed(dir, e))?;
     let key_file = dir.join("ca-key.pem");
     write_new(&key_file, &key.serialize_pem())?;
     let file = dir.join("ca.pem");
@@ -39,12 +39,14 @@ pub fn open(dir: &Path) -> Result<Issuer<'static, KeyPair>, Problem> {
     let pem = fs::read_to_string(&file)
         .map_err(|e| failed(&file, e).next("make an authority first: `backupctl certs init --dir DIR`"))?;
     let key = KeyPair::from_pem(&pem).map_err(|e| failed(&file, e))?;
-    Ok(Issuer::new(params()?, key))
+    Ok(Issuer::new(params(&key)?, key))
 }
 
-fn params() -> Result<CertificateParams, Problem> {
+fn params(key: &KeyPair) -> Result<CertificateParams, Problem> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Packhorse authority");
+    // A name of its own, so that nobody takes one authority for another.
+    let mark: String = params.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    params.distinguished_name.push(DnType::CommonName, format!("Packhorse authority {mark}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     valid_for(&mut params, AUTHORITY_DAYS)?;

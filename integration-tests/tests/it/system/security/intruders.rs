@@ -18,16 +18,14 @@ fn certificates_that_are_not_good_are_refused() {
     stranger.issue("ops.internal").trusting(&secured.authority).write(&secured.site.path("forged"));
     secured.authority.issue_expired("ops.internal").write(&secured.site.path("expired"));
     secured.authority.issue("nobody.internal").write(&secured.site.path("unknown"));
-    for (certificate, log) in
-        [("forged", "UnknownIssuer"), ("expired", "xpired"), ("unknown", "nobody.internal")]
-    {
+    for certificate in ["forged", "expired", "unknown"] {
         for _ in 0..3 {
             let output = secured.ctl(certificate, ["list"]).run().expect_code(12);
             assert!(output.stderr.contains("next"), "{output:#?}");
         }
         if certificate == "unknown" {
             let what = "/packhorse.v1.CoordinatorService/List";
-            assert_refused_once(&secured.coordinator, &[log, what, "stranger"]);
+            assert_refused_once(&secured.coordinator, &["nobody.internal", what, "stranger"]);
         }
     }
     // Both come from one address and fail in the same step, so the first stands for both.
