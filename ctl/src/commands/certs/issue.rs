@@ -26,8 +26,21 @@ pub fn issue(args: &IssueArgs) -> Result<(), Problem> {
         return Err(refused(&args.san.join(" "), "an IP address alone cannot stand in a [[peer]] section")
             .next("add --san with a host name or a URI"));
     };
+    let name = file_name(first);
+    let params = params(args, first, names)?;
+    let key = KeyPair::generate().map_err(|e| failed(&args.dir, e))?;
+    let certificate = params.signed_by(&key, &issuer).map_err(|e| failed(&args.dir, e))?;
+    let key_file = args.dir.join(format!("{name}-key.pem"));
+    write_new(&key_file, &key.serialize_pem())?;
+    let file = args.dir.join(format!("{name}.pem"));
+    write_new(&file, &certificate.pem())?;
+    render::text(&sections(args, first, &[file, key_file, args.dir.join("ca.pem")]));
+    Ok(())
+}
+
+fn params(args: &IssueArgs, name: &str, names: Vec<SanType>) -> Result<CertificateParams, Problem> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, first.as_str());
+    params.distinguished_name.push(DnType::CommonName, name);
     params.subject_alt_names = names;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = match args.role {
@@ -37,15 +50,7 @@ pub fn issue(args: &IssueArgs) -> Result<(), Problem> {
     };
     params.use_authority_key_identifier_extension = true;
     authority::valid_for(&mut params, args.days)?;
-    let key = KeyPair::generate().map_err(|e| failed(&args.dir, e))?;
-    let certificate = params.signed_by(&key, &issuer).map_err(|e| failed(&args.dir, e))?;
-    let name = file_name(first);
-    let key_file = args.dir.join(format!("{name}-key.pem"));
-    write_new(&key_file, &key.serialize_pem())?;
-    let file = args.dir.join(format!("{name}.pem"));
-    write_new(&file, &certificate.pem())?;
-    render::text(&sections(args, first, &[file, key_file, args.dir.join("ca.pem")]));
-    Ok(())
+    Ok(params)
 }
 
 /// What to write into the configurations of its holder and of those that it calls.
