@@ -38,13 +38,14 @@ pub fn problem_of_status(status: &Status, subject: Subject, address: &str) -> Pr
         Code::AlreadyExists => ErrorKind::AlreadyExists,
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => ErrorKind::Invalid,
         Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Denied,
-        Code::Cancelled => ErrorKind::Cancelled,
         Code::DataLoss => ErrorKind::Corrupt,
         Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Aborted => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     };
     // Not the peer's answer, but our own transport's: what came was no HTTP/2, or stopped being it.
-    let foreign = status.code() == Code::Internal && status.message().starts_with("h2 protocol error");
+    // A stop that somebody asked for has details of ours, so a bare one is a connection that was lost.
+    let foreign = status.code() == Code::Cancelled
+        || status.code() == Code::Internal && status.message().starts_with("h2 protocol error");
     let kind = if foreign { ErrorKind::Unavailable } else { kind };
     let who = if subject == Subject::Agent { "call agent" } else { "call coordinator" };
     let answer = format!("{}: {}", status.code(), status.message());
@@ -71,8 +72,11 @@ mod tests {
 
     #[test]
     fn what_speaks_another_protocol_is_no_defect_of_ours() {
-        let status = Status::internal("h2 protocol error: http2 error");
-        assert_eq!(problem_of_status(&status, Subject::Agent, "http://a").kind, ErrorKind::Unavailable);
+        for status in
+            [Status::internal("h2 protocol error: http2 error"), Status::cancelled("operation was canceled")]
+        {
+            assert_eq!(problem_of_status(&status, Subject::Agent, "http://a").kind, ErrorKind::Unavailable);
+        }
         assert_eq!(
             problem_of_status(&Status::internal("x"), Subject::Agent, "http://a").kind,
             ErrorKind::Internal
