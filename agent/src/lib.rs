@@ -10,4 +10,4 @@ pub mod restore;
 mod server;
 
 pub use packhorse_vault::{Vault, open as open_vault};
-pub use server::{Agent, AgentOptions};
+pub use server::{Agent, AgentOptions, access};

@@ -6,7 +6,7 @@ use clap::Parser;
 use packhorse_agent::{Agent, AgentOptions};
 use packhorse_model::Problem;
 use packhorse_service::{
-    Live,
+    Live, Tls,
     config::Config,
     daemon::{self, Role, Service, Stages},
 };
@@ -25,6 +25,7 @@ const ROLE: Role = Role {
     grace: |config| config.agent_service.grace.duration(),
     reloads: &[
         "storage",
+        "peer",
         "agent_service.git",
         "agent_service.jobs",
         "agent_service.uploads",
@@ -48,11 +49,13 @@ async fn build(config: Config, stages: Stages) -> Result<Service, Problem> {
     let options = Live::from(AgentOptions::for_daemon(&config)?);
     let uploads = vault.uploads().clone();
     let status = options.now().status();
+    let tls = Tls::from_config(config.tls.as_ref())?;
+    let access = packhorse_agent::access(&config)?;
     let agent = Agent::new(options.clone(), vault, stages);
     let apply = move |config: &Config| {
         options.replace(AgentOptions::for_daemon(config)?);
         Ok(options.now().status())
     };
     let (apply, beside) = (Box::new(apply), Box::pin(std::future::ready(())));
-    Ok(Service { router: agent.router().await?, uploads, status, apply, beside })
+    Ok(Service { routes: agent.router().await?, tls, access, uploads, status, apply, beside })
 }

@@ -11,7 +11,7 @@ use packhorse_proto::{
     PROTOCOL, problem_of_status,
     v1::{CancelJobRequest, DescribeRequest, DescribeResponse, agent_service_client::AgentServiceClient},
 };
-use packhorse_service::{Address, connect};
+use packhorse_service::{Address, Tls, connect};
 use tonic::transport::Channel;
 
 /// An agent that answered.
@@ -39,10 +39,10 @@ pub struct Fleet {
 
 impl Fleet {
     /// Asks every agent at once.
-    pub async fn muster(addresses: &[Address]) -> Result<Self, Problem> {
+    pub async fn muster(addresses: &[Address], tls: Option<&Tls>) -> Result<Self, Problem> {
         let mut questions = Vec::new();
         for address in addresses {
-            questions.push(describe(address));
+            questions.push(describe(address, tls));
         }
         let answers = join_all(questions).await;
         let agents: Vec<_> = addresses.iter().cloned().zip(answers).collect();
@@ -130,8 +130,8 @@ impl AgentHandle {
     }
 }
 
-async fn describe(address: &Address) -> Result<AgentHandle, Problem> {
-    let channel = connect(address, Subject::Agent).await?;
+async fn describe(address: &Address, tls: Option<&Tls>) -> Result<AgentHandle, Problem> {
+    let channel = connect(address, Subject::Agent, tls).await?;
     let mut client = AgentServiceClient::new(channel);
     let answer = client.describe(DescribeRequest {}).await;
     let description =

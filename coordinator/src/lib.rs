@@ -17,4 +17,4 @@ mod server;
 mod stop;
 
 pub use options::{CoordinatorOptions, RunLimits};
-pub use server::Coordinator;
+pub use server::{Coordinator, access};

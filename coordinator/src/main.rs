@@ -6,7 +6,7 @@ use clap::Parser;
 use packhorse_coordinator::{Coordinator, CoordinatorOptions};
 use packhorse_model::Problem;
 use packhorse_service::{
-    Live,
+    Live, Tls,
     config::Config,
     daemon::{self, Role, Service, Stages},
     process,
@@ -26,6 +26,7 @@ const ROLE: Role = Role {
     grace: |config| config.coordinator.grace.duration(),
     reloads: &[
         "run",
+        "peer",
         "agent",
         "database",
         "directory",
@@ -46,21 +47,22 @@ fn main() -> ExitCode {
     daemon::run(&ROLE, &flags, build)
 }
 
-fn options(config: &Config) -> Result<CoordinatorOptions, Problem> {
-    CoordinatorOptions::from_config(config, &process::environment())
-}
-
 async fn build(config: Config, stages: Stages) -> Result<Service, Problem> {
     let vault = packhorse_vault::open(&config.vault_settings()?)?;
+    let tls = Tls::from_config(config.tls.as_ref())?;
+    let access = packhorse_coordinator::access(&config)?;
+    let shown = tls.clone();
+    let options = move |config: &Config| {
+        CoordinatorOptions::from_config(config, &process::environment(), shown.clone())
+    };
     let live = Live::from(options(&config)?);
     let uploads = vault.uploads().clone();
     let status = live.now().status();
     let coordinator = Coordinator::new(live.clone(), vault, stages);
     let beside = Box::pin(coordinator.own_runs());
-    let apply = move |config: &Config| {
+    let apply = Box::new(move |config: &Config| {
         live.replace(options(config)?);
         Ok(live.now().status())
-    };
-    let apply = Box::new(apply);
-    Ok(Service { router: coordinator.router().await?, uploads, status, apply, beside })
+    });
+    Ok(Service { routes: coordinator.router().await?, tls, access, uploads, status, apply, beside })
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use packhorse_model::Problem;
-use packhorse_service::{Address, config::Config};
+use packhorse_service::{Address, Tls, config::Config};
 
 use crate::{database::Database, directory::Directory, schedule::Schedule};
 
@@ -14,6 +14,8 @@ use crate::{database::Database, directory::Directory, schedule::Schedule};
 pub struct CoordinatorOptions {
     /// Where the agents are.
     pub agents: Vec<Address>,
+    /// The certificate that is shown to agents on `https://` addresses.
+    pub tls: Option<Tls>,
     /// The databases of a backup.
     pub databases: Vec<Database>,
     /// The directories of a backup.
@@ -50,7 +52,11 @@ pub struct RunLimits {
 
 impl CoordinatorOptions {
     /// The options that a configuration file and the environment set.
-    pub fn from_config(config: &Config, env: &BTreeMap<String, String>) -> Result<Self, Problem> {
+    pub fn from_config(
+        config: &Config,
+        env: &BTreeMap<String, String>,
+        tls: Option<Tls>,
+    ) -> Result<Self, Problem> {
         let agents = config.agent.iter().map(|agent| agent.address.parse()).collect::<Result<_, _>>()?;
         let databases =
             config.database.iter().map(|d| Database::from_config(d, env)).collect::<Result<_, _>>()?;
@@ -60,6 +66,7 @@ impl CoordinatorOptions {
         let section = &config.coordinator;
         let mut options = Self {
             agents,
+            tls,
             databases,
             directories,
             instance_version: config.run.instance_version.clone(),

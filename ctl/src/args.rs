@@ -32,18 +32,27 @@ pub struct Args {
 /// Flags of every command.
 #[derive(ClapArgs)]
 pub struct Common {
-    /// Where the coordinator is: unix:///PATH or http://LOOPBACK:PORT
+    /// Where the coordinator is: unix:///PATH, https://HOST:PORT or http://LOOPBACK:PORT
     #[arg(long, global = true, value_name = "URL", env = "PACKHORSE_COORDINATOR")]
     pub coordinator: Option<String>,
     /// Do the work in this process, without daemons; the default when no coordinator is given, and beats one that is
     #[arg(long, global = true)]
     pub embedded: bool,
-    /// Configuration file (embedded mode)
+    /// Configuration file (embedded mode; of a coordinator at https://, only its [tls] section)
     #[arg(long, global = true, value_name = "FILE", env = "PACKHORSE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where backups are kept (embedded mode): file:///…, s3://bucket/prefix, gs://…, az://…
     #[arg(long, global = true, value_name = "URL", env = "PACKHORSE_VAULT")]
     pub vault: Option<String>,
+    /// PEM file with our certificate, for a coordinator at https://
+    #[arg(long, global = true, value_name = "FILE", env = "PACKHORSE_TLS_CERT", requires_all = ["tls_key", "tls_ca"])]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, global = true, value_name = "FILE", env = "PACKHORSE_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file with the authority that signed the coordinator's certificate
+    #[arg(long, global = true, value_name = "FILE", env = "PACKHORSE_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
     /// Print the result as one JSON object
     #[arg(long, global = true)]
     pub json: bool,
@@ -81,6 +90,8 @@ pub enum Command {
     Cancel(CancelArgs),
     /// Show the agents and whether they answer
     Agents(AgentsArgs),
+    /// Make certificates for those who have no authority of their own
+    Certs(CertsArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -210,4 +221,55 @@ pub struct StatusArgs {
 pub struct CancelArgs {
     /// The run: a backup ID, or the name of a restore; may be left out when only one is under way
     pub run: Option<String>,
+}
+
+/// Flags of `certs`.
+#[derive(ClapArgs)]
+pub struct CertsArgs {
+    /// What to make.
+    #[command(subcommand)]
+    pub command: CertsCommand,
+}
+
+/// The commands of `certs`.
+#[derive(Subcommand)]
+pub enum CertsCommand {
+    /// Make an authority: ca.pem and ca-key.pem
+    Init {
+        /// Folder for its files; made when it is missing
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Issue a certificate: NAME.pem and NAME-key.pem, after its first name
+    Issue(IssueArgs),
+}
+
+/// Flags of `certs issue`.
+#[derive(ClapArgs)]
+pub struct IssueArgs {
+    /// Folder of the authority, which receives the certificate
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// What its holder is
+    #[arg(long)]
+    pub role: CertificateRole,
+    /// Host name, IP address or URI of its holder; the first one that is no IP address stands in [[peer]]; may be repeated
+    #[arg(long, required = true, value_name = "NAME")]
+    pub san: Vec<String>,
+    /// Days until it expires
+    #[arg(long, value_name = "N", default_value_t = 397, value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub days: u16,
+}
+
+/// The roles of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CertificateRole {
+    /// Serves, and calls nobody
+    Agent,
+    /// Drives agents, and serves
+    Coordinator,
+    /// Gives every command
+    Operator,
+    /// Looks
+    Observer,
 }

@@ -40,6 +40,8 @@ impl Embedded {
         let stages =
             Stages { stopping: shutdown.clone(), shutdown: shutdown.clone(), tracker: tracker.clone() };
         let mut uploads = Vec::new();
+        // Nobody but this user may call what is ours, whatever roles the file gives for daemons.
+        let own = Config::default();
 
         let options = AgentOptions::from_config(&config);
         config.agent = Vec::new();
@@ -48,13 +50,16 @@ impl Embedded {
             let vault = open(&settings)?;
             uploads.push(vault.uploads().clone());
             let router = Agent::new(options, vault, stages.clone()).router().await?;
-            serve(Listener::bind(&agent).await?, router, &shutdown, &tracker);
+            let listener = Listener::bind(&agent, None, packhorse_agent::access(&own)?).await?;
+            serve(listener, router, &shutdown, &tracker);
         }
-        let options = CoordinatorOptions::from_config(&config, &process::environment())?.for_one_caller();
+        let options =
+            CoordinatorOptions::from_config(&config, &process::environment(), None)?.for_one_caller();
         let vault = open(&settings)?;
         uploads.push(vault.uploads().clone());
         let service = Coordinator::new(options, vault, stages.clone());
-        serve(Listener::bind(&coordinator).await?, service.router().await?, &shutdown, &tracker);
+        let listener = Listener::bind(&coordinator, None, packhorse_coordinator::access(&own)?).await?;
+        serve(listener, service.router().await?, &shutdown, &tracker);
         Ok(Self { address: coordinator, shutdown, tracker, uploads, _sockets: sockets })
     }
 
@@ -75,13 +80,13 @@ fn open(settings: &VaultSettings) -> Result<packhorse_agent::Vault, Problem> {
 
 fn serve(
     listener: Listener,
-    router: tonic::transport::server::Router,
+    routes: tonic::service::Routes,
     shutdown: &CancellationToken,
     tracker: &TaskTracker,
 ) {
     let shutdown = shutdown.clone();
     tracker.spawn(async move {
-        if let Err(problem) = listener.serve(router, shutdown).await {
+        if let Err(problem) = listener.serve(routes, shutdown).await {
             tracing::error!(%problem, "embedded service ended");
         }
     });

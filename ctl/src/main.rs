@@ -54,6 +54,7 @@ async fn run(args: &Args) -> Exit {
         Command::Status(status) => commands::status::run(common, status).await,
         Command::Cancel(cancel) => commands::cancel::run(common, cancel).await,
         Command::Agents(agents) => commands::agents::run(common, agents).await,
+        Command::Certs(certs) => commands::certs::run(certs),
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     };
     result.unwrap_or_else(|problem| {

@@ -8,7 +8,11 @@ use packhorse_proto::{
     problem_of_status,
     v1::{CancelRequest, coordinator_service_client::CoordinatorServiceClient},
 };
-use packhorse_service::{Address, connect, process};
+use packhorse_service::{
+    Address, Tls,
+    config::{Config, TlsSection},
+    connect, process,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, transport::Channel};
@@ -46,23 +50,38 @@ fn refuse_embedded_flags(common: &Common, storages: &[StorageArg]) -> Result<(),
         .next("leave it out, or add --embedded"))
 }
 
+/// The certificate to show at an `https://` address: of the flags, or else of the file.
+fn tls_for(address: &Address, common: &Common) -> Result<Option<Tls>, Problem> {
+    if !matches!(address, Address::Tls { .. }) {
+        return Ok(None);
+    }
+    if let (Some(certificate), Some(key), Some(ca)) = (&common.tls_cert, &common.tls_key, &common.tls_ca) {
+        let (certificate, key, ca) = (certificate.clone(), key.clone(), ca.clone());
+        return Tls::open(&TlsSection { certificate, key, ca }).map(Some);
+    }
+    let config = common.config.as_ref().map(|file| Config::load(file)).transpose()?;
+    Tls::from_config(config.and_then(|config| config.tls).as_ref())
+}
+
 impl Session {
     /// Connects to the coordinator that the flags name, or starts our own.
     pub async fn open(common: &Common, storages: &[StorageArg]) -> Result<Self, Problem> {
         let stop = CancellationToken::new();
         let signal = process::cancel_on_signal(stop.clone());
         let coordinator = common.coordinator.as_ref().filter(|_| !common.embedded);
-        let (address, embedded) = match coordinator {
+        let (address, embedded, tls) = match coordinator {
             Some(address) => {
                 refuse_embedded_flags(common, storages)?;
-                (address.parse()?, None)
+                let address: Address = address.parse()?;
+                let tls = tls_for(&address, common)?;
+                (address, None, tls)
             }
             None => {
                 let embedded = Embedded::start(common, storages).await?;
-                (embedded.address.clone(), Some(embedded))
+                (embedded.address.clone(), Some(embedded), None)
             }
         };
-        let channel = connect(&address, Subject::Coordinator).await?;
+        let channel = connect(&address, Subject::Coordinator, tls.as_ref()).await?;
         let client = CoordinatorServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
         Ok(Self { client, address, embedded, stop, signal, json: common.json })
     }

@@ -45,7 +45,7 @@ impl Exit {
         match (problem.kind, problem.subject) {
             (K::Cancelled, _) => Self::Interrupted,
             (K::Invalid, _) => Self::Usage,
-            (K::Denied, S::Vault) => Self::Denied,
+            (K::Denied, S::Vault | S::Agent | S::Coordinator) => Self::Denied,
             (K::NotFound, S::Backup) => Self::NotFound,
             (K::Unavailable | K::NotFound, S::Vault) => Self::VaultUnusable,
             (K::Unavailable, S::Agent | S::Coordinator) => Self::Unreachable,

@@ -39,6 +39,11 @@ impl FromStr for RepoPattern {
             text.trim_end_matches('/').parse::<RepoPath>()?;
             return Ok(Self { text: text.to_owned(), glob: None });
         }
+        let leads_out = text.starts_with('/') || text.split('/').any(|part| part == "." || part == "..");
+        if leads_out || text.len() > 900 || text.chars().any(char::is_control) {
+            let rule = "must have at most 900 bytes and be relative, without . or .. components";
+            return Err(InvalidInput::new(WHAT, text, rule));
+        }
         // `*` stays within one folder, `**` crosses folders, as in a shell.
         let glob = GlobBuilder::new(text).literal_separator(true).build();
         let glob = glob.map_err(|_| InvalidInput::new(WHAT, text, "is not a valid glob"))?.compile_matcher();
@@ -115,7 +120,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "/abs", "../up", "a[", "{x"] {
+        for bad in ["", "/abs", "../up", "a[", "{x", "../*", "a/../*", "/etc/*", "*\n", &"*".repeat(901)] {
             assert!(bad.parse::<RepoPattern>().is_err(), "{bad:?}");
         }
     }

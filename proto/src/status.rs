@@ -38,13 +38,19 @@ pub fn problem_of_status(status: &Status, subject: Subject, address: &str) -> Pr
         Code::AlreadyExists => ErrorKind::AlreadyExists,
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => ErrorKind::Invalid,
         Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Denied,
-        Code::Cancelled => ErrorKind::Cancelled,
         Code::DataLoss => ErrorKind::Corrupt,
         Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Aborted => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     };
+    // Not the peer's answer, but our own transport's: what came was no HTTP/2, or stopped being it.
+    // A stop that somebody asked for has details of ours, so a bare one is a connection that was lost.
+    let foreign = status.code() == Code::Cancelled
+        || status.code() == Code::Internal && status.message().starts_with("h2 protocol error");
+    let kind = if foreign { ErrorKind::Unavailable } else { kind };
     let who = if subject == Subject::Agent { "call agent" } else { "call coordinator" };
-    Problem::new(kind, subject, who).on(address).answered(format!("{}: {}", status.code(), status.message()))
+    let answer = format!("{}: {}", status.code(), status.message());
+    let problem = Problem::new(kind, subject, who).on(address).answered(answer);
+    if foreign { problem.next("check the address, and whether it takes https://") } else { problem }
 }
 
 #[cfg(test)]
@@ -62,6 +68,19 @@ mod tests {
             let status = status_of_problem(&problem);
             assert_eq!(problem_of_status(&status, Subject::Agent, "x"), problem);
         }
+    }
+
+    #[test]
+    fn what_speaks_another_protocol_is_no_defect_of_ours() {
+        for status in
+            [Status::internal("h2 protocol error: http2 error"), Status::cancelled("operation was canceled")]
+        {
+            assert_eq!(problem_of_status(&status, Subject::Agent, "http://a").kind, ErrorKind::Unavailable);
+        }
+        assert_eq!(
+            problem_of_status(&Status::internal("x"), Subject::Agent, "http://a").kind,
+            ErrorKind::Internal
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! What every Packhorse process does the same way: configuration, logging, listening, connecting, health, reloading,
-//! shutting down.
+//! What every Packhorse process does the same way: configuration, logging, listening, connecting, who may call, health,
+//! reloading, shutting down.
 //!
 //! Does not own: what the process is for. Nothing here knows the wire or the stored format.
 
+pub mod access;
 mod address;
 pub mod config;
 mod connect;
@@ -13,6 +14,7 @@ mod listen;
 mod live;
 pub mod process;
 pub mod telemetry;
+mod tls;
 
 pub use address::Address;
 pub use connect::connect;
@@ -20,3 +22,4 @@ pub use course::{Course, Follower, Seen};
 pub use health::health;
 pub use listen::Listener;
 pub use live::Live;
+pub use tls::Tls;

@@ -5,6 +5,7 @@
 //! under test, so any of them can use it for its own tests.
 
 mod ceph;
+mod certificates;
 mod command;
 mod deadline;
 mod differences;
@@ -19,6 +20,7 @@ mod watchdog;
 mod xml;
 
 pub use ceph::CephGateway;
+pub use certificates::{CertificateAuthority, IssuedCertificate};
 pub use command::{hermetic_command, run_checked, run_with_input};
 pub use deadline::wait_until;
 pub use faults::{Fault, FaultyS3, LoggedRequest, Operation, Plan, Rule, When};

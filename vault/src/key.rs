@@ -7,7 +7,7 @@ use std::fmt;
 
 use packhorse_model::{BackupId, RepoPath, StorageName};
 
-use crate::{RunAttempt, VaultError};
+use crate::{Attempt, RunAttempt, VaultError};
 
 /// A relative key without empty, `.` or `..` components.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,23 @@ impl ObjectKey {
     /// Catalogue of one storage.
     pub fn catalogue(run: &RunAttempt, storage: &StorageName) -> Self {
         Self(format!("backups/{}/repositories/{storage}{}.jsonl.zst", run.id, run.attempt.in_key()))
+    }
+
+    /// Whether a key from outside is that of a catalogue of this storage, of any backup.
+    pub fn is_catalogue_of(text: &str, storage: &StorageName) -> bool {
+        let Some((id, name)) =
+            text.strip_prefix("backups/").and_then(|rest| rest.split_once("/repositories/"))
+        else {
+            return false;
+        };
+        let stem = name.strip_suffix(".jsonl.zst").and_then(|stem| stem.strip_prefix(storage.as_str()));
+        let attempt = match stem {
+            Some("") => Some(Attempt::first()),
+            Some(stem) => stem.strip_prefix('+').and_then(|text| text.parse().ok()),
+            None => None,
+        };
+        let run = id.parse().ok().zip(attempt).map(|(id, attempt)| RunAttempt { id, attempt });
+        run.is_some_and(|run| Self::catalogue(&run, storage).as_str() == text)
     }
 
     /// Dump of one database; `main` has GitLab's plain name.
@@ -162,6 +179,23 @@ mod tests {
             assert!(ObjectKey::from_stored(bad).is_err(), "{bad:?}");
         }
         assert!(ObjectKey::from_stored("default/a b.git/x/001.bundle").is_ok());
+    }
+
+    #[test]
+    fn a_catalogue_is_known_by_its_key() {
+        let storage = "default".parse().unwrap();
+        assert!(ObjectKey::is_catalogue_of("backups/b-1/repositories/default.jsonl.zst", &storage));
+        for bad in [
+            "backups/b-1/repositories/other.jsonl.zst",
+            "backups/../repositories/default.jsonl.zst",
+            "backups/b-1/../b-2/repositories/default.jsonl.zst",
+            "backups/b-1/report.json",
+            "default/a.git/b-1/001.bundle",
+            "/etc/passwd",
+            "",
+        ] {
+            assert!(!ObjectKey::is_catalogue_of(bad, &storage), "{bad:?}");
+        }
     }
 
     #[test]

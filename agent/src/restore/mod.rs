@@ -15,6 +15,7 @@
 
 mod build;
 mod fetch;
+mod folders;
 mod git_child;
 mod hooks;
 mod io_problem;

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, Permissions},
     io,
+    os::fd::OwnedFd,
     os::unix::fs::{MetadataExt, PermissionsExt, lchown},
     path::Path,
 };
@@ -37,9 +38,17 @@ impl Owner {
     }
 
     /// Gives one new folder this owner and mode. Blocking.
-    pub(super) fn give_folder(&self, folder: &Path) -> io::Result<()> {
+    fn give_folder(&self, folder: &Path) -> io::Result<()> {
         self.chown(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(self.folder_mode))
+    }
+
+    /// The same for a folder that is open.
+    pub(super) fn give_open(&self, folder: &OwnedFd) -> io::Result<()> {
+        if let Some((uid, gid)) = self.ids {
+            std::os::unix::fs::fchown(folder, Some(uid), Some(gid))?;
+        }
+        Ok(rustix::fs::fchmod(folder, rustix::fs::Mode::from_raw_mode(self.folder_mode))?)
     }
 
     fn give(&self, folder: &Path, hooks: bool) -> io::Result<()> {

@@ -11,11 +11,11 @@ use std::{
 
 use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
 use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
+    fs::{AtFlags, CWD, RenameFlags, renameat, renameat_with, statat},
     io::Errno,
 };
 
-use crate::restore::{io_problem::io_problem, owner::Owner};
+use crate::restore::{folders::Folder, io_problem::io_problem, owner::Owner};
 
 /// Where a repository goes. All of this type is blocking.
 pub(super) struct Place {
@@ -40,43 +40,47 @@ impl Place {
         if place.is_taken() && !force { Err(place.taken()) } else { Ok(place) }
     }
 
-    /// Puts the finished repository at `built` in place.
+    /// Puts the finished repository at `built` in place. The folder that it goes into is held open from its check to
+    /// the rename, so nobody can put a link in its place in between.
     pub(super) fn put(&self, built: &Path, path: &RepoPath, owner: &Owner) -> Result<(), Problem> {
-        for folder in folders_above(&self.root, path) {
-            make_folder(&folder, owner).map_err(|e| io_problem("make folder", folder.display(), &e))?;
+        let (folder, name) = Folder::above(&self.root, path, owner)?;
+        let taken = || statat(&folder.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if self.force && taken() {
+            self.replace(built, &folder, name)
+        } else {
+            self.add(built, &folder, name)
         }
-        if self.force && self.is_taken() { self.replace(built) } else { self.add(built) }
     }
 
-    fn add(&self, built: &Path) -> Result<(), Problem> {
-        match renameat_with(CWD, built, CWD, &self.target, RenameFlags::NOREPLACE) {
+    fn add(&self, built: &Path, folder: &Folder, name: &str) -> Result<(), Problem> {
+        match renameat_with(CWD, built, &folder.fd, name, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => Err(self.taken()),
             // A file system without this flag; a plain rename replaces at most an empty folder.
             Err(Errno::INVAL | Errno::NOSYS) if !self.is_taken() => {
-                fs::rename(built, &self.target).map_err(|e| self.failed(&e))
+                renameat(CWD, built, &folder.fd, name).map_err(|e| self.failed(&e.into()))
             }
             Err(error) => Err(self.failed(&error.into())),
         }
     }
 
-    fn replace(&self, built: &Path) -> Result<(), Problem> {
+    fn replace(&self, built: &Path, folder: &Folder, name: &str) -> Result<(), Problem> {
         sync(&self.root)?;
-        match renameat_with(CWD, built, CWD, &self.target, RenameFlags::EXCHANGE) {
+        match renameat_with(CWD, built, &folder.fd, name, RenameFlags::EXCHANGE) {
             Ok(()) => remove(built),
-            Err(Errno::INVAL | Errno::NOSYS) => self.replace_in_two_steps(built),
+            Err(Errno::INVAL | Errno::NOSYS) => self.replace_in_two_steps(built, folder, name),
             Err(error) => Err(self.failed(&error.into())),
         }
     }
 
     /// For file systems that cannot exchange: a crash between the two renames leaves the old one in the temporary
     /// folder.
-    fn replace_in_two_steps(&self, built: &Path) -> Result<(), Problem> {
+    fn replace_in_two_steps(&self, built: &Path, folder: &Folder, name: &str) -> Result<(), Problem> {
         let old = built.with_extension("old");
-        fs::rename(&self.target, &old).map_err(|e| self.failed(&e))?;
-        if let Err(error) = fs::rename(built, &self.target) {
-            fs::rename(&old, &self.target).map_err(|e| self.failed(&e))?;
-            return Err(self.failed(&error));
+        renameat(&folder.fd, name, CWD, &old).map_err(|e| self.failed(&e.into()))?;
+        if let Err(error) = renameat(CWD, built, &folder.fd, name) {
+            renameat(CWD, &old, &folder.fd, name).map_err(|e| self.failed(&e.into()))?;
+            return Err(self.failed(&error.into()));
         }
         remove(&old)
     }
@@ -118,18 +122,7 @@ fn folders_above(root: &Path, path: &RepoPath) -> Vec<PathBuf> {
         .collect()
 }
 
-fn make_folder(folder: &Path, owner: &Owner) -> io::Result<()> {
-    match fs::create_dir(folder) {
-        Ok(()) => owner.give_folder(folder),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::symlink_metadata(folder)?;
-            if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn not_a_folder(folder: &Path) -> Problem {
+pub(super) fn not_a_folder(folder: &Path) -> Problem {
     Problem::new(ErrorKind::Invalid, Subject::Repository, "restore repository")
         .on(folder.display())
         .answered("is not a folder of the storage")

@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     AgentOptions, Shared,
+    catalogue::catalogue_of,
     job::{self, Part, Told},
     jobs::{Finished, Job, JobKind, JobName},
     limits::JobShare,
@@ -83,8 +84,8 @@ async fn job_of(
     Ok(BackupJob {
         attempt: RunAttempt { id: wire.backup_id.parse()?, attempt: wire.attempt.parse()? },
         root: options.storage(&storage)?.path.clone(),
+        base: wire.base.map(|base| catalogue_of(base, &storage)).transpose()?,
         storage,
-        base: wire.base.map(TryInto::try_into).transpose()?,
         unfinished: wire.unfinished_runs.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
         filter,
         rules: Rules { max_chain: options.max_chain, full },

@@ -5,11 +5,13 @@
 //! network reaches the file system.
 
 mod backup;
+mod catalogue;
 mod describe;
 mod job;
 mod jobs;
 mod limits;
 mod restore;
+mod rights;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -30,8 +32,9 @@ use packhorse_service::{
 use packhorse_vault::{FormatMarker, Vault};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, Streaming, transport::server::Router};
+use tonic::{Request, Response, Status, Streaming, service::Routes};
 
+pub use self::rights::access;
 use self::{jobs::Jobs, limits::Limits};
 use crate::backup::Patience;
 
@@ -127,7 +130,7 @@ impl Agent {
     }
 
     /// The service with health and reflection.
-    pub async fn router(self) -> Result<Router, Problem> {
+    pub async fn router(self) -> Result<Routes, Problem> {
         let Shared { stopping, tracker, .. } = &*self.shared;
         let health = health::<AgentServiceServer<Service>>(stopping.clone(), tracker).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -135,10 +138,7 @@ impl Agent {
             .build_v1()
             .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "serve reflection").answered(e))?;
         let service = AgentServiceServer::new(Service { shared: self.shared });
-        Ok(tonic::transport::Server::builder()
-            .add_service(service)
-            .add_service(health)
-            .add_service(reflection))
+        Ok(Routes::new(service).add_service(health).add_service(reflection))
     }
 }
 

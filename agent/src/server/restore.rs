@@ -11,6 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::{
     Shared,
+    catalogue::catalogue_of,
     job::{self, Part, Told, required},
     jobs::{Finished, Job, JobKind, JobName},
 };
@@ -33,12 +34,14 @@ pub(super) async fn start(
     let target: StorageName = wire.target_storage.parse()?;
     let options = shared.options_for_job()?;
     let config = options.storage(&target)?;
+    let source: StorageName = wire.source_storage.parse()?;
+    let catalogue = catalogue_of(required(wire.catalogue, "catalogue")?, &source)?;
     let job = RestoreJob {
         backup_id: wire.backup_id.parse()?,
-        source: wire.source_storage.parse()?,
+        source,
         target: target.clone(),
         root: config.path.clone(),
-        catalogue: required(wire.catalogue, "catalogue")?.try_into()?,
+        catalogue,
         filter,
         force: wire.force,
         jobs: if config.jobs == 0 { options.jobs } else { config.jobs.min(options.jobs) },

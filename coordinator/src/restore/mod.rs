@@ -41,9 +41,9 @@ pub async fn restore(
     let plan = request.plan(&summary, options)?;
     let marker = FormatMarker::read(vault).await?;
     let fleet = if plan.storages.is_empty() {
-        Fleet::muster(&[]).await?
+        Fleet::muster(&[], None).await?
     } else {
-        Fleet::muster(&options.agents).await?
+        Fleet::muster(&options.agents, options.tls.as_ref()).await?
     };
     check_targets(&plan, &fleet)?;
     board.accepted(RunAccepted {

@@ -55,6 +55,9 @@ pub struct RestorePlan {
 impl RestoreRequest {
     /// Parses a request from the wire.
     pub fn from_wire(wire: Wire) -> Result<Self, Problem> {
+        for name in wire.only.iter().chain(&wire.skip) {
+            name.parse::<Component>()?;
+        }
         let to_storage = wire.to_storage.iter().map(|(from, to)| Ok((from.parse()?, to.parse()?)));
         Ok(Self {
             backup: wire.backup.parse()?,

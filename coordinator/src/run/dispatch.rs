@@ -10,13 +10,14 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use packhorse_model::{
-    Component, Counts, ErrorKind, ItemFailure, Problem, RepoFilter, RunSummary, StorageSummary, Subject,
+    Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, RunSummary, StorageSummary,
+    Subject,
 };
 use packhorse_proto::{
     filter_to_wire,
     v1::{self, BackupStorageFinished, backup_storage_event::Event, backup_storage_request::Request},
 };
-use packhorse_vault::Attempt;
+use packhorse_vault::{Attempt, ObjectKey};
 use tokio_stream::{StreamExt as _, wrappers::WatchStream};
 
 use super::{
@@ -103,12 +104,18 @@ fn summary(
     request: &RunRequest,
     finished: &BackupStorageFinished,
 ) -> Result<StorageSummary, Problem> {
+    let catalogue: Option<ObjectDigest> = finished.catalogue.clone().map(TryInto::try_into).transpose()?;
+    // It becomes part of the report, so an agent may name nothing but its own.
+    if let Some(other) = catalogue.iter().find(|c| !ObjectKey::is_catalogue_of(&c.path, &storage.storage)) {
+        let problem = Problem::new(ErrorKind::Invalid, Subject::Agent, "read the agent's result");
+        return Err(problem.on(&other.path).answered("is not the key of a catalogue of this storage"));
+    }
     Ok(StorageSummary {
         storage: storage.storage.clone(),
         counts: finished.counts.map(Counts::from).unwrap_or_default(),
         bytes_new: finished.bytes_new,
         bytes_total: finished.bytes_total,
-        catalogue: finished.catalogue.clone().map(TryInto::try_into).transpose()?,
+        catalogue,
         filtered: !request.filter.is_all(),
         failures: finished.failures,
     })

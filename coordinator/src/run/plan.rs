@@ -167,11 +167,11 @@ async fn muster_patiently(
     stop: &Stop,
 ) -> Result<Fleet, Problem> {
     if order.storages.is_empty() {
-        return Fleet::muster(&[]).await;
+        return Fleet::muster(&[], None).await;
     }
     let begun = tokio::time::Instant::now();
     loop {
-        let fleet = Fleet::muster(&options.agents).await?;
+        let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await?;
         let all = order.storages.iter().all(|order| fleet.agent_of(&order.storage).is_ok());
         if all || fleet.unreachable().next().is_none() || begun.elapsed() >= options.agent_patience {
             return Ok(fleet);
@@ -287,7 +287,7 @@ struct Chosen {
 /// The storages that were asked for, or all. An agent that does not answer, or two that serve the same storage, are
 /// failures of the run, not its end, as long as another storage is served.
 async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Result<Chosen, Problem> {
-    let fleet = Fleet::muster(&options.agents).await?;
+    let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await?;
     if !request.storages.is_empty() {
         let chosen = request.storages.iter().map(|name| Ok((name.clone(), fleet.agent_of(name)?.clone())));
         let agents = chosen.collect::<Result<Vec<_>, Problem>>()?;

@@ -5,6 +5,7 @@
 
 mod inspect;
 mod resume;
+mod rights;
 mod scheduled;
 mod status;
 mod tasks;
@@ -24,8 +25,9 @@ use packhorse_vault::Vault;
 use serde::Serialize;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, transport::server::Router};
+use tonic::{Request, Response, Status, service::Routes};
 
+pub use self::rights::access;
 use self::tasks::{Task, Tasks};
 use crate::{
     CoordinatorOptions,
@@ -92,7 +94,7 @@ impl Coordinator {
     }
 
     /// The service with health and reflection.
-    pub async fn router(self) -> Result<Router, Problem> {
+    pub async fn router(self) -> Result<Routes, Problem> {
         let Shared { tasks, stopping, .. } = &*self.shared;
         let health = health::<CoordinatorServiceServer<Service>>(stopping.clone(), tasks.tracker()).await;
         let reflection = tonic_reflection::server::Builder::configure()
@@ -101,8 +103,7 @@ impl Coordinator {
             .map_err(|e| {
                 Problem::new(ErrorKind::Internal, Subject::Coordinator, "serve reflection").answered(e)
             })?;
-        Ok(tonic::transport::Server::builder()
-            .add_service(CoordinatorServiceServer::new(Service { shared: self.shared }))
+        Ok(Routes::new(CoordinatorServiceServer::new(Service { shared: self.shared }))
             .add_service(health)
             .add_service(reflection))
     }
@@ -214,7 +215,9 @@ impl CoordinatorService for Service {
         &self,
         _request: Request<v1::AgentsRequest>,
     ) -> Result<Response<v1::AgentsResponse>, Status> {
-        let fleet = Fleet::muster(&self.shared.options().agents).await.map_err(|e| status_of_problem(&e))?;
+        let options = self.shared.options();
+        let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await;
+        let fleet = fleet.map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(inspect::agents(&fleet)))
     }
 }

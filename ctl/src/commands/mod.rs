@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod cancel;
+pub mod certs;
 pub mod completions;
 pub mod create;
 mod follow;

@@ -9,8 +9,8 @@ use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject, Vault
 use serde::Deserialize;
 
 use super::{
-    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, RunSection,
-    ScheduleConfig, StorageConfig, VaultSection, Written,
+    AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, PeerSection, RunSection,
+    ScheduleConfig, StorageConfig, TlsSection, VaultSection, Written,
 };
 
 /// The whole file.
@@ -35,6 +35,10 @@ pub struct Config {
     pub directory: Vec<DirectoryConfig>,
     /// Backups that the coordinator starts by itself.
     pub schedule: Vec<ScheduleConfig>,
+    /// Our certificate and the authorities that we trust.
+    pub tls: Option<TlsSection>,
+    /// Who may call.
+    pub peer: Vec<PeerSection>,
 }
 
 impl Config {
@@ -68,6 +72,12 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), String> {
+        if let Some(file) = self.tls.iter().flat_map(TlsSection::files).find(|file| !file.is_absolute()) {
+            return Err(format!("path {} in [tls] must be absolute", file.display()));
+        }
+        for peer in &self.peer {
+            peer.name()?;
+        }
         let mut storages = BTreeSet::new();
         for storage in &self.storage {
             if !storages.insert(&storage.name) {
@@ -164,6 +174,12 @@ mod tests {
             ("[[schedule]]\nname='a'\n", "cron"),
             ("[[schedule]]\nname=''\ncron='* * * * *'\n", "name"),
             ("[[schedule]]\nname='a'\ncron='@daily'\nmode='half'\n", "half"),
+            ("[tls]\ncertificate='c'\nkey='/k'\nca='/a'\n", "absolute"),
+            ("[tls]\ncertificate='/c'\nkey='/k'\n", "ca"),
+            ("[[peer]]\nrole='operator'\n", "exactly one"),
+            ("[[peer]]\nsan='a'\nuid=1\nrole='operator'\n", "exactly one"),
+            ("[[peer]]\nsan='a'\nrole='root'\n", "root"),
+            ("[[peer]]\nsan='a'\nroles='operator'\n", "roles"),
         ] {
             let problem = load(text).expect_err(text);
             assert_eq!(problem.kind, ErrorKind::Invalid);

@@ -7,6 +7,7 @@ mod changes;
 mod load;
 mod schedule;
 mod sections;
+mod security;
 mod span;
 
 pub use changes::Written;
@@ -16,4 +17,5 @@ pub use sections::{
     AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, GitalyManifests,
     RunSection, StorageConfig, VaultSection,
 };
+pub use security::{PeerName, PeerSection, TlsSection};
 pub use span::Span;

@@ -68,14 +68,16 @@ where
     let address = (role.listen)(&config).parse()?;
     let current = Live::from(config.clone());
     let stages = Stages::default();
-    let Service { router, uploads, status, apply, beside } = build(config, stages.clone()).await?;
-    let listener = Listener::bind(&address).await?;
+    let Service { routes, tls, access, uploads, status, apply, beside } =
+        build(config, stages.clone()).await?;
+    let listener = Listener::bind(&address, tls.as_ref(), access.clone()).await?;
     let _signal = process::cancel_on_signal(stages.stopping.clone());
     tracing::info!(address = %listener.address(), "{} ready", role.name);
     systemd.ready(&status);
 
-    let reload = Reload { role, path: flags.config.clone(), current: current.clone(), written, apply };
-    let mut serving = std::pin::pin!(listener.serve(router, stages.shutdown.clone()));
+    let path = flags.config.clone();
+    let reload = Reload { role, path, current: current.clone(), written, apply, tls, access };
+    let mut serving = std::pin::pin!(listener.serve(routes, stages.shutdown.clone()));
     stages.tracker.spawn(beside);
     let always = async { tokio::join!(systemd.keep_alive(), reload.run(watch, &systemd)) };
     let ending = async {

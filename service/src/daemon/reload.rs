@@ -9,7 +9,8 @@ use packhorse_model::Problem;
 
 use super::{Apply, Role, systemd::Systemd, watch::Watch};
 use crate::{
-    Live,
+    Live, Tls,
+    access::{Access, Peers},
     config::{Config, Written},
 };
 
@@ -25,6 +26,10 @@ pub struct Reload {
     pub written: Written,
     /// Gives a new configuration to the service.
     pub apply: Apply,
+    /// Our certificate, where there is one.
+    pub tls: Option<Tls>,
+    /// Who may call.
+    pub access: Access,
 }
 
 impl Reload {
@@ -50,9 +55,13 @@ impl Reload {
 
     fn reload(&mut self, cause: &str) -> Result<String, Problem> {
         let (config, written) = Config::load_written(&self.path)?;
-        // Everything that a reload changes is changed here. Certificates and peers, which belong to this crate, are
-        // read again before this line, so that one that cannot be read keeps all of the earlier configuration.
+        // What can fail comes first, so that one thing that cannot be read keeps all of the earlier configuration.
+        let peers = Peers::from_config(&config.peer)?;
+        if let Some(tls) = &self.tls {
+            tls.reload()?;
+        }
         let status = (self.apply)(&config)?;
+        self.access.replace(peers);
         let changed = self.written.changed(&written);
         let (applied, restart) = self.role.sort(changed);
         let (applied, restart) = (list(&applied), list(&restart));

@@ -7,9 +7,9 @@ use std::{pin::Pin, time::Duration};
 
 use packhorse_model::Problem;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::server::Router;
+use tonic::service::Routes;
 
-use crate::config::Config;
+use crate::{Tls, access::Access, config::Config};
 
 /// A daemon.
 pub struct Role {
@@ -54,7 +54,11 @@ pub type Apply = Box<dyn Fn(&Config) -> Result<String, Problem> + Send + Sync>;
 /// A service that is ready to be served.
 pub struct Service {
     /// The calls that it answers.
-    pub router: Router,
+    pub routes: Routes,
+    /// Our certificate, where there is one.
+    pub tls: Option<Tls>,
+    /// Who may call.
+    pub access: Access,
     /// The vault's uploads, which end last.
     pub uploads: TaskTracker,
     /// What it does, in a few words, for the service manager.

@@ -12,6 +12,7 @@ mod golden;
 mod mishaps;
 mod progress;
 mod quickstart;
+mod security;
 mod service_manager;
 pub mod site;
 mod store_failures;

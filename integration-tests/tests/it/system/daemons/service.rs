@@ -54,7 +54,7 @@ async fn health_is_told_over_grpc() {
         (second, "packhorse.v1.AgentService"),
     ] {
         let address: Address = address.parse().expect("valid address");
-        let channel = connect(&address, Subject::Agent).await.expect("the daemon listens");
+        let channel = connect(&address, Subject::Agent, None).await.expect("the daemon listens");
         for service in ["", service] {
             let request = HealthCheckRequest { service: service.to_owned() };
             let answer = HealthClient::new(channel.clone()).check(request).await;

@@ -22,7 +22,7 @@ async fn health_turns_before_the_end_and_a_second_signal_ends_at_once() {
 
     let address = format!("unix://{}", host.site.path("agent.sock").display());
     let address: Address = address.parse().expect("valid address");
-    let channel = connect(&address, Subject::Agent).await.expect("the agent listens");
+    let channel = connect(&address, Subject::Agent, None).await.expect("the agent listens");
     let request = HealthCheckRequest { service: "packhorse.v1.AgentService".to_owned() };
     let mut health = HealthClient::new(channel).watch(request).await.expect("the agent answers").into_inner();
     for expected in [ServingStatus::Serving, ServingStatus::NotServing] {

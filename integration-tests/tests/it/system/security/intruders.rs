@@ -1,0 +1,135 @@
+//! Everybody who must not get in, or not so far: each is refused, logged once with who and what, and counted.
+//!
+//! Does not own: floods and paths, which have files of their own.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use packhorse_testkit::{Binary, CertificateAuthority, wait_until};
+
+use super::{PEERS, SOON, Secured, assert_refused_once, refusals, start, write_coordinator};
+
+#[test]
+fn certificates_that_are_not_good_are_refused() {
+    let secured = Secured::start();
+    let stranger = CertificateAuthority::new();
+    stranger.issue("ops.internal").trusting(&secured.authority).write(&secured.site.path("forged"));
+    secured.authority.issue_expired("ops.internal").write(&secured.site.path("expired"));
+    secured.authority.issue("nobody.internal").write(&secured.site.path("unknown"));
+    for certificate in ["forged", "expired", "unknown"] {
+        for _ in 0..3 {
+            let output = secured.ctl(certificate, ["list"]).run().expect_code(12);
+            assert!(output.stderr.contains("next"), "{output:#?}");
+        }
+        if certificate == "unknown" {
+            let what = "/packhorse.v1.CoordinatorService/List";
+            assert_refused_once(&secured.coordinator, &["nobody.internal", what, "stranger"]);
+        }
+    }
+    // Both come from one address and fail in the same step, so the first stands for both.
+    assert_refused_once(&secured.coordinator, &["handshake", "127.0.0.1"]);
+    secured.ctl("ops.internal", ["list"]).run().expect_success();
+    let [coordinator, _] = secured.stop();
+    let told = coordinator.iter().find(|line| line.contains("refusals since the start"));
+    let told = told.expect("counts are told at the end");
+    assert!(told.contains("handshake 6") && told.contains("stranger 3"), "{told}");
+}
+
+#[test]
+fn an_expired_certificate_is_refused_by_its_date() {
+    let secured = Secured::start();
+    secured.authority.issue_expired("ops.internal").write(&secured.site.path("expired"));
+    let output = secured.ctl("expired", ["list"]).run().expect_code(12);
+    assert!(output.stderr.to_lowercase().contains("expired"), "{output:#?}");
+    assert_refused_once(&secured.coordinator, &["handshake", "xpired"]);
+    secured.stop();
+}
+
+#[test]
+fn an_observer_looks_and_changes_nothing() {
+    let secured = Secured::start();
+    secured.ctl("ops.internal", ["create", "--backup-id", "0001"]).run().expect_success();
+    for args in [&["list"][..], &["show", "0001"], &["agents"]] {
+        secured.ctl("watch.internal", []).args(args).run().expect_success();
+    }
+    for args in [&["create"][..], &["restore", "0001", "--force"]] {
+        let output = secured.ctl("watch.internal", []).args(args).run().expect_code(12);
+        assert!(
+            output.stderr.contains("watch.internal") && output.stderr.contains("role operator"),
+            "{output:#?}"
+        );
+    }
+    for method in ["Create", "Restore"] {
+        let what = format!("/packhorse.v1.CoordinatorService/{method}");
+        assert_refused_once(&secured.coordinator, &["watch.internal", &what, "role"]);
+    }
+    secured.ctl("agent.internal", ["list"]).run().expect_code(12);
+    assert_refused_once(&secured.coordinator, &["agent.internal", "CoordinatorService/List", "is agent"]);
+    secured.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_coordinator_drives_an_agent() {
+    use packhorse_proto::v1::{DescribeRequest, agent_service_client::AgentServiceClient};
+    let secured = Secured::start();
+    for (name, admitted) in
+        [("coordinator.internal", true), ("ops.internal", false), ("agent.internal", false)]
+    {
+        let channel = secured.channel(&secured.agent_address, name).await;
+        let answer = AgentServiceClient::new(channel).describe(DescribeRequest {}).await;
+        assert_eq!(answer.is_ok(), admitted, "{name}: {answer:?}");
+        if let Err(status) = answer {
+            assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
+            assert_refused_once(&secured.agent, &[name, "/packhorse.v1.AgentService/Describe"]);
+        }
+    }
+    secured.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_that_is_in_no_table_is_refused() {
+    let secured = Secured::start();
+    let channel = secured.channel(&secured.address, "ops.internal").await;
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.expect("connected");
+    let path =
+        tonic::codegen::http::uri::PathAndQuery::from_static("/packhorse.v1.CoordinatorService/Destroy");
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    let status = client.unary(tonic::Request::new(()), path, codec).await.expect_err("there is none");
+    assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
+    assert_refused_once(&secured.coordinator, &["ops.internal", "CoordinatorService/Destroy", "method"]);
+    secured.stop();
+}
+
+#[test]
+fn a_role_that_is_taken_away_is_gone() {
+    let mut secured = Secured::start();
+    secured.ctl("ops.internal", ["list"]).run().expect_success();
+    assert_eq!(secured.coordinator.terminate(), 0);
+    write_coordinator(&secured.site, &secured.agent_address, &PEERS[1..]);
+    (secured.coordinator, secured.address) = start(&secured.site, Binary::Coordinator, "coordinator");
+    secured.ctl("ops.internal", ["list"]).run().expect_code(12);
+    assert_refused_once(&secured.coordinator, &["ops.internal", "has no role here"]);
+    secured.ctl("watch.internal", ["list"]).run().expect_success();
+    secured.stop();
+}
+
+#[test]
+fn who_speaks_no_tls_is_not_understood() {
+    let secured = Secured::start();
+    let mut stream = TcpStream::connect(secured.place()).expect("connect");
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("write");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.windows(4).any(|bytes| bytes == b"HTTP"), "{answer:?}");
+    assert_refused_once(&secured.coordinator, &["handshake", "127.0.0.1"]);
+    let plain = secured.address.replace("https", "http");
+    secured.ctl_at(&plain, "ops.internal").arg("list").run().expect_code(14);
+    wait_until("one line for both", SOON, || match refusals(&secured.coordinator.lines(), &["handshake"]) {
+        lines if lines.len() == 1 => Ok(()),
+        lines => Err(format!("{lines:?}")),
+    });
+    secured.stop();
+}
