@@ -185,8 +185,11 @@ mod tests {
     fn a_catalogue_is_known_by_its_key() {
         let storage = "default".parse().unwrap();
         assert!(ObjectKey::is_catalogue_of("backups/b-1/repositories/default.jsonl.zst", &storage));
+        assert!(ObjectKey::is_catalogue_of("backups/b-1/repositories/default+0199a.jsonl.zst", &storage));
         for bad in [
             "backups/b-1/repositories/other.jsonl.zst",
+            "backups/b-1/repositories/default+x.jsonl.zst",
+            "backups/b-1/repositories/default0199a.jsonl.zst",
             "backups/../repositories/default.jsonl.zst",
             "backups/b-1/../b-2/repositories/default.jsonl.zst",
             "backups/b-1/report.json",

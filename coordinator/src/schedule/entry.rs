@@ -97,7 +97,7 @@ pub mod tests {
         let file = tempfile::NamedTempFile::new().expect("temporary file");
         std::fs::write(&file, text).expect("write configuration");
         let config = packhorse_service::config::Config::load(file.path()).expect("valid configuration");
-        let options = CoordinatorOptions::from_config(&config, &std::collections::BTreeMap::new());
+        let options = CoordinatorOptions::from_config(&config, &std::collections::BTreeMap::new(), None);
         let mut options = options.expect("valid options");
         options.host = host.to_owned();
         Schedule::from_config(&config.schedule[0], &options).expect("valid schedule")
