@@ -9,6 +9,8 @@ mod damage;
 mod exit_codes;
 mod gate;
 mod golden;
+mod hanging;
+mod limits;
 mod mishaps;
 mod progress;
 mod quickstart;
