@@ -129,7 +129,8 @@ fn read_all(floor: &Floor, place: &Place) {
             Ok(ref candidate) => candidate.clone(),
             Err((path, problem)) => {
                 let base = item.base.map(|base| base.entry);
-                floor.push_blocking(item.number, repository::failed_entry(&path, base, problem), item.permit);
+                let entry = repository::failed_entry(&path, base, problem);
+                watch.waiting(|| floor.push_blocking(item.number, entry, item.permit));
                 continue;
             }
         };
@@ -144,7 +145,7 @@ fn read_all(floor: &Floor, place: &Place) {
             return;
         };
         watch.moved(1);
-        floor.settle(watch, item, candidate, looked);
+        watch.waiting(|| floor.settle(item, candidate, looked));
     }
 }
 
@@ -166,13 +167,7 @@ impl Floor {
     }
 
     /// Tells what needs no work, and lets the rest wait for its turn.
-    fn settle(
-        &self,
-        watch: &Watch,
-        item: Item,
-        candidate: Candidate,
-        looked: Result<(Snapshot, u64), SnapshotError>,
-    ) {
+    fn settle(&self, item: Item, candidate: Candidate, looked: Result<(Snapshot, u64), SnapshotError>) {
         let (snapshot, size) = match looked {
             Ok(looked) => looked,
             Err(SnapshotError::Gone) => {
@@ -186,8 +181,7 @@ impl Floor {
         if let Some(entry) = settles(&self.run, &snapshot, &item) {
             return self.push_blocking(item.number, entry, item.permit);
         }
-        let room = watch.waiting(|| Handle::current().block_on(self.queue.room()));
-        let Some(room) = room else { return };
+        let Some(room) = Handle::current().block_on(self.queue.room()) else { return };
         self.queue.push(size, (item.number, candidate, item.base, item.permit), snapshot, room);
     }
 

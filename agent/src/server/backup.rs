@@ -36,8 +36,9 @@ pub(super) async fn start(
     let storage: StorageName = wire.storage.parse()?;
     let options = shared.options_for_job()?;
     let share = shared.limits.share_of(&options, options.storage(&storage)?);
+    let run = wire.run.clone();
     let job = job_of(shared, &options, wire, filter, &share).await?;
-    let name = JobName { kind: JobKind::Backup, run: job.attempt.id.to_string() };
+    let name = JobName { kind: JobKind::Backup, run, backup: job.attempt.id.clone() };
     let progress = Arc::new(Progress::default());
     let (shown, told_as) = (Arc::clone(&progress), storage.to_string());
     let vault = shared.vault.paced(share.pace());

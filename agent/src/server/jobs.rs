@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
+use packhorse_model::{BackupId, ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::v1;
 use packhorse_service::{Course, Follower};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,8 +31,10 @@ pub enum Finished {
 pub struct JobName {
     /// Backup or restore.
     pub kind: JobKind,
-    /// The backup ID, or the restore's name.
+    /// Identity of the run or restore.
     pub run: String,
+    /// The backup that it makes or restores, for messages.
+    pub backup: BackupId,
 }
 
 /// What kind of job it is.
@@ -46,8 +48,8 @@ pub enum JobKind {
 
 impl fmt::Display for JobName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.kind == JobKind::Backup { "backup" } else { "restore" };
-        write!(f, "{kind} {}", self.run)
+        let kind = if self.kind == JobKind::Backup { "backup" } else { "restore of" };
+        write!(f, "{kind} {}", self.backup)
     }
 }
 
@@ -197,4 +199,90 @@ async fn stopped_as_orphan(job: &Job) -> Result<Finished, Problem> {
         }
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn name(run: &str) -> JobName {
+        JobName { kind: JobKind::Backup, run: run.to_owned(), backup: "same".parse().expect("valid ID") }
+    }
+
+    fn done(bytes_new: u64) -> Finished {
+        Finished::Backup(v1::BackupStorageFinished { bytes_new, ..Default::default() })
+    }
+
+    fn bytes(end: &Result<Finished, Problem>) -> Option<u64> {
+        match end {
+            Ok(Finished::Backup(finished)) => Some(finished.bytes_new),
+            _ => None,
+        }
+    }
+
+    struct Bench {
+        jobs: Jobs,
+        storage: StorageName,
+    }
+
+    type Joined = Result<(Arc<Job>, Follower<Finished>), Problem>;
+
+    impl Bench {
+        fn new() -> Self {
+            let jobs = Jobs::new(CancellationToken::new(), TaskTracker::new());
+            Self { jobs, storage: "default".parse().expect("valid name") }
+        }
+
+        /// Asks for a job that ends when it is told to, or cancelled.
+        async fn ask(&self, run: &str, end: oneshot::Receiver<Finished>) -> Joined {
+            let progress = v1::StorageProgress::default;
+            let work = |_, cancel: CancellationToken| async move {
+                tokio::select! {
+                    end = end => end.map_err(|_| Problem::cancelled("work")),
+                    () = cancel.cancelled() => Err(Problem::cancelled("work")),
+                }
+            };
+            self.jobs.join_or_start(&self.storage, name(run), progress, work).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_is_joined_by_its_run_also_when_it_has_ended_and_by_no_other() {
+        let bench = Bench::new();
+        let (end, ended) = oneshot::channel();
+        let (first, _follower) = bench.ask("run 1", ended).await.expect("started");
+        let (joined, _) = bench.ask("run 1", oneshot::channel().1).await.expect("joined");
+        assert!(Arc::ptr_eq(&first, &joined));
+        let busy = bench.ask("run 2", oneshot::channel().1).await.err().expect("busy");
+        assert!(busy.to_string().contains("busy with backup same"), "{busy}");
+        end.send(done(7)).expect("the job waits");
+        assert_eq!(bytes(&first.course.wait().await), Some(7));
+        let (again, _) = bench.ask("run 1", oneshot::channel().1).await.expect("joined");
+        assert_eq!(bytes(&again.course.wait().await), Some(7));
+        // The ID was used before, by a dry run or in a vault that is gone: its result is not this run's.
+        let (end, ended) = oneshot::channel();
+        let (other, _) = bench.ask("run 2", ended).await.expect("started");
+        end.send(done(8)).expect("the job waits");
+        assert_eq!(bytes(&other.course.wait().await), Some(8));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_nobody_follows_gives_way_and_one_that_failed_is_done_again() {
+        let bench = Bench::new();
+        let (_end, ended) = oneshot::channel();
+        let (orphan, follower) = bench.ask("run 1", ended).await.expect("started");
+        drop(follower);
+        let (end, ended) = oneshot::channel();
+        let (next, _follower) = bench.ask("run 2", ended).await.expect("the orphan gave way");
+        assert!(bytes(&orphan.course.wait().await).is_none(), "it was cancelled");
+        drop(end);
+        assert!(bytes(&next.course.wait().await).is_none(), "it failed");
+        let (end, ended) = oneshot::channel();
+        let (again, _) = bench.ask("run 2", ended).await.expect("started again");
+        assert!(bench.jobs.cancel(&bench.storage, "run 2") && !bench.jobs.cancel(&bench.storage, "run 1"));
+        assert!(bytes(&again.course.wait().await).is_none(), "cancelled by name");
+        drop(end);
+    }
 }

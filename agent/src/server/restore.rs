@@ -48,7 +48,7 @@ pub(super) async fn start(
         git: options.git.clone(),
     };
     shared.check_vault(&wire.vault_id).await?;
-    let name = JobName { kind: JobKind::Restore, run: wire.run };
+    let name = JobName { kind: JobKind::Restore, run: wire.run, backup: job.backup_id.clone() };
     if wire.join && !shared.jobs.has(&target, &name) {
         return Err(Problem::new(ErrorKind::NotFound, Subject::Agent, "join restore")
             .on(&target)

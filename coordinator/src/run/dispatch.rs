@@ -187,7 +187,7 @@ impl Dispatch<'_> {
     /// Cancels the agent's job, if the run is cancelled; when the coordinator ends, the agent goes on.
     async fn stopped(&self, storage: &StoragePlan) -> Problem {
         if self.stop.is_cancelled() {
-            let (run, storage_name) = (self.plan.run.id.to_string(), storage.storage.to_string());
+            let (run, storage_name) = (self.plan.name.clone(), storage.storage.to_string());
             storage.agent.cancel_job(run, storage_name).await;
         }
         Problem::cancelled("back up storage").on(&storage.storage)
@@ -210,6 +210,7 @@ impl Dispatch<'_> {
             dry_run: self.request.dry_run,
             attempt: attempt.to_string(),
             unfinished_runs: self.unfinished(attempt),
+            run: self.plan.name.clone(),
         };
         let filters = filter_parts(&self.request.filter).into_iter().map(Request::Filter);
         let first: Vec<Request> =

@@ -38,6 +38,8 @@ pub struct StoragePlan {
 pub struct RunPlan {
     /// The backup that it will commit, and which attempt at the run this is.
     pub run: RunAttempt,
+    /// Identity of the run, which it keeps when it is resumed.
+    pub name: String,
     /// When the run started.
     pub started_at: Timestamp,
     /// Identity of the vault.
@@ -96,6 +98,7 @@ pub async fn plan(
     let started_at = after_all(now, &backups);
     let plan = |id, vault_id| RunPlan {
         run: RunAttempt::first(id),
+        name: attempt.clone(),
         started_at,
         vault_id,
         storages,
@@ -148,6 +151,7 @@ pub async fn resume(
     let unfinished = [journal.backup_id.clone()].into_iter().chain(order.unfinished.iter().cloned());
     Ok(RunPlan {
         run: RunAttempt { id: journal.backup_id.clone(), attempt: again },
+        name: journal.attempt.clone(),
         started_at: journal.started_at,
         vault_id,
         storages,
