@@ -194,7 +194,7 @@ mod tests {
         assert_eq!((config.storage.len(), config.schedule.len()), (1, 0));
         let is_key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
         let every = example.lines().map(|line| match line.strip_prefix('#') {
-            Some(rest) if rest.starts_with("[[") || is_key(rest) => rest,
+            Some(rest) if rest.starts_with('[') || is_key(rest) => rest,
             _ => line,
         });
         let config = load(&every.collect::<Vec<_>>().join("\n")).expect("the example with every key");
