@@ -79,10 +79,8 @@ async fn job_of(
 ) -> Result<BackupJob, Problem> {
     let storage: StorageName = wire.storage.parse()?;
     let full = wire.mode() == BackupMode::Full;
-    if !wire.dry_run {
-        shared.check_vault(&wire.vault_id).await?;
-    }
-    Ok(BackupJob {
+    let (vault_id, dry_run) = (wire.vault_id, wire.dry_run);
+    let job = BackupJob {
         attempt: RunAttempt { id: wire.backup_id.parse()?, attempt: wire.attempt.parse()? },
         root: options.storage(&storage)?.path.clone(),
         base: wire.base.map(|base| catalogue_of(base, &storage)).transpose()?,
@@ -91,12 +89,16 @@ async fn job_of(
         filter,
         rules: Rules { max_chain: options.max_chain, full },
         manifest_every_run: options.manifest_every_run,
-        dry_run: wire.dry_run,
+        dry_run,
         stopping: shared.stopping.clone(),
         slots: share.slots(),
         patience: options.patience,
         git: options.git.clone(),
-    })
+    };
+    if !dry_run {
+        shared.check_vault(&vault_id).await?;
+    }
+    Ok(job)
 }
 
 /// Takes over what the coordinator lets the job have, as long as it says so.

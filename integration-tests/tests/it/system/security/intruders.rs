@@ -7,9 +7,9 @@ use std::{
     net::TcpStream,
 };
 
-use packhorse_testkit::{Binary, CertificateAuthority, wait_until};
+use packhorse_testkit::{CertificateAuthority, Signal, wait_until};
 
-use super::{PEERS, SOON, Secured, assert_refused_once, refusals, start, write_coordinator};
+use super::{PEERS, SOON, Secured, assert_refused_once, refusals, write_coordinator};
 
 #[test]
 fn certificates_that_are_not_good_are_refused() {
@@ -105,11 +105,11 @@ async fn a_method_that_is_in_no_table_is_refused() {
 
 #[test]
 fn a_role_that_is_taken_away_is_gone() {
-    let mut secured = Secured::start();
+    let secured = Secured::start();
     secured.ctl("ops.internal", ["list"]).run().expect_success();
-    assert_eq!(secured.coordinator.terminate(), 0);
     write_coordinator(&secured.site, &secured.agent_address, &PEERS[1..]);
-    (secured.coordinator, secured.address) = start(&secured.site, Binary::Coordinator, "coordinator");
+    secured.coordinator.signal(Signal::HUP);
+    secured.coordinator.wait_for_line("configuration reloaded", SOON);
     secured.ctl("ops.internal", ["list"]).run().expect_code(12);
     assert_refused_once(&secured.coordinator, &["ops.internal", "has no role here"]);
     secured.ctl("watch.internal", ["list"]).run().expect_success();

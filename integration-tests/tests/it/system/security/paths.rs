@@ -3,7 +3,7 @@
 //! Does not own: parsing them (`model`). Each is refused before anything is done, and the log says who sent it.
 
 use packhorse_proto::v1::{
-    BackupJob, BackupStorageRequest, CreateRequest, ObjectDigest, RepositoryFilter, RestoreJob,
+    BackupJob, BackupStorageRequest, CreateRequest, Go, ObjectDigest, RepositoryFilter, RestoreJob,
     RestoreRequest, RestoreStorageRequest, ShowRequest, agent_service_client::AgentServiceClient,
     backup_storage_request, coordinator_service_client::CoordinatorServiceClient, restore_storage_request,
 };
@@ -19,6 +19,9 @@ const PATHS: [&str; 7] = ["../x", "..", "/etc/passwd", "a/../../x", "default/../
 fn assert_invalid<T>(answer: Result<T, Status>, field: &str, path: &str) {
     let Err(status) = answer else { panic!("{field} {path:?} was accepted") };
     assert_eq!(status.code(), Code::InvalidArgument, "{field} {path:?}: {status}");
+    // Refused for what it is, and not for something else that is wrong with the request.
+    let shown = path.split('\0').next().unwrap_or_default();
+    assert!(status.message().contains(shown), "{field} {path:?}: {}", status.message());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,13 +76,17 @@ async fn a_coordinator_takes_no_path_that_leads_elsewhere() {
 }
 
 async fn back_up(client: &mut AgentServiceClient<Channel>, job: BackupJob) -> Result<(), Status> {
-    let request = Some(backup_storage_request::Request::Job(job));
-    client.backup_storage(tokio_stream::iter([BackupStorageRequest { request }])).await.map(drop)
+    use backup_storage_request::Request;
+    let requests = [Request::Job(job), Request::Go(Go {})]
+        .map(|request| BackupStorageRequest { request: Some(request) });
+    client.backup_storage(tokio_stream::iter(requests)).await.map(drop)
 }
 
 async fn restore(client: &mut AgentServiceClient<Channel>, job: RestoreJob) -> Result<(), Status> {
-    let request = Some(restore_storage_request::Request::Job(job));
-    client.restore_storage(tokio_stream::iter([RestoreStorageRequest { request }])).await.map(drop)
+    use restore_storage_request::Request;
+    let requests = [Request::Job(job), Request::Go(Go {})]
+        .map(|request| RestoreStorageRequest { request: Some(request) });
+    client.restore_storage(tokio_stream::iter(requests)).await.map(drop)
 }
 
 /// Objects that exist, or might, and are no catalogue of the storage.
@@ -114,6 +121,8 @@ async fn an_agent_takes_no_path_that_leads_elsewhere() {
             ("backup_id", BackupJob { backup_id: name(), ..backup() }),
             ("storage", BackupJob { storage: name(), ..backup() }),
             ("base", BackupJob { base: catalogue(path), ..backup() }),
+            ("attempt", BackupJob { attempt: name(), ..backup() }),
+            ("unfinished", BackupJob { unfinished_runs: vec![name()], ..backup() }),
         ] {
             assert_invalid(back_up(&mut client, job).await, field, path);
         }
