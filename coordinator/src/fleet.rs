@@ -8,11 +8,14 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{
-    PROTOCOL, problem_of_status,
+    PROTOCOL,
     v1::{CancelJobRequest, DescribeRequest, DescribeResponse, agent_service_client::AgentServiceClient},
 };
 use packhorse_service::{Address, Tls, connect};
+use tokio::time::Instant;
 use tonic::transport::Channel;
+
+use crate::patience::Lost;
 
 /// An agent that answered.
 #[derive(Clone)]
@@ -130,12 +133,49 @@ impl AgentHandle {
     }
 }
 
+/// Time for an agent that is lost while it is asked to come back; one that is down from the start is not waited for.
+const COMES_BACK: Duration = Duration::from_secs(20);
+/// Time between two tries.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Asks one agent; when it dies over it, as one does that is restarted, asks again for a while.
 async fn describe(address: &Address, tls: Option<&Tls>) -> Result<AgentHandle, Problem> {
-    let channel = connect(address, Subject::Agent, tls).await?;
+    let mut lost: Option<Instant> = None;
+    loop {
+        let problem = match connect(address, Subject::Agent, tls).await {
+            Ok(channel) => match ask(address, channel).await {
+                Ok(handle) => return Ok(handle),
+                Err(Lost::For(problem)) => return Err(problem),
+                Err(Lost::Perhaps(problem)) => {
+                    lost.get_or_insert_with(Instant::now);
+                    problem
+                }
+            },
+            Err(problem) => problem,
+        };
+        if lost.is_none_or(|since| since.elapsed() >= COMES_BACK) {
+            return Err(problem);
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+async fn ask(address: &Address, channel: Channel) -> Result<AgentHandle, Lost> {
     let mut client = AgentServiceClient::new(channel);
     let answer = client.describe(DescribeRequest {}).await;
-    let description =
-        answer.map_err(|e| problem_of_status(&e, Subject::Agent, &address.to_string()))?.into_inner();
+    let description = answer.map_err(|e| Lost::of_status(&e, &address.to_string()))?.into_inner();
+    let handle = handle_of(address, client, description).map_err(Lost::For)?;
+    for remark in handle.remarks() {
+        tracing::warn!(agent = %address, "{remark}");
+    }
+    Ok(handle)
+}
+
+fn handle_of(
+    address: &Address,
+    client: AgentServiceClient<Channel>,
+    description: DescribeResponse,
+) -> Result<AgentHandle, Problem> {
     if description.protocol != PROTOCOL {
         return Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "use agent")
             .on(address)
@@ -149,9 +189,5 @@ async fn describe(address: &Address, tls: Option<&Tls>) -> Result<AgentHandle, P
     }
     let clock = Timestamp::from_millisecond(description.clock_ms).unwrap_or_default();
     let clock_ahead = SignedDuration::from_secs(clock.duration_since(Timestamp::now()).as_secs());
-    let handle = AgentHandle { address: address.clone(), client, description, clock_ahead };
-    for remark in handle.remarks() {
-        tracing::warn!(agent = %address, "{remark}");
-    }
-    Ok(handle)
+    Ok(AgentHandle { address: address.clone(), client, description, clock_ahead })
 }

@@ -218,9 +218,7 @@ impl Vault {
         let Some(folder) = &self.inner.folder else {
             let _turn = self.inner.creations.acquire().await;
             let created = self.create(key, bytes.clone()).await?;
-            self.inner.counter.put();
-            let put = self.inner.store.put(&self.path(latest), bytes.into()).await;
-            put.map_err(|e| VaultError::from_store("write object", latest.as_str(), e))?;
+            self.write_latest(latest, bytes).await?;
             return Ok(created);
         };
         let digest = digest_of(key, &bytes);
@@ -232,6 +230,13 @@ impl Vault {
             Err((0, error)) => Err(VaultError::from_file("create object", key.as_str(), &error)),
             Err((_, error)) => Err(VaultError::from_file("write object", latest.as_str(), &error)),
         }
+    }
+
+    /// Writes that copy alone, for an object whose writer may have died between the two.
+    pub async fn write_latest(&self, latest: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
+        self.inner.counter.put();
+        let put = self.inner.store.put(&self.path(latest), bytes.into()).await;
+        put.map(drop).map_err(|e| VaultError::from_store("write object", latest.as_str(), e))
     }
 
     /// A blocking writer of a new object of unknown size.

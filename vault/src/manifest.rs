@@ -89,6 +89,16 @@ impl Manifest {
         self.packhorse.as_ref()?.objects.iter().find(|object| object.path == key)
     }
 
+    /// The first key that a step names and our table, which comes last, holds no digest for; an empty repository has no
+    /// bundle to name.
+    pub fn first_without_digest(&self) -> Option<&str> {
+        let named = self.steps.iter().flat_map(|step| {
+            let bundle = (!self.empty).then_some(step.bundle_path.as_str());
+            bundle.into_iter().chain([step.ref_path.as_str(), step.custom_hooks_path.as_str()])
+        });
+        named.filter(|key| !key.is_empty()).find(|key| self.digest(key).is_none())
+    }
+
     /// Bytes of everything the steps name, as far as known.
     pub fn bytes_total(&self) -> u64 {
         self.packhorse.iter().flat_map(|table| &table.objects).map(|object| object.size).sum()

@@ -4,6 +4,7 @@
 //! lies under a name that can be formed, and a manifest exists only when all that it names is durable. So nothing that was
 //! sent has to be sent again. Asked only for repositories that changed, and only when there are unfinished runs.
 
+use bytes::Bytes;
 use packhorse_model::{ErrorKind, Outcome, Problem, RepoPath};
 use packhorse_vault::{
     CatalogueEntry, Manifest, ObjectFormat, ObjectKey, Packhorse, VaultError, digest_of, parse_refs_file,
@@ -16,20 +17,41 @@ use super::{
     snapshot::Snapshot,
 };
 
+/// What an unfinished run has of a repository.
+pub struct Found {
+    /// Its state.
+    pub base: Base,
+    manifest: Bytes,
+}
+
+impl Found {
+    /// Makes good what its writer may not have come to: the copy of the manifest that other tools look for.
+    pub async fn announce(self, run: &Run, path: &RepoPath) -> Result<(), Problem> {
+        if run.dry_run {
+            return Ok(());
+        }
+        let latest = ObjectKey::latest_manifest(&run.storage, path);
+        Ok(run.vault.write_latest(&latest, self.manifest).await?)
+    }
+}
+
 /// The newest state of a repository that an unfinished run wrote after the one that `base` comes from.
 pub async fn find(
     run: &Run,
     path: &RepoPath,
     base: Option<&Base>,
     snapshot: &Snapshot,
-) -> Result<Option<Base>, Problem> {
+) -> Result<Option<Found>, Problem> {
     for id in run.unfinished.iter().take(RUNS) {
         let key = ObjectKey::manifest(&run.storage, path, id);
         if base.is_some_and(|base| base.entry.manifest.as_deref() == Some(key.as_str())) {
             return Ok(None);
         }
         match read(run, path, &key, snapshot).await {
-            Ok(Some(entry)) => return Ok(Some(Base::unfinished(entry, &run.attempt.id, &run.storage))),
+            Ok(Some((entry, manifest))) => {
+                let base = Base::unfinished(entry, &run.attempt.id, &run.storage);
+                return Ok(Some(Found { base, manifest }));
+            }
             Ok(None) => {}
             // It would have saved work, and nothing more.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -45,7 +67,7 @@ pub async fn find(
 pub async fn own(run: &Run, path: &RepoPath, snapshot: &Snapshot) -> Result<Option<Base>, Problem> {
     let key = ObjectKey::manifest(&run.storage, path, &run.attempt.id);
     let entry = read(run, path, &key, snapshot).await?;
-    Ok(entry.map(|entry| Base::unfinished(entry, &run.attempt.id, &run.storage)))
+    Ok(entry.map(|(entry, _)| Base::unfinished(entry, &run.attempt.id, &run.storage)))
 }
 
 async fn read(
@@ -53,7 +75,7 @@ async fn read(
     path: &RepoPath,
     key: &ObjectKey,
     snapshot: &Snapshot,
-) -> Result<Option<CatalogueEntry>, VaultError> {
+) -> Result<Option<(CatalogueEntry, Bytes)>, VaultError> {
     let bytes = match run.vault.get(key).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -61,6 +83,10 @@ async fn read(
     };
     let manifest = Manifest::parse(&bytes, key)?;
     let Some(table) = manifest.packhorse.as_ref() else { return Ok(None) };
+    // No digest proves it. It is written in one piece, but a host that lost its power may have kept only its beginning.
+    if let Some(name) = manifest.first_without_digest() {
+        return Err(VaultError::corrupt("read manifest", key, format!("ends before the digest of {name}")));
+    }
     let stored = digest_of(key, &bytes);
     let path_is_own = *key == ObjectKey::manifest(&run.storage, path, &run.attempt.id);
     let (refs, head) = if table.fingerprint == snapshot.fingerprint {
@@ -71,7 +97,7 @@ async fn read(
         // Only built on, never a line of this run.
         (0, None)
     };
-    Ok(Some(CatalogueEntry {
+    let entry = CatalogueEntry {
         path: path.clone(),
         outcome: if manifest.empty { Outcome::Empty } else { Outcome::BackedUp },
         manifest: Some(stored.path),
@@ -83,7 +109,8 @@ async fn read(
         bytes_total: stored.size + manifest.bytes_total(),
         head,
         error: None,
-    }))
+    };
+    Ok(Some((entry, bytes)))
 }
 
 /// Bytes of the step that this run wrote.

@@ -125,10 +125,11 @@ async fn attempt(
                 .await
                 .map_err(SnapshotError::Failed)?
         {
-            base = Some(found);
-            if let Some(entry) = settled(run, &snapshot, base.as_ref()) {
+            if let Some(entry) = settled(run, &snapshot, Some(&found.base)) {
+                found.announce(run, &candidate.path).await.map_err(SnapshotError::Failed)?;
                 return Ok(entry);
             }
+            base = Some(found.base);
         }
         let plan =
             plan::decide(&run.vault, &snapshot, base.as_ref().map(|base| &base.entry), run.rules).await;

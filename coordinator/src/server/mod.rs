@@ -3,6 +3,7 @@
 //! Does not own: the work (`run`, `restore`, `inspect`). A run is a tracked task: it goes on when its caller goes away,
 //! can be followed again, and ends when it is cancelled by name.
 
+mod follow;
 mod inspect;
 mod resume;
 mod rights;
@@ -28,7 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 pub use self::rights::access;
-use self::tasks::{Task, Tasks};
+use self::{
+    follow::Followed,
+    tasks::{Task, Tasks},
+};
 use crate::{
     CoordinatorOptions,
     fleet::Fleet,
@@ -47,6 +51,8 @@ struct Shared {
     vault: Vault,
     tasks: Tasks,
     stopping: CancellationToken,
+    /// Done when the runs that its last life left are tasks of this one.
+    knows_its_runs: CancellationToken,
 }
 
 impl Shared {
@@ -72,13 +78,15 @@ impl Coordinator {
     pub fn new(options: impl Into<Live<CoordinatorOptions>>, vault: Vault, stages: Stages) -> Self {
         let Stages { stopping, shutdown, tracker } = stages;
         let tasks = Tasks::new(shutdown, tracker);
-        Self { shared: Arc::new(Shared { options: options.into(), vault, tasks, stopping }) }
+        let knows_its_runs = CancellationToken::new();
+        let options = options.into();
+        Self { shared: Arc::new(Shared { options, vault, tasks, stopping, knows_its_runs }) }
     }
 
     /// Goes on with the runs that were left when it ended the last time, and starts what the options schedule, until it
     /// stops; does nothing before it is polled, which must not be before it listens.
     pub fn own_runs(&self) -> impl Future<Output = ()> + Send + use<> {
-        let Shared { options, vault, tasks, stopping } = &*self.shared;
+        let Shared { options, vault, tasks, stopping, .. } = &*self.shared;
         let scheduler = Scheduler {
             options: options.clone(),
             vault: vault.clone(),
@@ -134,7 +142,7 @@ impl Service {
     /// The stream of a task, with its name in the response's metadata, so that it is known before the first event.
     fn follow_task(&self, task: Arc<Task>) -> Response<Events<v1::RunEvent>> {
         let name = task.name.parse();
-        let mut response = Response::new(ReceiverStream::new(self.shared.tasks.pass_on(task)));
+        let mut response = Response::new(ReceiverStream::new(self.shared.tasks.pass_on(task.board.clone())));
         if let Ok(name) = name {
             response.metadata_mut().insert(packhorse_proto::RUN_METADATA, name);
         }
@@ -185,8 +193,13 @@ impl CoordinatorService for Service {
         &self,
         request: Request<v1::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        let task = self.shared.tasks.find(&request.into_inner().run).map_err(|e| status_of_problem(&e))?;
-        Ok(self.follow_task(task))
+        let found = follow::find(&self.shared, &request.into_inner().run).await;
+        match found.map_err(|e| status_of_problem(&e))? {
+            Followed::Task(task) => Ok(self.follow_task(task)),
+            Followed::Committed(board) => {
+                Ok(Response::new(ReceiverStream::new(self.shared.tasks.pass_on(board))))
+            }
+        }
     }
 
     async fn cancel(

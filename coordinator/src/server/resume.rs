@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::Problem;
-use packhorse_proto::v1::TaskKind;
+use packhorse_proto::v1::{RunAccepted, TaskKind};
 use packhorse_vault::{RunJournal, committed, unfinished};
 
 use super::{Shared, json};
@@ -30,18 +30,30 @@ pub async fn resume_all(shared: Arc<Shared>) {
             () = shutdown.cancelled() => return,
         }
     };
+    let found = journals.len();
     for journal in journals {
         tracing::info!(backup = %journal.backup_id, started_at = %journal.started_at, "resuming run");
         let context = Arc::clone(&shared);
         // What the journal calls the attempt is the name that its caller knows.
         let name = journal.attempt.clone();
-        shared.tasks.start_named(name, TaskKind::Create, true, |task| async move {
-            let options = context.options();
-            let context =
-                RunContext { vault: &context.vault, options: &options, board: &task.board, stop: &task.stop };
-            json(&run::resume(&context, &journal, task.name.clone()).await?)
+        shared.tasks.start_named(name, TaskKind::Create, true, |task| {
+            // From the first moment on it is found by its backup ID, by which callers look for it.
+            let (run, backup_id) = (task.name.clone(), journal.backup_id.to_string());
+            task.board.accepted(RunAccepted { run, backup_id, ..RunAccepted::default() });
+            async move {
+                let options = context.options();
+                let context = RunContext {
+                    vault: &context.vault,
+                    options: &options,
+                    board: &task.board,
+                    stop: &task.stop,
+                };
+                json(&run::resume(&context, &journal, task.name.clone()).await?)
+            }
         });
     }
+    shared.knows_its_runs.cancel();
+    tracing::info!(found, "looked for runs to resume");
 }
 
 async fn own_runs(shared: &Shared) -> Result<Vec<RunJournal>, Problem> {

@@ -129,10 +129,10 @@ impl Tasks {
         task
     }
 
-    /// Tells a caller of a task, from its beginning to its end.
-    pub fn pass_on(&self, task: Arc<Task>) -> mpsc::Receiver<Result<RunEvent, Status>> {
+    /// Tells a caller what is on a task's board, from its beginning to its end.
+    pub fn pass_on(&self, board: Board) -> mpsc::Receiver<Result<RunEvent, Status>> {
         let (out, receiver) = mpsc::channel(QUEUE);
-        self.tracker.spawn(async move { task.board.pass_on(out).await });
+        self.tracker.spawn(async move { board.pass_on(out).await });
         receiver
     }
 

@@ -106,10 +106,19 @@ async fn rejoin(session: &Session, run: &str, answer: &str) -> Result<Streaming<
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         let request = FollowRequest { run: run.to_owned() };
-        match session.client().follow(request).await {
-            Ok(joined) => return Ok(joined.into_inner()),
-            Err(status) if is_broken(session, &status) || status.code() == Code::NotFound => {}
-            Err(status) => return Err(session.problem(&status)),
+        // A coordinator that has just started answers when it knows what it resumes.
+        let left = PATIENCE.saturating_sub(begun.elapsed());
+        let mut client = session.client();
+        let answered = tokio::select! {
+            answered = tokio::time::timeout(left, client.follow(request)) => answered,
+            () = session.stopped() => break,
+        };
+        match answered {
+            Ok(Ok(joined)) => return Ok(joined.into_inner()),
+            Ok(Err(status)) if is_broken(session, &status) => {}
+            Ok(Err(status)) if status.code() == Code::NotFound => return Err(unknown(session, run)),
+            Ok(Err(status)) => return Err(session.problem(&status)),
+            Err(_) => break,
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
@@ -117,4 +126,13 @@ async fn rejoin(session: &Session, run: &str, answer: &str) -> Result<Streaming<
         }
     }
     Err(lost())
+}
+
+/// The coordinator is back, and neither goes on with the run nor finds it committed.
+fn unknown(session: &Session, run: &str) -> Problem {
+    Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "follow run")
+        .on(session.address())
+        .answered(format!("the coordinator was lost, and now that it is back it knows of no such run: {run}"))
+        .leaving("it had not begun, or is not resumed; earlier backups are as they were")
+        .next("run again")
 }

@@ -8,6 +8,7 @@
     reason = "a skipped case and a failing seed are told to whoever reads the test's output"
 )]
 
+mod crashes;
 mod faults;
 mod histories;
 mod repositories;

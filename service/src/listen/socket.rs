@@ -8,6 +8,7 @@ use std::{
     fs, io,
     os::unix::{fs::PermissionsExt as _, net::UnixStream as StdUnixStream},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use packhorse_model::{ErrorKind, Problem, Subject};
@@ -40,10 +41,32 @@ impl Drop for RemoveOnDrop {
     }
 }
 
+/// Time for a socket of a process that was killed to go: a child that it was about to start may hold it for a moment.
+const LINGERS: Duration = Duration::from_secs(2);
+/// Time between two tries.
+const AGAIN: Duration = Duration::from_millis(50);
+
 impl Socket {
     /// Binds, and says which address it became.
     pub async fn bind(address: &Address, shared: bool) -> Result<(Self, Address), Problem> {
-        let bound = match address {
+        let begun = Instant::now();
+        let bound = loop {
+            match Self::bind_once(address, shared).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < LINGERS => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                bound => break bound,
+            }
+        };
+        bound.map_err(|error| {
+            Problem::new(ErrorKind::Unavailable, Subject::Host, "listen").on(address).answered(error).next(
+                "check that the folder exists, that the user may write to it, and that nothing else listens",
+            )
+        })
+    }
+
+    async fn bind_once(address: &Address, shared: bool) -> io::Result<(Self, Address)> {
+        match address {
             Address::Unix(path) => bind_unix(path, shared).map(|socket| (socket, address.clone())),
             Address::Loopback(place) => {
                 bind_tcp(place).await.map(|(s, port)| (s, Address::Loopback((place.ip(), port).into())))
@@ -51,12 +74,7 @@ impl Socket {
             Address::Tls { host, port } => bind_tcp((host.as_str(), *port))
                 .await
                 .map(|(s, port)| (s, Address::Tls { host: host.clone(), port })),
-        };
-        bound.map_err(|error| {
-            Problem::new(ErrorKind::Unavailable, Subject::Host, "listen").on(address).answered(error).next(
-                "check that the folder exists, that the user may write to it, and that nothing else listens",
-            )
-        })
+        }
     }
 
     /// Waits for the next connection.

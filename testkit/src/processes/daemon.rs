@@ -117,6 +117,19 @@ impl Daemon {
         self.wait(LONGEST_SHUTDOWN)
     }
 
+    /// Kills it unless it has ended.
+    pub fn kill_if_alive(&mut self) {
+        if self.ended().is_none() {
+            self.kill();
+        }
+    }
+
+    /// Its exit code, or 128 plus the signal that ended it, when it has ended.
+    pub fn ended(&mut self) -> Option<i32> {
+        let status = self.child.try_wait();
+        status.unwrap_or_else(|error| self.fail(&format!("wait: {error}"))).map(exit_code)
+    }
+
     /// Waits for its end and gives its exit code, or 128 plus the signal that ended it.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> i32 {

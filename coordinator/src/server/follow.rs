@@ -1,0 +1,59 @@
+//! Finds what somebody wants to follow: a task of this life, or a run that was committed in the last one.
+//!
+//! Does not own: the stream. Whoever lost the coordinator asks again as soon as it listens, which is before it knows the
+//! runs that its last life left: so it is asked to wait until then, and "no such run" is the truth.
+
+use std::sync::Arc;
+
+use packhorse_model::{BackupId, Problem};
+use packhorse_proto::v1::RunAccepted;
+use packhorse_vault::{committed, load_summary};
+
+use super::{Shared, json, tasks::Task};
+use crate::board::Board;
+
+/// What is followed.
+pub enum Followed {
+    /// A run or restore of this life.
+    Task(Arc<Task>),
+    /// A run that ended before it, with what it came to.
+    Committed(Board),
+}
+
+/// Finds a run by its name or backup ID; without one, the only one that is under way.
+pub async fn find(shared: &Shared, name: &str) -> Result<Followed, Problem> {
+    if let Ok(task) = shared.tasks.find(name) {
+        return Ok(Followed::Task(task));
+    }
+    if shared.options().identity.is_some() {
+        tokio::select! {
+            () = shared.knows_its_runs.cancelled() => {}
+            () = shared.stopping.cancelled() => {}
+        }
+    }
+    let unknown = match shared.tasks.find(name) {
+        Ok(task) => return Ok(Followed::Task(task)),
+        Err(problem) => problem,
+    };
+    let committed = match name.parse() {
+        Ok(id) => committed_run(shared, &id).await?,
+        Err(_) => None,
+    };
+    committed.map(Followed::Committed).ok_or(unknown)
+}
+
+/// A run that nobody has to go on with, because its last write had come through.
+async fn committed_run(shared: &Shared, id: &BackupId) -> Result<Option<Board>, Problem> {
+    let (backups, _) = committed(&shared.vault).await?;
+    let Some(backup) = backups.iter().find(|backup| backup.backup_id == *id) else { return Ok(None) };
+    let summary = load_summary(&shared.vault, backup).await?;
+    let board = Board::default();
+    board.accepted(RunAccepted {
+        run: id.to_string(),
+        backup_id: id.to_string(),
+        base_backup_id: summary.base_backup_id.as_ref().map(ToString::to_string),
+        storages: summary.storages.iter().map(|storage| storage.storage.to_string()).collect(),
+    });
+    board.end(json(&summary));
+    Ok(Some(board))
+}

@@ -1,0 +1,104 @@
+//! What a crash has left in the store.
+//!
+//! Does not own: what is made of it. It is read by somebody who knows the stored format and none of our code: a manifest
+//! is durable when it is there, and so is what it names. Uploads that were open stay open, because a process that is
+//! killed cannot abort them; the store's lifecycle rule removes them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use packhorse_testkit::FaultyS3;
+
+use super::ground::sent_since;
+
+/// The store at the moment of a kill.
+pub struct Aftermath {
+    /// Bytes of the run's manifests and of what this run sent of that which they name.
+    pub durable: u64,
+    /// Whether the run had its ID.
+    pub claimed: bool,
+    /// The backups that are committed, newest first.
+    pub committed: Vec<String>,
+    /// Uploads that nobody will complete.
+    pub uploads: Vec<String>,
+    requests: usize,
+}
+
+impl Aftermath {
+    /// What the run of this ID has left.
+    pub fn of(server: &FaultyS3, id: &str) -> Self {
+        // In this order, so that what others store meanwhile counts as sent later, never as both.
+        let objects = server.objects();
+        let requests = server.log().len();
+        let mut uploads = server.open_uploads();
+        uploads.sort();
+        Self {
+            durable: durable(&objects, id),
+            claimed: objects.contains_key(&format!("v/packhorse/runs/{id}/run.json")),
+            committed: committed(&objects),
+            uploads,
+            requests,
+        }
+    }
+
+    /// Bytes that were sent since.
+    pub fn sent_since(&self, server: &FaultyS3) -> u64 {
+        sent_since(server, self.requests)
+    }
+
+    /// Whether a process has written anything since.
+    pub fn has_written_since(&self, server: &FaultyS3, who: &str) -> bool {
+        let log = server.log();
+        log[self.requests..].iter().any(|request| request.who == who && request.operation.writes())
+    }
+
+    /// Panics when there are uploads that were not there at the kill.
+    #[track_caller]
+    pub fn assert_no_more_uploads(&self, server: &FaultyS3) {
+        let mut left = self.uploads.clone();
+        for upload in server.open_uploads() {
+            let found = left.iter().position(|other| *other == upload);
+            let at = found.unwrap_or_else(|| panic!("the upload of {upload} was left by whom nobody killed"));
+            left.swap_remove(at);
+        }
+    }
+}
+
+fn committed(objects: &BTreeMap<String, Bytes>) -> Vec<String> {
+    let id = |key: &String| {
+        let id = key.strip_prefix("v/backups/")?.strip_suffix("/backup_information.json")?;
+        Some(id.to_owned())
+    };
+    objects.keys().rev().filter_map(id).collect()
+}
+
+fn durable(objects: &BTreeMap<String, Bytes>, id: &str) -> u64 {
+    let is_manifest = |key: &str| key.starts_with("v/manifests/") && key.ends_with(&format!("/{id}.toml"));
+    let manifests = objects.iter().filter(|(key, _)| is_manifest(key));
+    let folder = format!("/{id}/");
+    let bytes_of = |manifest: &Bytes| {
+        let text = String::from_utf8_lossy(manifest).into_owned();
+        let is_named = |key: &str| key.contains(&folder) && text.contains(key.trim_start_matches("v/"));
+        let named = objects.iter().filter(|(key, _)| is_named(key));
+        manifest.len() + named.map(|(_, object)| object.len()).sum::<usize>()
+    };
+    manifests.map(|(_, manifest)| bytes_of(manifest) as u64).sum()
+}
+
+/// Panics unless what other tools take for the newest manifest of each repository is it.
+#[track_caller]
+pub fn assert_latest_is_newest(server: &FaultyS3) {
+    let objects = server.objects();
+    let manifests = objects.iter().filter(|(key, _)| key.starts_with("v/manifests/"));
+    let mut newest = BTreeMap::new();
+    for (key, manifest) in manifests {
+        let (folder, name) = key.rsplit_once('/').expect("manifests lie in folders");
+        if name != "+latest.toml" {
+            newest.insert(folder, manifest);
+        }
+    }
+    for (folder, manifest) in newest {
+        let latest = objects.get(&format!("{folder}/+latest.toml"));
+        assert_eq!(latest, Some(manifest), "{folder}");
+    }
+}

@@ -1,0 +1,113 @@
+//! What there is to back up: two storages and a directory, as they are for the first run and, changed, for the second.
+//!
+//! Does not own: copies of them, which points work on and may change. One repository is larger than a part of an upload,
+//! before and after the change; one is empty, one has hooks, and one does not change.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use packhorse_testkit::{GitRepo, RepoState, TreeState};
+use tempfile::TempDir;
+
+use super::point::Phase;
+use crate::system::site::{copy, noise};
+
+/// The repositories, by their paths below the site.
+const REPOSITORIES: [&str; 6] =
+    ["one/empty.git", "one/hooked.git", "one/large.git", "one/team/app.git", "two/quiet.git", "two/wiki.git"];
+/// Bytes of a file that becomes an upload of several parts.
+const LARGE: usize = 9 << 20;
+
+/// What a backup has to bring back.
+#[derive(Clone)]
+pub struct States {
+    repositories: BTreeMap<&'static str, RepoState>,
+    blobs: TreeState,
+}
+
+impl States {
+    /// What is in a folder.
+    pub fn of(folder: &Path) -> Self {
+        let state = |path| (path, GitRepo::open(folder.join(path)).state());
+        Self {
+            repositories: REPOSITORIES.into_iter().map(state).collect(),
+            blobs: TreeState::of(folder.join("blobs")),
+        }
+    }
+
+    /// Compares everything, and panics with the differences.
+    #[track_caller]
+    pub fn assert_are_in(&self, folder: &Path, of: &str) {
+        for (path, state) in &self.repositories {
+            let differences = state.differences(&GitRepo::open(folder.join(path)).state());
+            assert!(differences.is_empty(), "{of}: {path}:\n{}", differences.join("\n"));
+        }
+        TreeState::assert_same(&self.blobs, &TreeState::of(folder.join("blobs")));
+    }
+}
+
+/// The storages before and after the change.
+pub struct Storages {
+    folder: TempDir,
+    full: States,
+    increment: States,
+}
+
+impl Storages {
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("packhorse-crashes-").tempdir();
+        let folder = folder.expect("temporary folder");
+        let (full, increment) = (folder.path().join("full"), folder.path().join("increment"));
+        make(&full);
+        copy(&full, &increment);
+        change(&increment);
+        let (full, increment) = (States::of(&full), States::of(&increment));
+        Self { folder, full, increment }
+    }
+
+    /// What a backup of this run has to bring back.
+    pub fn states(&self, phase: Phase) -> &States {
+        match phase {
+            Phase::Full => &self.full,
+            Phase::Increment => &self.increment,
+        }
+    }
+
+    /// Copies what there is at a run into a site.
+    pub fn copy_to(&self, phase: Phase, site: &Path) {
+        let from = self.folder.path().join(if phase == Phase::Full { "full" } else { "increment" });
+        copy(&from, site);
+    }
+}
+
+fn make(folder: &Path) {
+    for (number, path) in REPOSITORIES.iter().enumerate() {
+        let repo = GitRepo::init(folder.join(path));
+        if !path.contains("empty") {
+            repo.fill("main", number + 2);
+        }
+    }
+    let repo = |path: &str| GitRepo::open(folder.join(path));
+    repo("one/large.git").commit("main", &[("noise", noise(1, LARGE))]);
+    repo("one/hooked.git").set_hook("pre-receive", "#!/bin/sh\nexit 0\n", 0o755);
+    fs::create_dir(folder.join("blobs")).expect("create folder");
+    for (name, seed) in [("first", 2), ("second", 3)] {
+        fs::write(folder.join("blobs").join(name), noise(seed, 100_000)).expect("write file");
+    }
+}
+
+fn change(folder: &Path) {
+    let repo = |path: &str| GitRepo::open(folder.join(path));
+    repo("one/large.git").commit("main", &[("more", noise(4, LARGE))]);
+    repo("one/hooked.git").set_hook("update", "#!/bin/sh\nexit 0\n", 0o755);
+    let tip = repo("one/team/app.git").fill("topic", 2);
+    repo("one/team/app.git").tag_annotated("v1", &tip);
+    repo("two/wiki.git").fill("main", 1);
+    fs::write(folder.join("blobs/third"), noise(5, 50_000)).expect("write file");
+}
+
+/// Changes a site between a crash and the run after it.
+pub fn change_once_more(site: &Path) {
+    GitRepo::open(site.join("one/team/app.git")).fill("topic", 1);
+    GitRepo::open(site.join("two/wiki.git")).fill("main", 2);
+    GitRepo::open(site.join("one/empty.git")).fill("main", 1);
+}
