@@ -3,7 +3,7 @@
 //! Does not own: what `backupctl certs` makes. These can also be what no honest authority makes: expired, or of the
 //! wrong kind.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -41,17 +41,23 @@ impl CertificateAuthority {
 
     /// A certificate for a name and for loopback addresses, valid for both sides of a connection.
     pub fn issue(&self, san: &str) -> IssuedCertificate {
-        self.sign(san, 2096)
+        self.sign(san, 2096, None)
     }
 
-    /// The same, but it was valid long ago.
+    /// The same, for a host's address too.
+    pub fn issue_at(&self, san: &str, address: IpAddr) -> IssuedCertificate {
+        self.sign(san, 2096, Some(address))
+    }
+
+    /// The same as `issue`, but it was valid long ago.
     pub fn issue_expired(&self, san: &str) -> IssuedCertificate {
-        self.sign(san, 2021)
+        self.sign(san, 2021, None)
     }
 
-    fn sign(&self, san: &str, until: i32) -> IssuedCertificate {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "::1".to_owned()])
-            .expect("loopback addresses are names");
+    fn sign(&self, san: &str, until: i32, address: Option<IpAddr>) -> IssuedCertificate {
+        let loopback = ["127.0.0.1", "::1"].map(str::to_owned).into_iter();
+        let names: Vec<String> = loopback.chain(address.map(|address| address.to_string())).collect();
+        let mut params = CertificateParams::new(names).expect("addresses are names");
         let name = || san.to_owned().try_into().expect("an ASCII name");
         let san = if san.contains("://") { SanType::URI(name()) } else { SanType::DnsName(name()) };
         params.subject_alt_names.push(san);

@@ -19,6 +19,7 @@ mod inventory;
 mod journal;
 mod key;
 mod limit;
+mod line;
 mod manifest;
 mod oid;
 mod open;

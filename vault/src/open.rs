@@ -7,13 +7,14 @@
 use std::{sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder,
-    azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder, local::LocalFileSystem, path::Path,
+    BackoffConfig, ObjectStore, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
+    gcp::GoogleCloudStorageBuilder, local::LocalFileSystem, path::Path,
 };
 use packhorse_model::{ErrorKind, VaultSettings};
+use reqwest::Certificate;
 use url::Url;
 
-use crate::{Vault, VaultError, folder::Folder};
+use crate::{Vault, VaultError, folder::Folder, line::Connector};
 
 /// Opens a vault. Makes no request; a `file://` folder is created when it is missing.
 pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
@@ -39,7 +40,8 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
             GoogleCloudStorageBuilder::from_env()
                 .with_url(bucket_url(&url))
                 .with_retry(retries(&options))
-                .with_client_options(client(&options)?)
+                .with_client_options(Connector::options())
+                .with_http_connector(line(&options)?)
                 .build()
                 .map_err(|e| invalid(&label, e))?,
         ),
@@ -47,7 +49,8 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
             MicrosoftAzureBuilder::from_env()
                 .with_container_name(url.host_str().unwrap_or_default())
                 .with_retry(retries(&options))
-                .with_client_options(client(&options)?)
+                .with_client_options(Connector::options())
+                .with_http_connector(line(&options)?)
                 .build()
                 .map_err(|e| invalid(&label, e))?,
         ),
@@ -130,8 +133,11 @@ fn s3(
     label: &str,
 ) -> Result<object_store::aws::AmazonS3, VaultError> {
     let bucket = url.host_str().ok_or_else(|| invalid(label, "names no bucket"))?;
-    let mut builder =
-        login.with_bucket_name(bucket).with_retry(retries(options)).with_client_options(client(options)?);
+    let mut builder = login
+        .with_bucket_name(bucket)
+        .with_retry(retries(options))
+        .with_client_options(Connector::options())
+        .with_http_connector(line(options)?);
     if let Some(endpoint) = &options.endpoint {
         let endpoint = endpoint.trim_end_matches('/');
         builder = builder.with_endpoint(endpoint);
@@ -158,25 +164,17 @@ fn retries(options: &VaultSettings) -> RetryConfig {
     }
 }
 
-fn client(options: &VaultSettings) -> Result<ClientOptions, VaultError> {
-    // A part of 100 MiB on a slow line needs longer than the default 30 s for the whole request; a stalled
-    // connection is caught by the read timeout instead. It leaves time in the budget to try again.
+fn line(options: &VaultSettings) -> Result<Connector, VaultError> {
+    // A connection that stalls is given up while there is time in the budget to try again.
     let patience = (options.retry_budget / 3).clamp(Duration::from_secs(5), Duration::from_secs(60));
-    let mut client = ClientOptions::new()
-        .with_timeout_disabled()
-        .with_connect_timeout(Duration::from_secs(10))
-        .with_read_timeout(patience)
-        .with_allow_http(options.endpoint.as_deref().is_some_and(|e| e.starts_with("http://")));
+    let mut authorities = Vec::new();
     if let Some(file) = &options.ca_file {
         let failed = |e: String| VaultError::new(ErrorKind::Invalid, "read CA file", file, e);
         let pem = std::fs::read(file).map_err(|e| failed(e.to_string()))?;
-        let certificates =
-            object_store::Certificate::from_pem_bundle(&pem).map_err(|e| failed(e.to_string()))?;
-        for certificate in certificates {
-            client = client.with_root_certificate(certificate);
-        }
+        authorities = Certificate::from_pem_bundle(&pem).map_err(|e| failed(e.to_string()))?;
     }
-    Ok(client)
+    let in_the_clear = options.endpoint.as_deref().is_some_and(|e| e.starts_with("http://"));
+    Connector::new(patience, authorities, in_the_clear).map_err(|e| invalid("its client", e))
 }
 
 fn invalid(label: &str, answer: impl ToString) -> VaultError {

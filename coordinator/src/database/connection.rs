@@ -31,6 +31,11 @@ const OVERRIDES: [&str; 10] = [
     "PGSSLCOMPRESSION",
 ];
 
+/// Has a child notice within a minute that its server's host is gone: by itself it would wait for hours. libpq has no
+/// variables for these, so they are an argument; everything else still comes from the environment.
+pub(super) const NOTICE_LOSS: &str =
+    "--dbname=keepalives_idle=20 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=60000";
+
 /// A database's name, programs and environment for its children.
 #[derive(Clone)]
 pub(super) struct Connection {

@@ -8,7 +8,12 @@ use packhorse_vault::{ObjectKey, PartSize, RunAttempt, Vault};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{connection::Connection, failure, snapshot::Snapshot, trailer::Trailer};
+use super::{
+    connection::{Connection, NOTICE_LOSS},
+    failure,
+    snapshot::Snapshot,
+    trailer::Trailer,
+};
 use crate::pipe::{Child, LastLines, compress, joined};
 
 const WHAT: &str = "dump database";
@@ -24,8 +29,8 @@ pub(super) async fn dump(
     progress: impl Fn(u64) + Send + 'static,
 ) -> Result<DatabaseSummary, Problem> {
     let name = connection.name();
-    let arguments =
-        ["--clean", "--if-exists", "--format=plain", "--no-password", &format!("--snapshot={}", snapshot.id)];
+    let at = format!("--snapshot={}", snapshot.id);
+    let arguments = ["--clean", "--if-exists", "--format=plain", "--no-password", NOTICE_LOSS, &at];
     let mut child = Child::start(&connection.program("pg_dump"), arguments, connection.environment())?;
     drop(child.stdin()?);
     let stdout = child.stdout()?;

@@ -12,11 +12,14 @@ use packhorse_model::Problem;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{connection::Connection, failure};
+use super::{
+    connection::{Connection, NOTICE_LOSS},
+    failure,
+};
 use crate::pipe::{Child, LastLines, io_problem, joined};
 
 /// Without start-up files, terse (so that no message quotes a row), stopping at the first error, never asking.
-const ARGUMENTS: [&str; 11] = [
+const ARGUMENTS: [&str; 12] = [
     "--no-psqlrc",
     "--quiet",
     "--no-align",
@@ -29,6 +32,7 @@ const ARGUMENTS: [&str; 11] = [
     "--field-separator-zero",
     "--record-separator-zero",
     "--file=-",
+    NOTICE_LOSS,
 ];
 
 /// Switches the server's timeouts off for one session; the last one came with version 17.

@@ -1,11 +1,19 @@
 //! The steps that bring up the smallest Ceph cluster with a gateway: keys, monitor, disk, gateway, user.
 //!
 //! Does not own: the gateway's API for tests (`gateway`) or stopping (the watchdog). Every daemon puts itself in the
-//! background and leaves its pid in `run/`; all of them listen on loopback only.
+//! background and leaves its pid in `run/`; all of them listen on loopback only, of the machine or of a host, but for the
+//! gateway of a host.
 
-use std::{fs, path::Path, process::Command, process::Stdio, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use crate::{
+    Host,
     command::{hermetic_command, run_checked, run_with_input, stdout_text},
     deadline::wait_until,
 };
@@ -15,7 +23,7 @@ pub(super) const ACCESS_KEY: &str = "test";
 /// Secret key of the only user.
 pub(super) const SECRET_KEY: &str = "testtest";
 
-/// The settings that every daemon and tool reads; `@DIR@`, `@ID@`, `@MON@`, `@S3@` and `@TLS@` are filled in.
+/// The settings that every daemon and tool reads; `@DIR@`, `@ID@`, `@MON@`, `@ADDRESS@`, `@S3@` and `@TLS@` are filled in.
 const SETTINGS: &str = "\
 [global]
 fsid = @ID@
@@ -44,20 +52,21 @@ mon_pg_warn_min_per_osd = 0
 mon_data_avail_crit = 1
 mon_data_avail_warn = 2
 [client.admin]
-rgw_frontends = beast endpoint=127.0.0.1:@S3@ ssl_endpoint=127.0.0.1:@TLS@ ssl_certificate=@DIR@/server.pem ssl_private_key=@DIR@/server.key
+rgw_frontends = beast endpoint=@ADDRESS@:@S3@ ssl_endpoint=@ADDRESS@:@TLS@ ssl_certificate=@DIR@/server.pem ssl_private_key=@DIR@/server.key
 ";
 
 /// Brings up a cluster in an existing folder; returns when the gateway answers.
-pub(super) fn start(folder: &Path, [monitor_port, s3_port, tls_port]: [u16; 3]) {
+pub(super) fn start(folder: &Path, host: Option<&Host>, [monitor_port, s3_port, tls_port]: [u16; 3]) {
     for name in ["mon", "osd", "rgw", "run", "log"] {
         fs::create_dir(folder.join(name)).unwrap_or_else(|error| panic!("create {name}: {error}"));
     }
-    let cluster = Cluster { folder };
+    let cluster = Cluster { folder, host };
     let id = uuid();
     let settings = SETTINGS
         .replace("@DIR@", &folder.display().to_string())
         .replace("@ID@", &id)
         .replace("@MON@", &monitor_port.to_string())
+        .replace("@ADDRESS@", &cluster.address().to_string())
         .replace("@S3@", &s3_port.to_string())
         .replace("@TLS@", &tls_port.to_string());
     fs::write(folder.join("ceph.conf"), settings).expect("write ceph.conf");
@@ -72,24 +81,33 @@ pub(super) fn start(folder: &Path, [monitor_port, s3_port, tls_port]: [u16; 3]) 
 
 /// Starts a gateway again whose process was killed.
 pub(super) fn revive(folder: &Path, s3_port: u16) {
-    let cluster = Cluster { folder };
+    let cluster = Cluster { folder, host: None };
     cluster.launch_gateway();
     cluster.wait_for_gateway(s3_port);
 }
 
 struct Cluster<'a> {
     folder: &'a Path,
+    host: Option<&'a Host>,
 }
 
 impl Cluster<'_> {
-    /// An authority of its own, `ca.pem`, and the gateway's certificate for 127.0.0.1 by it.
+    fn address(&self) -> IpAddr {
+        self.host.map_or(Ipv4Addr::LOCALHOST.into(), Host::address)
+    }
+
+    fn program(&self, name: &str) -> Command {
+        self.host.map_or_else(|| hermetic_command(name), |host| host.command(name))
+    }
+
+    /// An authority of its own, `ca.pem`, and the gateway's certificate for its address by it.
     fn make_certificates(&self) {
         let openssl = |args: &str| {
             run_checked(hermetic_command("openssl").args(args.split(' ')).current_dir(self.folder));
         };
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
-        fs::write(self.folder.join("server.ext"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-            .expect("write server.ext");
+        let extensions = format!("subjectAltName=IP:{}\nbasicConstraints=CA:FALSE\n", self.address());
+        fs::write(self.folder.join("server.ext"), extensions).expect("write server.ext");
         openssl(&format!("req -x509 {key} -subj /CN=testkit-ca -keyout ca.key -out ca.pem"));
         openssl(
             &format!("req {key} -subj /CN=gateway -keyout server.key -out server.csr")
@@ -139,9 +157,9 @@ impl Cluster<'_> {
     }
 
     fn wait_for_gateway(&self, port: u16) {
-        let url = format!("http://127.0.0.1:{port}/");
+        let url = format!("http://{}:{port}/", self.address());
         wait_until("the gateway's first answer", Duration::from_secs(60), || {
-            let mut curl = hermetic_command("curl");
+            let mut curl = self.program("curl");
             let status =
                 curl.args(["--silent", "--fail", "--max-time", "5", "--output", "/dev/null", &url]).status();
             match status.expect("curl starts") {
@@ -153,7 +171,7 @@ impl Cluster<'_> {
 
     /// One of Ceph's programs, which leaves its pid in `run/` too: it would wait for minutes for a monitor that died.
     fn tool(&self, name: &str) -> Command {
-        let mut command = hermetic_command("sh");
+        let mut command = self.program("sh");
         command
             .args(["-c", r#"echo $$ >"run/$0.pid"; exec "$0" "$@""#, name])
             .arg("--conf")

@@ -1,13 +1,20 @@
 //! The handle of a running gateway: where it is and how to log in.
 //!
 //! Does not own: bringing it up (`cluster`), sharing it (`shared`) or requests (`requests`). The user is the same in
-//! every gateway; it is worth nothing outside this machine, because only loopback is listened on.
+//! every gateway; it is worth nothing outside this machine, because only loopback and hosts of a test are listened on.
 
-use std::{fs, net::TcpStream, path::PathBuf, sync::OnceLock, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, TcpStream},
+    path::PathBuf,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
 use crate::{
+    Host,
     ceph::{
         cluster::{self, ACCESS_KEY, SECRET_KEY},
         shared,
@@ -24,18 +31,28 @@ pub struct CephGateway {
     pub(super) folder: PathBuf,
     pub(super) port: u16,
     pub(super) tls_port: u16,
+    pub(super) host: Option<Host>,
     pub(super) watchdog: Option<Watchdog>,
 }
 
 impl CephGateway {
     /// Starts a gateway for this test alone, which may stop it.
     pub fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// The same on a host; it is neither killed nor revived there.
+    pub fn start_on(host: &Host) -> Self {
+        Self::start_at(Some(host.clone()))
+    }
+
+    fn start_at(host: Option<Host>) -> Self {
         let folder = TempDir::with_prefix("packhorse-ceph-").expect("temporary folder").keep();
         let watchdog = Watchdog::owned(&folder, "KILL");
         let ports = free_ports();
-        cluster::start(&folder, ports);
+        cluster::start(&folder, host.as_ref(), ports);
         let [_, port, tls_port] = ports;
-        Self { folder, port, tls_port, watchdog: Some(watchdog) }
+        Self { folder, port, tls_port, host, watchdog: Some(watchdog) }
     }
 
     /// The gateway that all tests of a run share, started by the first; keep apart by buckets.
@@ -46,12 +63,12 @@ impl CephGateway {
 
     /// The address, for path-style requests.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.address(), self.port)
     }
 
     /// The address with TLS, under a certificate that only [`CephGateway::ca_file`] makes trusted.
     pub fn tls_endpoint(&self) -> String {
-        format!("https://127.0.0.1:{}", self.tls_port)
+        format!("https://{}:{}", self.address(), self.tls_port)
     }
 
     /// The certificate of the authority that signed the gateway's.
@@ -113,6 +130,10 @@ impl CephGateway {
     /// Stops everything and removes the folder.
     pub fn stop(self) {
         drop(self);
+    }
+
+    fn address(&self) -> IpAddr {
+        self.host.as_ref().map_or(Ipv4Addr::LOCALHOST.into(), Host::address)
     }
 
     fn signal_gateway(&self, signal: &str) {

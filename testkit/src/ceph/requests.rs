@@ -58,7 +58,8 @@ impl CephGateway {
     }
 
     fn request(&self, method: &str, path: &str, query: &str) -> Command {
-        let mut curl = hermetic_command("curl");
+        let mut curl =
+            self.host.as_ref().map_or_else(|| hermetic_command("curl"), |host| host.command("curl"));
         curl.args(["--silent", "--show-error", "--fail-with-body", "--max-time", "60", "--request", method])
             .args(["--aws-sigv4", &format!("aws:amz:{}:s3", self.region())])
             .args(["--user", &format!("{}:{}", self.access_key(), self.secret_key())])

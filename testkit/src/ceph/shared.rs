@@ -31,7 +31,7 @@ pub(super) fn join_or_start() -> CephGateway {
     let lock = File::create(folder.join("lock")).expect("the run's folder can be written");
     lock.lock().expect("a local file can be locked");
     let [port, tls_port] = ready_ports(&folder);
-    CephGateway { port, tls_port, folder, watchdog: None }
+    CephGateway { port, tls_port, folder, host: None, watchdog: None }
 }
 
 /// The ports of the folder's gateway, which is started unless somebody did. Call under the lock.
@@ -43,7 +43,7 @@ fn ready_ports(folder: &Path) -> [u16; 2] {
     }
     assert!(!folder.join("mon").exists(), "the gateway did not start in another test: see there");
     let ports = free_ports();
-    cluster::start(folder, ports);
+    cluster::start(folder, None, ports);
     let [_, port, tls_port] = ports;
     fs::write(&file, format!("{port} {tls_port}")).expect("write the ports");
     [port, tls_port]

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -15,13 +15,14 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{log::LoggedRequest, server, state::Shared};
+use crate::Host;
 
 /// The only bucket.
 pub(super) const BUCKET: &str = "packhorse";
 
 /// An S3 server in memory that fails on command.
 pub struct FaultyS3 {
-    port: u16,
+    address: SocketAddr,
     pub(super) shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -30,8 +31,16 @@ pub struct FaultyS3 {
 impl FaultyS3 {
     /// Starts a server of its own, which works as it should until told otherwise.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
+        Self::serve(TcpListener::bind("127.0.0.1:0").expect("loopback has a free port"))
+    }
+
+    /// The same on a host, for its network.
+    pub fn start_on(host: &Host) -> Self {
+        Self::serve(host.listen())
+    }
+
+    fn serve(listener: TcpListener) -> Self {
+        let address = listener.local_addr().expect("a bound socket has an address");
         listener.set_nonblocking(true).expect("a socket can be made so");
         let shared = Arc::new(Shared::new());
         let (stop, stopped) = oneshot::channel();
@@ -44,12 +53,12 @@ impl FaultyS3 {
                 server::serve(listener, serving, stopped).await;
             });
         });
-        Self { port, shared, stop: Some(stop), thread: Some(thread) }
+        Self { address, shared, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The address, for path-style requests.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// The name of its bucket.
@@ -97,6 +106,11 @@ impl FaultyS3 {
     /// The keys of multipart uploads that were begun and neither completed nor aborted.
     pub fn open_uploads(&self) -> Vec<String> {
         self.shared.lock().bucket.uploads.keys()
+    }
+
+    /// Gives up all open uploads, as a bucket's rule for incomplete ones does.
+    pub fn abort_open_uploads(&self) {
+        self.shared.change(|state| state.bucket.uploads.abort_all());
     }
 
     /// Every request so far.

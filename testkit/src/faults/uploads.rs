@@ -37,6 +37,10 @@ impl Uploads {
         self.open.values().map(|upload| upload.key.clone()).collect()
     }
 
+    pub fn abort_all(&mut self) {
+        self.open.clear();
+    }
+
     pub fn begin(&mut self, key: &str) -> Answer {
         self.begun += 1;
         let id = format!("upload-{}", self.begun);

@@ -1,11 +1,12 @@
 //! Making, starting and stopping the throwaway cluster.
 //!
 //! Does not own: queries (`queries`). PostgreSQL refuses to run as root, so root runs it as the user `postgres`. The
-//! socket is trusted, and so is the loopback user `postgres`; every other role has to give its password over TCP.
+//! socket is trusted, and so is the user `postgres` of its network; every other role has to give its password over TCP.
 //! Nothing is synced to disk: a test never asks this cluster to survive a power cut.
 
 use std::{
     fs,
+    net::{IpAddr, Ipv4Addr},
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
@@ -13,12 +14,12 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{free_port, hermetic_command, run_checked, watchdog::Watchdog};
+use crate::{Host, free_port, hermetic_command, run_checked, watchdog::Watchdog};
 
 const HOST_RULES: &str = "\
 local all all trust
-host all postgres 127.0.0.1/32 trust
-host all all 127.0.0.1/32 scram-sha-256
+host all postgres samenet trust
+host all all samenet scram-sha-256
 ";
 
 /// A running PostgreSQL server; stopped when dropped.
@@ -26,12 +27,22 @@ pub struct PostgresServer {
     folder: PathBuf,
     binaries: PathBuf,
     port: u16,
+    host: Option<Host>,
     _watchdog: Watchdog,
 }
 
 impl PostgresServer {
     /// Makes a new cluster and starts it; returns when it answers.
     pub fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// The same on a host, where the superuser is trusted from all others of its network.
+    pub fn start_on(host: &Host) -> Self {
+        Self::start_at(Some(host.clone()))
+    }
+
+    fn start_at(host: Option<Host>) -> Self {
         let binaries = newest_binaries();
         let folder = TempDir::with_prefix("packhorse-pg-").expect("temporary folder").keep();
         let watchdog = Watchdog::owned(&folder, "QUIT");
@@ -43,7 +54,7 @@ impl PostgresServer {
             }
         }
         let port = free_port();
-        let server = Self { folder, binaries, port, _watchdog: watchdog };
+        let server = Self { folder, binaries, port, host, _watchdog: watchdog };
         let data = server.folder.join("data");
         run_checked(
             server
@@ -66,7 +77,7 @@ impl PostgresServer {
 
     /// The URL of a database for the superuser over TCP, without a password.
     pub fn url(&self, database: &str) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgresql://postgres@{}:{}/{database}", self.address(), self.port)
     }
 
     /// The URL of a database for the superuser over the Unix socket.
@@ -89,12 +100,17 @@ impl PostgresServer {
         &self.binaries
     }
 
+    fn address(&self) -> IpAddr {
+        self.host.as_ref().map_or(Ipv4Addr::LOCALHOST.into(), Host::address)
+    }
+
     fn settings(&self) -> String {
         format!(
-            "port = {}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{folder}'\n\
+            "port = {}\nlisten_addresses = '{}'\nunix_socket_directories = '{folder}'\n\
              external_pid_file = '{folder}/run/postgres.pid'\npassword_encryption = 'scram-sha-256'\n\
              fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nshared_buffers = '16MB'\n",
             self.port,
+            self.address(),
             folder = self.folder.display(),
         )
     }
@@ -111,9 +127,14 @@ impl PostgresServer {
     }
 
     fn program(&self, name: &str, account: Option<(u32, u32)>) -> Command {
-        let mut command = hermetic_command(self.binaries.join(name));
+        let program = self.binaries.join(name);
+        let mut command = match (&self.host, account) {
+            (Some(host), Some(account)) => host.command_as(account, program),
+            (Some(host), None) => host.command(program),
+            (None, _) => hermetic_command(program),
+        };
         command.current_dir(&self.folder);
-        if let Some((uid, gid)) = account {
+        if let (None, Some((uid, gid))) = (&self.host, account) {
             command.uid(uid).gid(gid);
         }
         command

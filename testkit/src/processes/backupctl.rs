@@ -77,6 +77,13 @@ impl Backupctl {
     }
 }
 
+impl From<Command> for Backupctl {
+    /// A call by a command that runs it elsewhere, such as `Host::binary`.
+    fn from(command: Command) -> Self {
+        Self(command)
+    }
+}
+
 impl CliOutput {
     fn new(output: Output, call: String) -> Self {
         let signal = || 128 + output.status.signal().expect("a process ends by code or signal");

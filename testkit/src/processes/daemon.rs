@@ -62,6 +62,11 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Whether it has closed both outputs, which it does by ending.
+    pub fn has_ended(&self) -> bool {
+        self.stdout.lock().ended && self.stderr.lock().ended
+    }
+
     /// Everything on standard error so far.
     pub fn lines(&self) -> Vec<String> {
         self.stderr.lock().lines.clone()

@@ -1,0 +1,61 @@
+//! What went wrong on the line, in the words by which the store's client decides whether to try again.
+//!
+//! Does not own: that decision. `Request` says that the store did not answer, and is tried again also for writes;
+//! `Timeout` and `Interrupted` only for what may be done twice. URLs are left out: the store's client adds them.
+
+use std::{error::Error, io, time::Duration};
+
+use object_store::client::{HttpError, HttpErrorKind};
+
+#[derive(Debug, thiserror::Error)]
+#[error("operation timed out: nothing moved on the connection for {0:?}")]
+struct Stalled(Duration);
+
+/// Nothing moved for so long.
+pub fn stalled(patience: Duration) -> HttpError {
+    HttpError::new(HttpErrorKind::Timeout, Stalled(patience))
+}
+
+/// The client failed.
+pub fn of_reqwest(error: reqwest::Error) -> HttpError {
+    let kind = if error.is_timeout() {
+        HttpErrorKind::Timeout
+    } else if error.is_connect() {
+        HttpErrorKind::Connect
+    } else if error.is_decode() {
+        HttpErrorKind::Decode
+    } else {
+        of_causes(error.source()).unwrap_or(HttpErrorKind::Unknown)
+    };
+    HttpError::new(kind, error.without_url())
+}
+
+fn of_causes(mut cause: Option<&(dyn Error + 'static)>) -> Option<HttpErrorKind> {
+    while let Some(error) = cause {
+        let kind =
+            error.downcast_ref().and_then(of_hyper).or_else(|| error.downcast_ref().and_then(of_system));
+        if kind.is_some() {
+            return kind;
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn of_hyper(error: &hyper::Error) -> Option<HttpErrorKind> {
+    if error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted() {
+        return Some(HttpErrorKind::Request);
+    }
+    error.is_timeout().then_some(HttpErrorKind::Timeout)
+}
+
+fn of_system(error: &io::Error) -> Option<HttpErrorKind> {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Some(HttpErrorKind::Timeout),
+        io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => Some(HttpErrorKind::Interrupted),
+        _ => None,
+    }
+}
