@@ -61,7 +61,7 @@ async fn build(config: Config, stages: Stages) -> Result<Service, Problem> {
     let coordinator = Coordinator::new(live.clone(), vault, stages);
     let beside = Box::pin(coordinator.own_runs());
     let apply = Box::new(move |config: &Config| {
-        live.replace(options(config)?);
+        live.replace(options(config)?.as_the_same(&live.now()));
         Ok(live.now().status())
     });
     Ok(Service { routes: coordinator.router().await?, tls, access, uploads, status, apply, beside })

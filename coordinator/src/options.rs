@@ -70,7 +70,7 @@ impl CoordinatorOptions {
             databases,
             directories,
             instance_version: config.run.instance_version.clone(),
-            identity: Some(format!("{host} {}", section.listen)),
+            identity: Some(format!("{host} {} {}", machine_id(), section.listen)),
             host,
             agent_patience: section.agent_patience.duration(),
             resume_within: section.resume_within.duration(),
@@ -93,10 +93,22 @@ impl CoordinatorOptions {
         Self { identity: None, ..self }
     }
 
+    /// These options for a coordinator that goes on under the identity of earlier ones.
+    #[must_use]
+    pub fn as_the_same(self, earlier: &Self) -> Self {
+        Self { identity: earlier.identity.clone(), ..self }
+    }
+
     /// What a coordinator with these options does, in a few words.
     pub fn status(&self) -> String {
         let names: Vec<&str> = self.schedules.iter().map(Schedule::name).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         format!("driving {} agents; schedules: {names}", self.agents.len())
     }
+}
+
+/// What tells hosts of the same name apart, where the system has it.
+fn machine_id() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    id.trim().chars().take(12).collect()
 }

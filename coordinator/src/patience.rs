@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
-use packhorse_proto::problem_of_status;
+use packhorse_proto::{problem_of_status, v1::StorageProgress};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -46,26 +46,39 @@ fn unreachable(problem: Problem, address: &str) -> Problem {
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// Times in a row that an agent may come back and be lost again without getting any further.
+const IN_VAIN: u32 = 10;
+
 /// How long one agent is waited for.
 pub struct Patience {
     limit: Duration,
     lost: Option<Instant>,
     pause: Duration,
+    /// Most repositories and bytes that it has come to.
+    best: (u64, u64),
+    heard: bool,
+    got_further: bool,
+    in_vain: u32,
 }
 
 impl Patience {
     /// Waits up to this long.
     pub fn new(limit: Duration) -> Self {
-        Self { limit, lost: None, pause: FIRST }
+        Self { limit, lost: None, pause: FIRST, best: (0, 0), heard: false, got_further: false, in_vain: 0 }
     }
 
-    /// The agent is there.
-    pub fn heard(&mut self) {
+    /// The agent is there, and so far.
+    pub fn heard(&mut self, progress: &StorageProgress) {
         self.lost = None;
         self.pause = FIRST;
+        self.heard = true;
+        // What is stored need not be done again, so that alone cannot go on for ever.
+        self.got_further |=
+            progress.stored > 0 || progress.done > self.best.0 || progress.bytes > self.best.1;
+        self.best = (self.best.0.max(progress.done), self.best.1.max(progress.bytes));
     }
 
-    /// Waits a while before the next try, or fails with the problem when it has been too long.
+    /// Waits a while before the next try, or fails with the problem when it has been too long, or too often in vain.
     pub async fn wait(
         &mut self,
         storage: &StorageName,
@@ -80,11 +93,55 @@ impl Patience {
         if now.duration_since(since) >= self.limit {
             return Err(problem);
         }
+        if self.heard {
+            self.in_vain = if self.got_further { 0 } else { self.in_vain + 1 };
+        }
+        (self.heard, self.got_further) = (false, false);
+        if self.in_vain >= IN_VAIN {
+            let answer = problem.answer.clone().unwrap_or_default();
+            return Err(
+                problem.answered(format!("{answer}; {IN_VAIN} times in a row, without getting any further"))
+            );
+        }
         let pause = self.pause;
         self.pause = (pause * 2).min(LONGEST);
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),
             () = stop.token.cancelled() => Err(Problem::cancelled("wait for agent").on(storage)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn progress(done: u64, bytes: u64, stored: u64) -> StorageProgress {
+        StorageProgress { done, bytes, stored, ..StorageProgress::default() }
+    }
+
+    async fn lose(patience: &mut Patience, told: &StorageProgress) -> Result<(), Problem> {
+        let (storage, stop) = ("default".parse().expect("valid name"), Stop::new(&CancellationToken::new()));
+        patience.heard(told);
+        patience.wait(&storage, Problem::new(ErrorKind::Unavailable, Subject::Agent, "x"), &stop).await
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_dies_of_the_same_repository_again_and_again_is_given_up() {
+        let mut patience = Patience::new(Duration::from_secs(3600));
+        for _ in 0..IN_VAIN + 5 {
+            lose(&mut patience, &progress(3, 100, 1)).await.expect("it stores something each time");
+        }
+        for _ in 0..IN_VAIN - 1 {
+            lose(&mut patience, &progress(3, 100, 0)).await.expect("may yet come further");
+        }
+        lose(&mut patience, &progress(3, 101, 0)).await.expect("it came further");
+        for _ in 0..IN_VAIN - 1 {
+            lose(&mut patience, &progress(3, 100, 0)).await.expect("may yet come further");
+        }
+        let problem = lose(&mut patience, &progress(2, 90, 0)).await.expect_err("in vain");
+        assert!(problem.to_string().contains("without getting any further"), "{problem}");
     }
 }

@@ -225,8 +225,16 @@ impl Vault {
         let _turn = self.pace.upload(bytes.len()).await;
         self.inner.counter.put();
         self.inner.counter.put();
+        let again = bytes.clone();
         match folder.create_and_replace(&self.path(key), &self.path(latest), bytes).await {
             Ok(()) => Ok(digest),
+            // An earlier try may have come so far.
+            Err((0, error)) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.get_checked(&digest)
+                    .await
+                    .map_err(|_| VaultError::from_file("create object", key.as_str(), &error))?;
+                self.write_latest(latest, again).await.map(|()| digest)
+            }
             Err((0, error)) => Err(VaultError::from_file("create object", key.as_str(), &error)),
             Err((_, error)) => Err(VaultError::from_file("write object", latest.as_str(), &error)),
         }

@@ -110,6 +110,8 @@ pub struct StorageBase {
     pub backup_id: BackupId,
     /// When that backup's run started.
     pub started_at: jiff::Timestamp,
+    /// When everything of it was durable.
+    pub finished_at: jiff::Timestamp,
     /// The catalogue.
     pub catalogue: ObjectDigest,
 }
@@ -148,7 +150,8 @@ pub async fn base_for(
 fn usable(summary: &RunSummary, storage: &StorageName) -> Option<StorageBase> {
     let found: &StorageSummary = summary.storages.iter().find(|s| s.storage == *storage && !s.filtered)?;
     let catalogue = found.catalogue.clone()?;
-    Some(StorageBase { backup_id: summary.backup_id.clone(), started_at: summary.started_at, catalogue })
+    let (started_at, finished_at) = (summary.started_at, summary.finished_at);
+    Some(StorageBase { backup_id: summary.backup_id.clone(), started_at, finished_at, catalogue })
 }
 
 impl Vault {

@@ -91,6 +91,12 @@ impl RunEnd {
     }
 }
 
+/// The identity of the run that made a backup; none when its journal is gone.
+pub async fn name_of_run(vault: &Vault, id: &BackupId) -> Result<Option<String>, VaultError> {
+    let journal: Option<RunJournal> = read(vault, &ObjectKey::run(id)).await?;
+    Ok(journal.map(|journal| journal.attempt))
+}
+
 /// Records that a part of a run is finished, for whoever resumes it; what was recorded before stays, and is returned.
 pub async fn record_part<T: Serialize + DeserializeOwned>(
     vault: &Vault,
@@ -140,6 +146,10 @@ async fn unfinished_run(vault: &Vault, id: BackupId) -> Result<Option<Unfinished
         other => other?,
     };
     let Some(journal) = journal.filter(|journal| journal.backup_id == id) else { return Ok(None) };
+    // A commit record that cannot be read is one all the same.
+    if vault.head(&ObjectKey::information(&id)).await?.is_some() {
+        return Ok(None);
+    }
     let end = match read(vault, &ObjectKey::run_end(&id)).await {
         Err(error) if error.kind() == ErrorKind::Corrupt => None,
         other => other?,

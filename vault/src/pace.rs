@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{Limit, LimitGuard};
 
@@ -31,6 +31,7 @@ struct Bandwidth {
     bytes_per_second: AtomicU64,
     /// When the bytes so far will have passed.
     passed: Mutex<Instant>,
+    changed: Notify,
 }
 
 /// The right to send one object or part.
@@ -58,6 +59,7 @@ impl Pace {
         let bandwidth = Bandwidth {
             bytes_per_second: AtomicU64::new(bytes_per_second),
             passed: Mutex::new(Instant::now()),
+            changed: Notify::new(),
         };
         Self { uploads: Limit::new(uploads_of(uploads)), bandwidth: Arc::new(bandwidth), whole: None }
     }
@@ -70,21 +72,20 @@ impl Pace {
     /// Changes it; what is being sent goes on.
     pub fn set(&self, uploads: usize, bytes_per_second: u64) {
         self.uploads.set(uploads_of(uploads));
-        self.bandwidth.bytes_per_second.store(bytes_per_second, Relaxed);
+        self.bandwidth.set(bytes_per_second);
     }
 
-    /// Waits until this many bytes may be sent.
+    /// Waits until this many bytes may be sent. Turns come last, so that nobody has one while it waits for anything else.
     pub async fn upload(&self, bytes: usize) -> Upload {
+        self.bandwidth.pass(bytes).await;
+        if let Some(whole) = &self.whole {
+            whole.bandwidth.pass(bytes).await;
+        }
         let own = self.uploads.take().await;
         let whole = match &self.whole {
-            Some(whole) => {
-                let turn = whole.uploads.take().await;
-                whole.bandwidth.pass(bytes).await;
-                Some(turn)
-            }
+            Some(whole) => Some(whole.uploads.take().await),
             None => None,
         };
-        self.bandwidth.pass(bytes).await;
         Upload { _turns: (own, whole) }
     }
 }
@@ -92,17 +93,38 @@ impl Pace {
 impl Bandwidth {
     /// Waits until the bytes before these have passed.
     async fn pass(&self, bytes: usize) {
-        let rate = self.bytes_per_second.load(Relaxed);
-        if rate == 0 {
-            return;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let rate = self.bytes_per_second.load(Relaxed);
+            if rate == 0 {
+                return;
+            }
+            let turn = {
+                let mut passed = self.passed();
+                let turn = (*passed).max(Instant::now());
+                *passed = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
+                turn
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(turn) => return,
+                // By another rate the turn is another one.
+                () = changed => {}
+            }
         }
-        let turn = {
-            let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = (*passed).max(Instant::now());
-            *passed = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
-            turn
-        };
-        tokio::time::sleep_until(turn).await;
+    }
+
+    fn set(&self, bytes_per_second: u64) {
+        if self.bytes_per_second.swap(bytes_per_second, Relaxed) != bytes_per_second {
+            *self.passed() = Instant::now();
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn passed(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,5 +160,20 @@ mod tests {
         a.set(0, 0);
         whole.set(0, 0);
         assert!(!waits(a).await);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_old_rate_goes_by_the_new_one() {
+        let pace = Pace::new(0, 1);
+        drop(pace.upload(3600).await);
+        let waiting = pace.upload(1);
+        let raising = async {
+            tokio::task::yield_now().await;
+            pace.set(0, 0);
+        };
+        // An hour by the old rate.
+        tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(waiting, raising) })
+            .await
+            .expect("the new rate counts");
     }
 }

@@ -21,6 +21,9 @@ const LINES: usize = 1000;
 /// Time after which what there is becomes a segment.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// Attempts at a run that are read.
+const ATTEMPTS: usize = 8;
+
 /// Writes the segments of one attempt at one storage. Blocking.
 pub struct SegmentWriter {
     vault: Vault,
@@ -29,40 +32,52 @@ pub struct SegmentWriter {
     number: usize,
     lines: Vec<CatalogueEntry>,
     since: Instant,
+    gone_wrong: bool,
 }
 
 impl SegmentWriter {
     /// Nothing is written before there are lines.
     pub fn new(vault: Vault, run: RunAttempt, storage: StorageName) -> Self {
-        Self { vault, run, storage, number: 0, lines: Vec::new(), since: Instant::now() }
+        Self { vault, run, storage, number: 0, lines: Vec::new(), since: Instant::now(), gone_wrong: false }
     }
 
     /// Adds a line, whose path must come after all before it, and writes a segment when it is time.
-    pub fn push(&mut self, entry: &CatalogueEntry) -> Result<(), VaultError> {
+    pub fn push(&mut self, entry: &CatalogueEntry) {
+        if self.gone_wrong {
+            return;
+        }
         if self.lines.is_empty() {
             self.since = Instant::now();
         }
         self.lines.push(entry.clone());
-        self.write_if_due()
+        self.write_if_due();
     }
 
     /// Writes what there is when it has waited long enough: to be called now and then.
-    pub fn write_if_due(&mut self) -> Result<(), VaultError> {
-        let due = self.lines.len() >= LINES || !self.lines.is_empty() && self.since.elapsed() >= EVERY;
-        if due { self.write() } else { Ok(()) }
+    pub fn write_if_due(&mut self) {
+        if self.lines.len() >= LINES || !self.lines.is_empty() && self.since.elapsed() >= EVERY {
+            self.write();
+        }
     }
 
-    /// Writes what there is.
-    pub fn write(&mut self) -> Result<(), VaultError> {
-        if self.lines.is_empty() {
-            return Ok(());
+    /// Writes what there is. After one that cannot be written there are no more, because segments must have no gap.
+    pub fn write(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        if lines.is_empty() || self.gone_wrong {
+            return;
         }
+        if let Err(error) = self.create(&lines) {
+            tracing::warn!(%error, "a catalogue segment was not written: whoever goes on after us has more to look for");
+            self.gone_wrong = true;
+        }
+    }
+
+    fn create(&mut self, lines: &[CatalogueEntry]) -> Result<(), VaultError> {
         let key = ObjectKey::segment(&self.run, &self.storage, self.number);
-        let bytes = compress(&self.lines)
+        let bytes = compress(lines)
             .map_err(|e| VaultError::new(ErrorKind::Internal, "write catalogue segment", &key, e))?;
         Handle::current().block_on(self.vault.create(&key, bytes.into()))?;
         self.number += 1;
-        self.lines.clear();
         Ok(())
     }
 }
@@ -103,7 +118,8 @@ impl SegmentReader {
                 _ => attempts.push((attempt.to_owned(), [key].into())),
             }
         }
-        let readers = attempts.into_iter().rev();
+        // Each has adopted what the one before it had, as far as it came.
+        let readers = attempts.into_iter().rev().take(ATTEMPTS);
         Ok(readers.map(|(_, rest)| Self { vault: vault.clone(), rest, open: None }).collect())
     }
 

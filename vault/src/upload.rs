@@ -11,6 +11,7 @@
 use std::{
     io::{self, Write},
     mem,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -23,6 +24,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{ObjectKey, PartSize, Vault, VaultError};
 
@@ -32,13 +34,38 @@ pub struct ObjectWriter {
     key: ObjectKey,
     part_size: usize,
     buffer: Vec<u8>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Hold,
+    /// When cancelled, the writer waits for the budget no longer.
+    stop: CancellationToken,
     /// Whether parts are taken from the vault's budget.
     budgeted: bool,
     size: u64,
     parts: u64,
     runtime: Handle,
     upload: Option<Upload>,
+}
+
+/// What a writer holds of the budget until its part is on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Hold(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Hold {
+    /// Gives it back although the part is not on its way, because its thread hangs and holds it for nothing.
+    pub fn release(&self) {
+        drop(self.take());
+    }
+
+    fn is_free(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn put(&self, permit: OwnedSemaphorePermit) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 struct Upload {
@@ -69,9 +96,34 @@ const UNBUDGETED: usize = 512 * 1024;
 impl ObjectWriter {
     pub(crate) fn new(vault: Vault, key: ObjectKey, part_size: PartSize, budgeted: bool) -> Self {
         let part_size = usize::try_from(part_size.bytes()).unwrap_or(usize::MAX);
-        let (buffer, permit, runtime) = (Vec::new(), None, Handle::current());
-        Self { vault, key, part_size, buffer, permit, budgeted, size: 0, parts: 0, runtime, upload: None }
+        let (buffer, permit, stop) = (Vec::new(), Hold::default(), CancellationToken::new());
+        let runtime = Handle::current();
+        Self {
+            vault,
+            key,
+            part_size,
+            buffer,
+            permit,
+            stop,
+            budgeted,
+            size: 0,
+            parts: 0,
+            runtime,
+            upload: None,
+        }
     }
+
+    /// Has the writer fail instead of waiting for the budget when the token is cancelled.
+    #[must_use]
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// What it holds of the budget, so that it can be given back when the writer's thread hangs.
+    pub fn hold(&self) -> Hold {
+        self.permit.clone()
+    }
+
     /// Bytes written so far.
     pub fn bytes_written(&self) -> u64 {
         self.size
@@ -79,7 +131,7 @@ impl ObjectWriter {
 
     /// Bytes that are held outside the vault's budget until the object is completed.
     pub fn bytes_buffered(&self) -> usize {
-        if self.permit.is_none() { self.buffer.len() } else { 0 }
+        if self.permit.is_free() { self.buffer.len() } else { 0 }
     }
 
     /// Completes the object and says where it lies and what it holds. Durable when it returns. Blocking.
@@ -178,8 +230,14 @@ impl ObjectWriter {
     fn reserve(&mut self) -> io::Result<()> {
         let (budget, budget_mib) = self.vault.budget();
         let mib = u32::try_from(self.part_size.div_ceil(1 << 20)).unwrap_or(u32::MAX).min(budget_mib);
-        let permit = self.runtime.block_on(budget.acquire_many_owned(mib));
-        self.permit = Some(permit.map_err(io::Error::other)?);
+        let stopped = || io::Error::other("asked to stop");
+        let permit = self.runtime.block_on(async {
+            tokio::select! {
+                permit = budget.acquire_many_owned(mib) => permit.map_err(io::Error::other),
+                () = self.stop.cancelled() => Err(stopped()),
+            }
+        });
+        self.permit.put(permit?);
         self.buffer.reserve_exact(self.part_size - self.buffer.len());
         Ok(())
     }
@@ -187,7 +245,7 @@ impl ObjectWriter {
 
 impl Write for ObjectWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.budgeted && self.permit.is_none() && self.buffer.len() + bytes.len() > UNBUDGETED {
+        if self.budgeted && self.buffer.len() + bytes.len() > UNBUDGETED && self.permit.is_free() {
             self.reserve()?;
         }
         let room = self.part_size - self.buffer.len();

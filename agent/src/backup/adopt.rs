@@ -47,7 +47,7 @@ pub async fn find(
         if base.is_some_and(|base| base.entry.manifest.as_deref() == Some(key.as_str())) {
             return Ok(None);
         }
-        match read(run, path, &key, snapshot).await {
+        match read(run, path, &key, Some(snapshot)).await {
             Ok(Some((entry, manifest))) => {
                 let base = Base::unfinished(entry, &run.attempt.id, &run.storage);
                 return Ok(Some(Found { base, manifest }));
@@ -66,15 +66,21 @@ pub async fn find(
 /// This run's own state of the repository, which another writer of the same run was faster to commit.
 pub async fn own(run: &Run, path: &RepoPath, snapshot: &Snapshot) -> Result<Option<Base>, Problem> {
     let key = ObjectKey::manifest(&run.storage, path, &run.attempt.id);
-    let entry = read(run, path, &key, snapshot).await?;
+    let entry = read(run, path, &key, Some(snapshot)).await?;
     Ok(entry.map(|(entry, _)| Base::unfinished(entry, &run.attempt.id, &run.storage)))
+}
+
+/// The line of that state.
+pub async fn own_line(run: &Run, path: &RepoPath) -> Result<Option<CatalogueEntry>, VaultError> {
+    let key = ObjectKey::manifest(&run.storage, path, &run.attempt.id);
+    Ok(read(run, path, &key, None).await?.map(|(entry, _)| entry))
 }
 
 async fn read(
     run: &Run,
     path: &RepoPath,
     key: &ObjectKey,
-    snapshot: &Snapshot,
+    snapshot: Option<&Snapshot>,
 ) -> Result<Option<(CatalogueEntry, Bytes)>, VaultError> {
     let bytes = match run.vault.get(key).await {
         Ok(bytes) => bytes,
@@ -89,7 +95,8 @@ async fn read(
     }
     let stored = digest_of(key, &bytes);
     let path_is_own = *key == ObjectKey::manifest(&run.storage, path, &run.attempt.id);
-    let (refs, head) = if table.fingerprint == snapshot.fingerprint {
+    let same = snapshot.filter(|snapshot| snapshot.fingerprint == table.fingerprint);
+    let (refs, head) = if let Some(snapshot) = same {
         facts_of(&snapshot.refs)
     } else if path_is_own {
         own_facts(run, &manifest, table).await?

@@ -49,18 +49,15 @@ pub struct Writers {
 /// Time after which a quiet channel is left, to see whether a segment is due.
 const QUIET: Duration = Duration::from_secs(2);
 
-fn next_line(
-    lines: &mut mpsc::Receiver<Line>,
-    writers: &mut Option<Writers>,
-) -> Result<Option<Line>, Problem> {
+fn next_line(lines: &mut mpsc::Receiver<Line>, writers: &mut Option<Writers>) -> Option<Line> {
     loop {
         if let Ok(line) = lines.try_recv() {
-            return Ok(Some(line));
+            return Some(line);
         }
         let waited = Handle::current().block_on(async { tokio::time::timeout(QUIET, lines.recv()).await });
         match (waited, &mut *writers) {
-            (Ok(line), _) => return Ok(line),
-            (Err(_), Some(writers)) => writers.segments.write_if_due()?,
+            (Ok(line), _) => return line,
+            (Err(_), Some(writers)) => writers.segments.write_if_due(),
             (Err(_), None) => {}
         }
     }
@@ -78,7 +75,7 @@ pub fn run(
     let mut waiting = BTreeMap::new();
     let mut next = 0;
     let mut collated = Collated { counts: Counts::default(), bytes_new: 0, bytes_total: 0, catalogue: None };
-    while let Some(line) = next_line(&mut lines, &mut writers)? {
+    while let Some(line) = next_line(&mut lines, &mut writers) {
         waiting.insert(line.number, line);
         while let Some(Line { entry, permit, .. }) = waiting.remove(&next) {
             next += 1;
@@ -100,7 +97,7 @@ pub fn run(
                 writers.catalogue.push(&entry)?;
                 // What the base says as well needs no journal.
                 if entry.bytes_new > 0 || entry.outcome == Outcome::BackedUp {
-                    writers.segments.push(&entry)?;
+                    writers.segments.push(&entry);
                 }
             }
             drop(permit);
@@ -110,8 +107,8 @@ pub fn run(
         Ok(expected) => expected,
         Err(problem) => {
             // The next run starts from here, if the vault still takes it.
-            if let Some(Err(error)) = writers.map(|mut writers| writers.segments.write()) {
-                tracing::warn!(%error, "the last catalogue segment was not written");
+            if let Some(mut writers) = writers {
+                writers.segments.write();
             }
             return Err(problem);
         }

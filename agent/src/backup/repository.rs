@@ -183,6 +183,8 @@ async fn lost_race(
 ) -> Result<CatalogueEntry, SnapshotError> {
     if error.kind() == ErrorKind::AlreadyExists
         && let Ok(Some(base)) = adopt::own(run, &candidate.path, snapshot).await
+        // At the first attempt it may be what an earlier run of this ID left, whose journal is gone.
+        && (!run.attempt.attempt.is_first() || base.entry.fingerprint.as_ref() == Some(&snapshot.fingerprint))
     {
         return Ok(base.entry);
     }
@@ -205,10 +207,11 @@ async fn bundle_of(
     let key = place.step_key(&plan, "bundle");
     let written = watched(run, move |watch| {
         let source = Source { dir: &dir, refs: &refs, watch };
-        let open = |expected| BundleWriter {
-            object: shared.vault.writer(key.clone(), PartSize::for_expected(expected)),
-            progress: Arc::clone(&shared.progress),
-            watch: Arc::clone(watch),
+        let open = |expected| {
+            let object = shared.vault.writer(key.clone(), PartSize::for_expected(expected));
+            let object = object.until(watch.cancel.clone());
+            watch.holds(object.hold());
+            BundleWriter { object, progress: Arc::clone(&shared.progress), watch: Arc::clone(watch) }
         };
         let written = match &plan {
             Plan::Increment(base) => bundle::write_increment(&source, base, &shared.git, open),
@@ -266,6 +269,15 @@ async fn watched<T: Send + 'static>(
 /// The problem of a repository that was given up because it hangs.
 fn hang_problem(candidate: &Candidate, Hang(said): &Hang) -> Problem {
     hangs(&candidate.path, &candidate.dir, said)
+}
+
+/// The problem of a repository that a defect of ours was met by.
+pub fn defect(path: &packhorse_model::RepoPath, panic: &str) -> Problem {
+    Problem::new(ErrorKind::Internal, Subject::Repository, "read repository")
+        .on(path)
+        .answered(panic)
+        .leaving("the last good backup of this repository stays in the vault")
+        .next("report this defect with the agent's log")
 }
 
 /// The same for one that was being looked at.
@@ -326,9 +338,18 @@ pub async fn carry_over(run: &Run, entry: CatalogueEntry) -> CatalogueEntry {
                 ..entry
             }
         }
-        Err(error) => {
-            let path = entry.path.clone();
-            failed_entry(&path, Some(entry), Problem::from(error).while_doing("carry manifest over"))
+        // An earlier attempt at this run has a newer state under that name, which is this run's.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && !run.attempt.attempt.is_first() => {
+            match adopt::own_line(run, &entry.path).await {
+                Ok(Some(own)) => own,
+                _ => carry_failed(entry, error),
+            }
         }
+        Err(error) => carry_failed(entry, error),
     }
+}
+
+fn carry_failed(entry: CatalogueEntry, error: VaultError) -> CatalogueEntry {
+    let path = entry.path.clone();
+    failed_entry(&path, Some(entry), Problem::from(error).while_doing("carry manifest over"))
 }

@@ -78,10 +78,10 @@ pub fn run(
         // The base comes from the vault, and room from those who work.
         watch.waiting(|| scan.add(run, found))?;
         if scan.batch.len() == BATCH {
-            watch.waiting(|| scan.hand_over(batches))?;
+            watch.waiting(|| scan.hand_over(run, batches))?;
         }
     }
-    watch.waiting(|| scan.hand_over(batches))?;
+    watch.waiting(|| scan.hand_over(run, batches))?;
     scan.check_emptied(run);
     run.progress.found_all();
     let included = run.filter.included().iter().enumerate();
@@ -120,13 +120,18 @@ impl Scan {
         Ok(())
     }
 
-    fn hand_over(&mut self, batches: &mpsc::WeakSender<Vec<Item>>) -> Result<(), Problem> {
+    fn hand_over(&mut self, run: &Run, batches: &mpsc::WeakSender<Vec<Item>>) -> Result<(), Problem> {
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
         if batch.is_empty() {
             return Ok(());
         }
         let sent = batches.upgrade().and_then(|batches| batches.blocking_send(batch).ok());
-        sent.ok_or_else(|| Problem::cancelled("walk storage"))
+        sent.ok_or_else(|| match run.begins_nothing() {
+            true => Problem::cancelled("walk storage"),
+            false => Problem::new(ErrorKind::Internal, Subject::Agent, "walk storage")
+                .answered("nobody reads what was found")
+                .next("report this defect with the agent's log"),
+        })
     }
 
     /// A storage that held repositories and holds none now is more likely not mounted than empty.

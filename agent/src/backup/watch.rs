@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use packhorse_vault::Hold;
 use tokio_util::sync::CancellationToken;
 
 /// How long work on a repository may take.
@@ -40,6 +41,7 @@ pub struct Watch {
     waits: AtomicBool,
     threads: Mutex<Vec<i32>>,
     left_behind: AtomicBool,
+    holds: Mutex<Vec<Hold>>,
 }
 
 impl Watch {
@@ -47,7 +49,8 @@ impl Watch {
     pub fn new(parent: &CancellationToken) -> Arc<Self> {
         let cancel = parent.child_token();
         let (moved, waits, left_behind) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { cancel, moved, waits, threads: Mutex::default(), left_behind })
+        let (threads, holds) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { cancel, moved, waits, threads, left_behind, holds })
     }
 
     /// Says that this thread does the work, or a part of it.
@@ -56,10 +59,16 @@ impl Watch {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
     }
 
-    /// Says that nobody waits for the work any more.
+    /// Says that the work holds something that others want, too.
+    pub fn holds(&self, hold: Hold) {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).push(hold);
+    }
+
+    /// Says that nobody waits for the work any more, and gives back what it holds.
     pub fn leave_behind(&self) {
         self.left_behind.store(true, Relaxed);
         self.cancel.cancel();
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Hold::release);
     }
 
     /// Whether nobody waits for the work any more.

@@ -81,16 +81,55 @@ async fn keep_reading(floor: Arc<Floor>) {
             let (floor, place) = (Arc::clone(&floor), Arc::clone(&place));
             spawn_blocking(move || read_all(&floor, &place))
         };
-        let said = tokio::select! {
-            // After a defect in a reader its item is missing, which the catalogue notices.
-            _ = reader => return,
-            said = place.watch.hangs(patience) => said,
+        let (item, problem) = match given_up(&place, reader, patience).await {
+            Given::Up(item, said) => {
+                floor.run.leave_behind(&place.watch);
+                (item, GivenUp::Hangs(said))
+            }
+            Given::Defect(Some(item), panic) => (item, GivenUp::Defect(panic)),
+            // A defect beside an item is one that the catalogue notices by the number of its lines.
+            Given::Defect(None, _) | Given::Done => return,
         };
-        let Some(Item { number, found: Ok(candidate), base, permit }) = place.take() else { continue };
-        floor.run.leave_behind(&place.watch);
-        let problem = repository::hangs(&candidate.path, &candidate.dir, &said);
+        let Item { number, found: Ok(candidate), base, permit } = item else { continue };
+        let problem = match problem {
+            GivenUp::Hangs(said) => repository::hangs(&candidate.path, &candidate.dir, &said),
+            GivenUp::Defect(panic) => repository::defect(&candidate.path, &panic),
+        };
         let entry = repository::failed(&candidate, base.map(|base| base.entry), problem);
         floor.push(number, entry, permit).await;
+    }
+}
+
+/// How a reader ended.
+enum Given {
+    /// There is nothing more to read.
+    Done,
+    /// It hangs on an item, which was taken from it.
+    Up(Item, String),
+    /// By a panic, with what it was at.
+    Defect(Option<Item>, String),
+}
+
+/// Why a repository was not read.
+enum GivenUp {
+    Hangs(String),
+    Defect(String),
+}
+
+/// Waits for a reader's end, or until it hangs on an item.
+async fn given_up(place: &Place, mut reader: tokio::task::JoinHandle<()>, patience: Patience) -> Given {
+    loop {
+        let said = tokio::select! {
+            ended = &mut reader => return match ended {
+                Ok(()) => Given::Done,
+                Err(panic) => Given::Defect(place.take(), panic.to_string()),
+            },
+            said = place.watch.hangs(patience) => said,
+        };
+        // Between two items it waits for others, or has just gone on: it stays the reader.
+        if let Some(item) = place.take() {
+            return Given::Up(item, said);
+        }
     }
 }
 
@@ -207,7 +246,11 @@ async fn start_jobs(floor: &Arc<Floor>, slots: &Slots, jobs: &TaskTracker) {
             drop(floor.queue.pop());
             continue;
         }
-        let slot = (slots.own.take().await, slots.agent.take().await);
+        let slot = tokio::select! {
+            slot = async { (slots.own.take().await, slots.agent.take().await) } => slot,
+            () = floor.run.cancel.cancelled() => continue,
+            () = floor.run.stopping.cancelled() => continue,
+        };
         let Some(waiting) = floor.queue.pop() else { continue };
         jobs.spawn(work_on(Arc::clone(floor), waiting, slot));
     }

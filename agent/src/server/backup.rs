@@ -34,7 +34,7 @@ pub(super) async fn start(
     })
     .await?;
     let storage: StorageName = wire.storage.parse()?;
-    let options = shared.options_for_job()?;
+    let options = shared.options.now();
     let share = shared.limits.share_of(&options, options.storage(&storage)?);
     let run = wire.run.clone();
     let job = job_of(shared, &options, wire, filter, &share).await?;
@@ -45,6 +45,7 @@ pub(super) async fn start(
     let joined = shared.jobs.join_or_start(
         &storage,
         name,
+        false,
         move || progress_of(&told_as, &shown),
         |handle, cancel| async move {
             tracing::info!(storage = %job.storage, backup = %job.attempt.id, "backup starts");

@@ -14,7 +14,7 @@ use std::{
 
 use packhorse_model::{BackupId, ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::v1;
-use packhorse_service::{Course, Follower};
+use packhorse_service::{Course, Follower, daemon::Stages};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What a job came to.
@@ -80,6 +80,7 @@ impl Job {
 #[derive(Clone)]
 pub struct Jobs {
     jobs: Arc<Mutex<HashMap<StorageName, Arc<Job>>>>,
+    stopping: CancellationToken,
     shutdown: CancellationToken,
     tracker: TaskTracker,
 }
@@ -92,16 +93,19 @@ enum Admitted {
 }
 
 impl Jobs {
-    /// No jobs; those to come stop with `shutdown` and are tracked.
-    pub fn new(shutdown: CancellationToken, tracker: TaskTracker) -> Self {
-        Self { jobs: Arc::default(), shutdown, tracker }
+    /// No jobs; none is started when the process is stopping, and all are cancelled at its shutdown.
+    pub fn new(stages: Stages) -> Self {
+        let Stages { stopping, shutdown, tracker } = stages;
+        Self { jobs: Arc::default(), stopping, shutdown, tracker }
     }
 
-    /// Joins the job of this name, or starts it; refused while the storage is busy with another.
+    /// Joins the job of this name, or starts it, unless it is only to be joined; refused while the storage is busy with
+    /// another.
     pub async fn join_or_start<F>(
         &self,
         storage: &StorageName,
         name: JobName,
+        only_join: bool,
         progress: impl Fn() -> v1::StorageProgress + Send + Sync + 'static,
         work: impl FnOnce(Arc<Job>, CancellationToken) -> F,
     ) -> Result<(Arc<Job>, Follower<Finished>), Problem>
@@ -111,7 +115,7 @@ impl Jobs {
         loop {
             let replaced = {
                 let mut jobs = self.lock();
-                match admit(jobs.get(storage), storage, &name)? {
+                match self.admit(jobs.get(storage), storage, &name, only_join)? {
                     Admitted::Join(job) => {
                         let follower = job.course.follow();
                         return Ok((job, follower));
@@ -154,11 +158,6 @@ impl Jobs {
         });
     }
 
-    /// Whether there is, or lately was, a job of this name.
-    pub fn has(&self, storage: &StorageName, name: &JobName) -> bool {
-        self.lock().get(storage).is_some_and(|job| job.name == *name)
-    }
-
     /// Stops a job; whether there was one under way.
     pub fn cancel(&self, storage: &StorageName, run: &str) -> bool {
         let job = self.lock().get(storage).filter(|job| job.name.run == run).cloned();
@@ -166,23 +165,46 @@ impl Jobs {
         job.map(|job| job.cancel.cancel()).is_some()
     }
 
+    fn admit(
+        &self,
+        known: Option<&Arc<Job>>,
+        storage: &StorageName,
+        name: &JobName,
+        only_join: bool,
+    ) -> Result<Admitted, Problem> {
+        let same = known.filter(|job| job.name == *name);
+        match (same, same.and_then(|job| job.course.ended())) {
+            (Some(job), None | Some(Ok(_))) => return Ok(Admitted::Join(Arc::clone(job))),
+            (Some(_), Some(Err(problem))) if only_join => return Err(problem),
+            (None, _) if only_join => return Err(not_joined(storage)),
+            // What failed is tried again when it is asked for again.
+            _ => {}
+        }
+        if self.stopping.is_cancelled() {
+            // Of the kind that the jobs of a stopping agent end with: whoever asks may come again.
+            return Err(Problem::cancelled("start job").on(storage).answered("the agent is stopping"));
+        }
+        match known.filter(|job| job.course.ended().is_none()) {
+            None => Ok(Admitted::Start),
+            Some(job) if !job.course.is_followed() => Ok(Admitted::Replace(Arc::clone(job))),
+            Some(job) => Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "start job")
+                .on(storage)
+                .answered(format!("the storage is busy with {}", job.name))
+                .next("wait for it, or cancel it where it was started")),
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StorageName, Arc<Job>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn admit(known: Option<&Arc<Job>>, storage: &StorageName, name: &JobName) -> Result<Admitted, Problem> {
-    let Some(job) = known else { return Ok(Admitted::Start) };
-    match (job.name == *name, job.course.ended()) {
-        (true, None | Some(Ok(_))) => Ok(Admitted::Join(Arc::clone(job))),
-        // What failed is tried again when it is asked for again.
-        (_, Some(_)) => Ok(Admitted::Start),
-        (false, None) if !job.course.is_followed() => Ok(Admitted::Replace(Arc::clone(job))),
-        (false, None) => Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "start job")
-            .on(storage)
-            .answered(format!("the storage is busy with {}", job.name))
-            .next("wait for it, or cancel it where it was started")),
-    }
+fn not_joined(storage: &StorageName) -> Problem {
+    Problem::new(ErrorKind::NotFound, Subject::Agent, "join restore")
+        .on(storage)
+        .answered("the agent was restarted, which ended the restore of this storage")
+        .leaving("what was in place stays, each repository whole")
+        .next("restore again with --force, or with --repository what is missing")
 }
 
 /// Cancels a restore that nobody has followed for a while; never returns, because the work itself ends then.
@@ -231,7 +253,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let jobs = Jobs::new(CancellationToken::new(), TaskTracker::new());
+            let jobs = Jobs::new(Stages::default());
             Self { jobs, storage: "default".parse().expect("valid name") }
         }
 
@@ -244,7 +266,7 @@ mod tests {
                     () = cancel.cancelled() => Err(Problem::cancelled("work")),
                 }
             };
-            self.jobs.join_or_start(&self.storage, name(run), progress, work).await
+            self.jobs.join_or_start(&self.storage, name(run), false, progress, work).await
         }
     }
 

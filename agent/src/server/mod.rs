@@ -123,9 +123,9 @@ impl Agent {
     /// An agent on a vault. When it is stopping its jobs finish what is at hand and take up nothing new; at shutdown they
     /// are cancelled.
     pub fn new(options: impl Into<Live<AgentOptions>>, vault: Vault, stages: Stages) -> Self {
-        let Stages { stopping, shutdown, tracker } = stages;
+        let Stages { stopping, tracker, .. } = stages.clone();
         let options = options.into();
-        let (jobs, limits) = (Jobs::new(shutdown, tracker.clone()), Limits::new(&options.now()));
+        let (jobs, limits) = (Jobs::new(stages), Limits::new(&options.now()));
         Self { shared: Arc::new(Shared { options, vault, jobs, limits, tracker, stopping }) }
     }
 
@@ -187,16 +187,6 @@ impl AgentService for Service {
 }
 
 impl Shared {
-    /// The options for a new job, which keeps them to its end; refused when the agent is about to stop.
-    fn options_for_job(&self) -> Result<Arc<AgentOptions>, Problem> {
-        if self.stopping.is_cancelled() {
-            return Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "start job")
-                .answered("the agent is stopping")
-                .next("run again when it is back"));
-        }
-        Ok(self.options.now())
-    }
-
     /// Refuses a job that is meant for another vault than the agent's.
     async fn check_vault(&self, vault_id: &str) -> Result<(), Problem> {
         let marker = FormatMarker::read(&self.vault).await?;

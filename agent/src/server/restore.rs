@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
+use packhorse_model::{Problem, StorageName};
 use packhorse_proto::v1::{self, restore_storage_event::Event, restore_storage_request::Request};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -32,7 +32,7 @@ pub(super) async fn start(
     })
     .await?;
     let target: StorageName = wire.target_storage.parse()?;
-    let options = shared.options_for_job()?;
+    let options = shared.options.now();
     let config = options.storage(&target)?;
     let source: StorageName = wire.source_storage.parse()?;
     let catalogue = catalogue_of(required(wire.catalogue, "catalogue")?, &source)?;
@@ -49,19 +49,13 @@ pub(super) async fn start(
     };
     shared.check_vault(&wire.vault_id).await?;
     let name = JobName { kind: JobKind::Restore, run: wire.run, backup: job.backup_id.clone() };
-    if wire.join && !shared.jobs.has(&target, &name) {
-        return Err(Problem::new(ErrorKind::NotFound, Subject::Agent, "join restore")
-            .on(&target)
-            .answered("the agent was restarted, which ended the restore of this storage")
-            .leaving("what was in place stays, each repository whole")
-            .next("restore again with --force, or with --repository what is missing"));
-    }
     let latest = Arc::new(Mutex::new(RestoreProgress::default()));
     let (shown, told_as) = (Arc::clone(&latest), target.to_string());
     let vault = shared.vault.clone();
     let joined = shared.jobs.join_or_start(
         &target,
         name,
+        wire.join,
         move || progress_of(&told_as, &shown.lock().unwrap_or_else(PoisonError::into_inner)),
         |handle, cancel| async move {
             tracing::info!(storage = %job.target, backup = %job.backup_id, "restore starts");

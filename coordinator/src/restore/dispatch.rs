@@ -83,13 +83,12 @@ impl Restore<'_> {
         let mut patience = Patience::new(self.patience);
         let mut join = false;
         loop {
-            let lost = match self.follow(agent, storage, join, &mut patience).await {
+            let lost = match self.follow(agent, storage, &mut join, &mut patience).await {
                 Ok(done) => return Ok(done),
                 Err(Lost::For(problem)) => return Err(problem),
                 Err(Lost::Perhaps(problem)) => problem,
             };
             patience.wait(&storage.target, lost, self.stop).await?;
-            join = true;
         }
     }
 
@@ -97,14 +96,23 @@ impl Restore<'_> {
         &self,
         agent: &AgentHandle,
         storage: &StorageRestore,
-        join: bool,
+        join: &mut bool,
         patience: &mut Patience,
     ) -> Result<Done, Lost> {
         let address = agent.address.to_string();
         let failed = |status: tonic::Status| Lost::of_status(&status, &address);
         let mut client = agent.client.clone();
-        let call = client.restore_storage(tokio_stream::iter(self.requests(storage, join)));
-        let mut events = call.await.map_err(failed)?.into_inner();
+        let call = client.restore_storage(tokio_stream::iter(self.requests(storage, *join)));
+        let answered = tokio::select! {
+            answered = call => answered.map_err(failed)?,
+            () = self.stop.token.cancelled() => {
+                agent.cancel_job(self.run.to_owned(), storage.target.to_string()).await;
+                return Err(Lost::For(Problem::cancelled("restore storage")));
+            }
+        };
+        // From here on it has begun, and must not begin again.
+        *join = true;
+        let mut events = answered.into_inner();
         let mut failures = Vec::new();
         loop {
             let event = tokio::select! {
@@ -114,9 +122,11 @@ impl Restore<'_> {
                     return Err(Lost::For(Problem::cancelled("restore storage")));
                 }
             };
-            patience.heard();
             match event.and_then(|event| event.event) {
-                Some(Event::Progress(progress)) => self.board.storage(progress),
+                Some(Event::Progress(progress)) => {
+                    patience.heard(&progress);
+                    self.board.storage(progress);
+                }
                 Some(Event::Failure(failure)) => {
                     let failure = ItemFailure::try_from(failure).map_err(|e| Lost::For(e.into()))?;
                     if failures.len() < RunSummary::MAX_FAILURES {

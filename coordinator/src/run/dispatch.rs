@@ -5,7 +5,7 @@
 //! An agent that is lost is waited for: a job that it still has is joined again, and one that died with it is given to it
 //! again, as another attempt that does only what is left.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     CoordinatorOptions,
     board::Board,
+    fleet::{AgentHandle, Fleet},
     patience::{Lost, Patience},
     stop::Stop,
 };
@@ -35,8 +36,8 @@ use crate::{
 /// What all storages of a run share.
 struct Dispatch<'a> {
     plan: &'a RunPlan,
+    options: &'a CoordinatorOptions,
     request: &'a RunRequest,
-    patience: Duration,
     board: &'a Board,
     stop: &'a Stop,
 }
@@ -50,7 +51,7 @@ pub async fn dispatch(
     stop: &Stop,
 ) -> Vec<StorageSummary> {
     let shares = Shares::new(options.limits);
-    let dispatch = Dispatch { plan, request, patience: options.agent_patience, board, stop };
+    let dispatch = Dispatch { plan, options, request, board, stop };
     let mut jobs = Vec::new();
     for storage in &plan.storages {
         let (dispatch, shares) = (&dispatch, &shares);
@@ -60,7 +61,7 @@ pub async fn dispatch(
     let mut unmatched: Option<BTreeSet<String>> = None;
     for (storage, ended) in join_all(jobs).await {
         let ended = ended.and_then(|(finished, failures)| {
-            let summary = summary(storage, request, &finished)?;
+            let summary = summary(plan, storage, request, &finished)?;
             board.record(failures, finished.failures);
             Ok((summary, finished.unmatched))
         });
@@ -100,15 +101,21 @@ fn whole_storage(storage: &StoragePlan, problem: Problem) -> ItemFailure {
 }
 
 fn summary(
+    plan: &RunPlan,
     storage: &StoragePlan,
     request: &RunRequest,
     finished: &BackupStorageFinished,
 ) -> Result<StorageSummary, Problem> {
     let catalogue: Option<ObjectDigest> = finished.catalogue.clone().map(TryInto::try_into).transpose()?;
     // It becomes part of the report, so an agent may name nothing but its own.
-    if let Some(other) = catalogue.iter().find(|c| !ObjectKey::is_catalogue_of(&c.path, &storage.storage)) {
+    let is_own = |path: &str| {
+        ObjectKey::is_catalogue_of(path, &storage.storage) && ObjectKey::part_of(&plan.run.id, path).is_ok()
+    };
+    if let Some(other) = catalogue.iter().find(|catalogue| !is_own(&catalogue.path)) {
         let problem = Problem::new(ErrorKind::Invalid, Subject::Agent, "read the agent's result");
-        return Err(problem.on(&other.path).answered("is not the key of a catalogue of this storage"));
+        return Err(problem
+            .on(&other.path)
+            .answered("is not the key of a catalogue of this run and storage"));
     }
     Ok(StorageSummary {
         storage: storage.storage.clone(),
@@ -133,9 +140,10 @@ impl Dispatch<'_> {
             () = self.stop.token.cancelled() => return Err(Problem::cancelled("back up storage")),
         };
         let mut attempt = self.plan.run.attempt.clone();
-        let mut patience = Patience::new(self.patience);
+        let mut patience = Patience::new(self.options.agent_patience);
+        let agent = self.agent_of(storage, &mut patience).await?;
         loop {
-            let lost = match self.follow(storage, &share, &attempt, &mut patience).await {
+            let lost = match self.follow((storage, &agent), &share, &attempt, &mut patience).await {
                 Ok(done) => return Ok(done),
                 Err(Lost::For(problem)) => return Err(problem),
                 Err(Lost::Perhaps(problem)) => problem,
@@ -145,32 +153,50 @@ impl Dispatch<'_> {
         }
     }
 
+    /// The storage's agent, which is waited for when a resumed run finds none yet.
+    async fn agent_of(&self, storage: &StoragePlan, patience: &mut Patience) -> Result<AgentHandle, Problem> {
+        if let Some(agent) = &storage.agent {
+            return Ok(agent.clone());
+        }
+        loop {
+            let fleet = Fleet::muster(&self.options.agents, self.options.tls.as_ref()).await?;
+            let problem = match fleet.agent_of(&storage.storage) {
+                Ok(agent) => return Ok(agent.clone()),
+                Err(problem) if fleet.unreachable().next().is_none() => return Err(problem),
+                Err(problem) => problem,
+            };
+            patience.wait(&storage.storage, problem, self.stop).await?;
+        }
+    }
+
     /// Gives the agent the job, or joins the one that it has, and follows it to its end.
     async fn follow(
         &self,
-        storage: &StoragePlan,
+        (storage, agent): (&StoragePlan, &AgentHandle),
         share: &Share,
         attempt: &Attempt,
         patience: &mut Patience,
     ) -> Result<(BackupStorageFinished, Vec<ItemFailure>), Lost> {
-        let address = storage.agent.address.to_string();
+        let address = agent.address.to_string();
         let failed = |status: tonic::Status| Lost::of_status(&status, &address);
         let requests = self.requests(storage, share, attempt);
-        let mut client = storage.agent.client.clone();
+        let mut client = agent.client.clone();
         let call = client.backup_storage(requests);
         let answered = tokio::select! {
             answered = call => answered.map_err(failed)?,
-            () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(storage).await)),
+            () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(storage, agent).await)),
         };
         let (mut events, mut failures) = (answered.into_inner(), Vec::new());
         loop {
             let event = tokio::select! {
                 event = events.message() => event.map_err(failed)?,
-                () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(storage).await)),
+                () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(storage, agent).await)),
             };
-            patience.heard();
             match event.and_then(|event| event.event) {
-                Some(Event::Progress(progress)) => self.board.storage(progress),
+                Some(Event::Progress(progress)) => {
+                    patience.heard(&progress);
+                    self.board.storage(progress);
+                }
                 Some(Event::Failure(failure)) => {
                     let failure = ItemFailure::try_from(failure).map_err(|e| Lost::For(e.into()))?;
                     if failures.len() < RunSummary::MAX_FAILURES {
@@ -185,10 +211,10 @@ impl Dispatch<'_> {
     }
 
     /// Cancels the agent's job, if the run is cancelled; when the coordinator ends, the agent goes on.
-    async fn stopped(&self, storage: &StoragePlan) -> Problem {
+    async fn stopped(&self, storage: &StoragePlan, agent: &AgentHandle) -> Problem {
         if self.stop.is_cancelled() {
             let (run, storage_name) = (self.plan.name.clone(), storage.storage.to_string());
-            storage.agent.cancel_job(run, storage_name).await;
+            agent.cancel_job(run, storage_name).await;
         }
         Problem::cancelled("back up storage").on(&storage.storage)
     }
@@ -209,7 +235,7 @@ impl Dispatch<'_> {
             base: storage.base.as_ref().map(|base| (&base.catalogue).into()),
             dry_run: self.request.dry_run,
             attempt: attempt.to_string(),
-            unfinished_runs: self.unfinished(attempt),
+            unfinished_runs: self.unfinished(storage, attempt),
             run: self.plan.name.clone(),
         };
         let filters = filter_parts(&self.request.filter).into_iter().map(Request::Filter);
@@ -222,9 +248,9 @@ impl Dispatch<'_> {
     }
 
     /// Runs whose work is used: at another attempt this one's own, before all others.
-    fn unfinished(&self, attempt: &Attempt) -> Vec<String> {
+    fn unfinished(&self, storage: &StoragePlan, attempt: &Attempt) -> Vec<String> {
         let own = &self.plan.run.id;
-        let others = self.plan.unfinished.iter().filter(|id| *id != own);
+        let others = storage.unfinished.iter().filter(|id| *id != own);
         let own = (!attempt.is_first()).then_some(own);
         own.into_iter().chain(others).map(ToString::to_string).collect()
     }

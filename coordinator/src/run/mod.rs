@@ -20,10 +20,13 @@ mod publish;
 mod request;
 mod shares;
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use packhorse_model::{
-    Component, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure, Problem, RunSummary, Subject,
+    BackupId, Component, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure, Problem, RunSummary,
+    StorageName, Subject,
 };
 use packhorse_proto::v1::RunAccepted;
 use packhorse_vault::{Attempt, RunEnd, RunJournal, Vault, finished_part, record_part};
@@ -55,12 +58,18 @@ pub async fn create(
     run: String,
 ) -> Result<RunSummary, Problem> {
     let RunContext { vault, options, stop, .. } = *context;
-    let plan = tokio::select! {
-        plan = plan::plan(vault, options, &request, Timestamp::now(), run.clone()) => plan.map_err(without_vault)?,
+    let now = Timestamp::now();
+    let mut plan = tokio::select! {
+        plan = plan::plan(vault, options, &request, now, run.clone()) => plan.map_err(without_vault)?,
         () = stop.token.cancelled() => return Err(Problem::cancelled("plan backup")),
     };
+    if request.dry_run {
+        return carry_out(context, &plan, &request, run).await;
+    }
+    // Once it has begun, the claim is not broken off: nobody would know whether there is a run to be ended.
+    plan.run.id = plan::claim(vault, options, &request, &plan, now).await.map_err(without_vault)?;
     let done = carry_out(context, &plan, &request, run).await;
-    if request.dry_run { done } else { close(context, &plan, done).await }
+    close(context, &plan.run.id, done).await
 }
 
 /// Does what is left of a run that this coordinator's last life did not finish.
@@ -69,16 +78,26 @@ pub async fn resume(
     journal: &RunJournal,
     run: String,
 ) -> Result<RunSummary, Problem> {
-    let RunContext { vault, options, stop, .. } = *context;
+    let done = go_on(context, journal, run).await;
+    close(context, &journal.backup_id, done).await
+}
+
+/// The storages that a run is about.
+pub fn storages_of(journal: &RunJournal) -> Result<BTreeSet<StorageName>, Problem> {
+    let order = RunOrder::of_journal(journal)?;
+    Ok(order.storages.into_iter().map(|order| order.storage).collect())
+}
+
+async fn go_on(context: &RunContext<'_>, journal: &RunJournal, run: String) -> Result<RunSummary, Problem> {
+    let RunContext { vault, options, .. } = *context;
     if let Some(summary) = publish::finish(vault, &journal.backup_id, &options.instance_version).await? {
         return Ok(summary);
     }
     let order = RunOrder::of_journal(journal)?;
     let request = order.request(&journal.backup_id)?;
     let again = Attempt::again(Timestamp::now(), uuid::Uuid::new_v4().as_fields().0);
-    let plan = plan::resume(vault, options, journal, &order, again, stop).await?;
-    let done = carry_out(context, &plan, &request, run).await;
-    close(context, &plan, done).await
+    let plan = plan::resume(vault, options, journal, &order, again).await?;
+    carry_out(context, &plan, &request, run).await
 }
 
 async fn carry_out(
@@ -121,14 +140,15 @@ async fn carry_out(
 /// Says in the run's journal that it is over, unless it committed, or is only left for a while.
 async fn close(
     context: &RunContext<'_>,
-    plan: &RunPlan,
+    id: &BackupId,
     done: Result<RunSummary, Problem>,
 ) -> Result<RunSummary, Problem> {
     let RunContext { vault, options, board, stop } = *context;
     let Err(problem) = done else { return done };
-    if stop.is_stopping() && !stop.is_cancelled() {
+    let stopped = problem.kind == ErrorKind::Cancelled;
+    if stopped && stop.is_stopping() && !stop.is_cancelled() {
         let left = Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "create backup")
-            .on(&plan.run.id)
+            .on(id)
             .answered("the coordinator was told to end")
             .leaving("agents go on with it");
         return Err(match options.identity {
@@ -137,14 +157,14 @@ async fn close(
         });
     }
     let vault_lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
-    if vault_lost && problem.subject == Subject::Vault && !stop.is_cancelled() {
-        // Not over: when the vault is back, a coordinator that starts again finishes it.
+    if vault_lost && problem.subject == Subject::Vault {
+        // Not over, and perhaps even committed: a coordinator that starts again finishes it when the vault is back.
         return Err(problem);
     }
-    let problem = if stop.is_cancelled() { cancelled(problem, board) } else { problem };
+    let problem = if stopped { cancelled(problem, board) } else { problem };
     let end = RunEnd { ended_at: Timestamp::now(), problem: problem.clone() };
-    if let Err(error) = end.record(vault, &plan.run.id).await {
-        tracing::warn!(backup = %plan.run.id, %error, "the end of the run is not in its journal");
+    if let Err(error) = end.record(vault, id).await {
+        tracing::warn!(backup = %id, %error, "the end of the run is not in its journal");
     }
     Err(problem)
 }
@@ -189,11 +209,12 @@ async fn back_up_databases(
 ) -> Vec<DatabaseSummary> {
     const PART: &str = "databases";
     let RunContext { vault, options, board, stop } = *context;
-    if request.dry_run || options.databases.is_empty() || !request.components.selects(&Component::Databases) {
+    if request.dry_run || !request.components.selects(&Component::Databases) {
         return Vec::new();
     }
     let done = match earlier(vault, plan, PART).await {
         Some(done) => done,
+        None if options.databases.is_empty() => return Vec::new(),
         None => {
             let shown = board.clone();
             let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);

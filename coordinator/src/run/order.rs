@@ -14,6 +14,7 @@ use packhorse_vault::{RunJournal, StorageBase};
 use serde::{Deserialize, Serialize};
 
 use super::request::RunRequest;
+use crate::CoordinatorOptions;
 
 /// The order of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +29,9 @@ pub struct RunOrder {
     pub storages: Vec<StorageOrder>,
     /// Whether storages that exist were left out on purpose.
     pub some_storages_only: bool,
-    /// Runs that committed nothing, the newest first.
-    pub unfinished: Vec<BackupId>,
+    /// Databases and directories, by name.
+    databases: Vec<String>,
+    directories: Vec<String>,
     /// What was missing from the start.
     pub failures: Vec<ItemFailure>,
 }
@@ -41,6 +43,8 @@ pub struct StorageOrder {
     pub storage: StorageName,
     /// What it builds on.
     pub base: Option<StorageBase>,
+    /// Runs that committed nothing since, the newest first.
+    pub unfinished: Vec<BackupId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +57,10 @@ enum Mode {
 
 impl RunOrder {
     /// The order of what was asked for.
-    pub fn new(request: &RunRequest) -> Self {
+    pub fn new(request: &RunRequest, options: &CoordinatorOptions) -> Self {
+        let selects = |component: &Component| request.components.selects(component);
+        let databases = options.databases.iter().filter(|_| selects(&Component::Databases));
+        let directories = options.directories.iter().map(|directory| directory.name().to_owned());
         let patterns = |patterns: &[RepoPattern]| patterns.iter().map(ToString::to_string).collect();
         let components = |names: &BTreeSet<Component>| names.iter().map(ToString::to_string).collect();
         Self {
@@ -69,7 +76,8 @@ impl RunOrder {
             skip: components(&request.components.skip),
             storages: Vec::new(),
             some_storages_only: false,
-            unfinished: Vec::new(),
+            databases: databases.map(|database| database.name().to_owned()).collect(),
+            directories: directories.filter(|name| selects(&Component::Directory(name.clone()))).collect(),
             failures: Vec::new(),
         }
     }
@@ -82,6 +90,25 @@ impl RunOrder {
                 .on(&journal.backup_id)
                 .answered(format!("its journal holds no order that this version reads: {e}"))
         })
+    }
+
+    /// What the run was to hold and the configuration does not name any more.
+    pub fn no_longer_configured(&self, options: &CoordinatorOptions) -> Vec<ItemFailure> {
+        let gone = |component, item: &str| ItemFailure {
+            component,
+            storage: None,
+            item: item.to_owned(),
+            problem: Problem::new(ErrorKind::NotFound, Subject::Configuration, "resume run")
+                .on(item)
+                .answered("it was configured when the run began, and is not any more"),
+        };
+        let databases =
+            self.databases.iter().filter(|name| !options.databases.iter().any(|d| d.name() == **name));
+        let databases = databases.map(|name| gone(Component::Databases, name));
+        let directories =
+            self.directories.iter().filter(|name| !options.directories.iter().any(|d| d.name() == **name));
+        let directories = directories.map(|name| gone(Component::Directory(name.clone()), name));
+        databases.chain(directories).collect()
     }
 
     /// What was asked for.
@@ -124,10 +151,15 @@ mod tests {
             },
             dry_run: false,
         };
-        let order = RunOrder::new(&request);
+        let config = packhorse_service::config::Config::default();
+        let options = CoordinatorOptions::from_config(&config, &Default::default(), None).expect("valid");
+        let mut order = RunOrder::new(&request, &options);
+        order.directories.push("uploads".into());
         let json = serde_json::to_value(&order).expect("an order is JSON");
         let read: RunOrder = serde_json::from_value(json).expect("own JSON");
         assert_eq!(read, order);
+        let gone = read.no_longer_configured(&options);
+        assert_eq!(gone.iter().map(|failure| failure.item.as_str()).collect::<Vec<_>>(), ["uploads"]);
         assert_eq!(format!("{:?}", read.request(&id).expect("own order")), format!("{request:?}"));
     }
 }

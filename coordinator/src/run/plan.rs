@@ -4,14 +4,12 @@
 //! about it is open any more. The newest backup is the one whose run started last; a coordinator whose clock is behind
 //! starts its runs after those that it finds, so that order does not depend on clocks.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{BackupId, Component, ErrorKind, ItemFailure, Problem, StorageName, Subject};
 use packhorse_proto::v1::BackupMode;
 use packhorse_vault::{
-    Attempt, CommittedBackup, FormatMarker, RunAttempt, RunJournal, StorageBase, Vault, base_for, committed,
-    unfinished,
+    Attempt, CommittedBackup, FormatMarker, RunAttempt, RunJournal, StorageBase, UnfinishedRun, Vault,
+    base_for, committed, unfinished,
 };
 
 use super::{
@@ -21,17 +19,18 @@ use super::{
 use crate::{
     CoordinatorOptions,
     fleet::{AgentHandle, Fleet},
-    stop::Stop,
 };
 
 /// One storage's part of a run.
 pub struct StoragePlan {
     /// The storage.
     pub storage: StorageName,
-    /// Who does it.
-    pub agent: AgentHandle,
+    /// Who does it; none when nobody serves it yet.
+    pub agent: Option<AgentHandle>,
     /// What it builds on.
     pub base: Option<StorageBase>,
+    /// Runs that committed nothing since, the newest first: what they made durable is used.
+    pub unfinished: Vec<BackupId>,
 }
 
 /// Everything a run is going to do.
@@ -48,8 +47,6 @@ pub struct RunPlan {
     pub storages: Vec<StoragePlan>,
     /// Whether storages that exist were left out on purpose.
     pub some_storages_only: bool,
-    /// Runs that committed nothing, the newest first: agents use what they made durable.
-    pub unfinished: Vec<BackupId>,
     /// What is known to be missing from the start: agents that do not answer.
     pub failures: Vec<ItemFailure>,
 }
@@ -65,7 +62,7 @@ impl RunPlan {
     }
 }
 
-/// Plans a run and, unless it is a dry run, claims its ID.
+/// Plans a run, under an ID that is not claimed yet.
 pub async fn plan(
     vault: &Vault,
     options: &CoordinatorOptions,
@@ -81,10 +78,14 @@ pub async fn plan(
     let (backups, _) = committed(vault).await?;
     let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
     let bases = base_for(vault, &backups, &names).await?;
+    let runs = if agents.is_empty() { Vec::new() } else { unfinished(vault, &backups).await? };
     let storages: Vec<StoragePlan> = agents
         .into_iter()
         .zip(bases)
-        .map(|((storage, agent), base)| StoragePlan { storage, agent, base })
+        .map(|((storage, agent), base)| {
+            let unfinished = newer(&runs, base.as_ref());
+            StoragePlan { storage, agent: Some(agent), base, unfinished }
+        })
         .collect();
     if request.mode == BackupMode::Incremental
         && let Some(without) = storages.iter().find(|plan| plan.base.is_none())
@@ -94,30 +95,21 @@ pub async fn plan(
             .answered("the vault has no backup of this storage to build on")
             .next("run without --incremental"));
     }
-    let unfinished = newer_unfinished(vault, &backups, &storages).await?;
-    let started_at = after_all(now, &backups);
-    let plan = |id, vault_id| RunPlan {
-        run: RunAttempt::first(id),
-        name: attempt.clone(),
-        started_at,
+    let vault_id = match request.dry_run {
+        true => FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default(),
+        false => FormatMarker::read_or_create(vault, attempt.clone()).await?.vault_id,
+    };
+    let backup_id = request.backup_id.clone();
+    let backup_id = backup_id.unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
+    Ok(RunPlan {
+        run: RunAttempt::first(backup_id),
+        name: attempt,
+        started_at: after_all(now, &backups, &runs),
         vault_id,
         storages,
         some_storages_only,
-        unfinished,
         failures,
-    };
-    if request.dry_run {
-        let vault_id = FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default();
-        let backup_id = request.backup_id.clone();
-        let backup_id = backup_id.unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
-        return Ok(plan(backup_id, vault_id));
-    }
-    let vault_id = FormatMarker::read_or_create(vault, attempt.clone()).await?.vault_id;
-    // The ID is filled in by the claim.
-    let nameless = BackupId::from_time(now, &options.instance_version);
-    let mut plan = plan(nameless, vault_id);
-    plan.run.id = claim(vault, options, request, &plan, now, attempt).await?;
-    Ok(plan)
+    })
 }
 
 /// Plans the rest of a run that was claimed before, by this coordinator's last life.
@@ -127,121 +119,80 @@ pub async fn resume(
     journal: &RunJournal,
     order: &RunOrder,
     again: Attempt,
-    stop: &Stop,
 ) -> Result<RunPlan, Problem> {
     let vault_id = FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default();
     let mut failures = order.failures.clone();
-    let mut storages = Vec::new();
-    let fleet = muster_patiently(options, order, stop).await?;
-    for StorageOrder { storage, base } in &order.storages {
-        match fleet.agent_of(storage) {
-            Ok(agent) => {
-                let (storage, agent, base) = (storage.clone(), agent.clone(), base.clone());
-                storages.push(StoragePlan { storage, agent, base });
-            }
-            Err(problem) => failures.push(ItemFailure {
-                component: Component::Repositories,
-                storage: Some(storage.to_string()),
-                item: "(whole storage)".into(),
-                problem,
-            }),
-        }
-    }
-    // This run's own journal comes first: what it lists are its results.
-    let unfinished = [journal.backup_id.clone()].into_iter().chain(order.unfinished.iter().cloned());
+    failures.extend(order.no_longer_configured(options));
+    let fleet = match order.storages.is_empty() {
+        true => Fleet::muster(&[], None).await?,
+        false => Fleet::muster(&options.agents, options.tls.as_ref()).await?,
+    };
+    let own = &journal.backup_id;
+    let storages = order.storages.iter().map(|order| StoragePlan {
+        storage: order.storage.clone(),
+        // One that is starting, too, is waited for where it is needed.
+        agent: fleet.agent_of(&order.storage).ok().cloned(),
+        base: order.base.clone(),
+        // This run's own journal comes first: what it lists are its results.
+        unfinished: [own].into_iter().chain(&order.unfinished).cloned().collect(),
+    });
     Ok(RunPlan {
-        run: RunAttempt { id: journal.backup_id.clone(), attempt: again },
+        run: RunAttempt { id: own.clone(), attempt: again },
         name: journal.attempt.clone(),
         started_at: journal.started_at,
         vault_id,
-        storages,
+        storages: storages.collect(),
         some_storages_only: order.some_storages_only,
-        unfinished: unfinished.collect(),
         failures,
     })
 }
 
-/// Time between two looks for agents that may be starting, too.
-const MUSTER_AGAIN: Duration = Duration::from_secs(2);
-
-/// Waits, for a while, until all storages of a run are served.
-async fn muster_patiently(
-    options: &CoordinatorOptions,
-    order: &RunOrder,
-    stop: &Stop,
-) -> Result<Fleet, Problem> {
-    if order.storages.is_empty() {
-        return Fleet::muster(&[], None).await;
-    }
-    let begun = tokio::time::Instant::now();
-    loop {
-        let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await?;
-        let all = order.storages.iter().all(|order| fleet.agent_of(&order.storage).is_ok());
-        if all || fleet.unreachable().next().is_none() || begun.elapsed() >= options.agent_patience {
-            return Ok(fleet);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(MUSTER_AGAIN) => {}
-            () = stop.token.cancelled() => return Err(Problem::cancelled("resume run")),
-        }
-    }
-}
-
-/// Unfinished runs that are newer than what any of the storages is built on.
-async fn newer_unfinished(
-    vault: &Vault,
-    backups: &[CommittedBackup],
-    storages: &[StoragePlan],
-) -> Result<Vec<BackupId>, Problem> {
-    if storages.is_empty() {
-        return Ok(Vec::new());
-    }
-    let oldest = storages.iter().map(|plan| plan.base.as_ref().map(|base| base.started_at)).min().flatten();
-    let runs = unfinished(vault, backups).await?;
-    let newer = runs.into_iter().map(|run| run.journal).filter(|run| Some(run.started_at) > oldest);
-    Ok(newer.map(|run| run.backup_id).collect())
+/// Runs that began after everything of the base was durable. What began before may be older than the base.
+fn newer(runs: &[UnfinishedRun], base: Option<&StorageBase>) -> Vec<BackupId> {
+    let newer = runs.iter().filter(|run| base.is_none_or(|base| run.journal.started_at > base.finished_at));
+    newer.map(|run| run.journal.backup_id.clone()).collect()
 }
 
 /// How far another clock may be ahead before it is said.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// The time at which a run starts: now, but after all backups that there are.
-fn after_all(now: Timestamp, backups: &[CommittedBackup]) -> Timestamp {
-    let Some(newest) = backups.iter().max_by_key(|backup| backup.started_at) else { return now };
-    if newest.started_at < now {
+/// The time at which a run starts: now, but after all others that there are.
+fn after_all(now: Timestamp, backups: &[CommittedBackup], runs: &[UnfinishedRun]) -> Timestamp {
+    let ends = backups.iter().map(|backup| (backup.started_at.max(backup.finished_at), &backup.backup_id));
+    let starts = runs.iter().map(|run| (run.journal.started_at, &run.journal.backup_id));
+    let Some((newest, id)) = ends.chain(starts).max().filter(|(newest, _)| *newest >= now) else {
         return now;
-    }
-    if newest.started_at.duration_since(now) > SKEW {
+    };
+    if newest.duration_since(now) > SKEW {
         tracing::warn!(
-            backup = %newest.backup_id, started_at = %newest.started_at,
-            "the newest backup lies in the future: check the clocks of this and the other coordinators"
+            backup = %id, time = %newest,
+            "the newest run lies in the future: check the clocks of this and the other coordinators"
         );
     }
-    newest.started_at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now)
+    newest.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now)
 }
 
 /// Seconds that a default ID may be moved to find one that is free.
 const ID_TRIES: i64 = 30;
 
 /// Claims the operator's ID, or the first free default one: their time has whole seconds, so two runs may meet.
-async fn claim(
+pub async fn claim(
     vault: &Vault,
     options: &CoordinatorOptions,
     request: &RunRequest,
     plan: &RunPlan,
     now: Timestamp,
-    attempt: String,
 ) -> Result<BackupId, Problem> {
-    let order = order(request, plan)?;
+    let order = order(request, plan, options)?;
     if let Some(id) = &request.backup_id {
-        journal(options, id, plan, attempt, order).claim(vault).await?;
+        journal(options, id, plan, order).claim(vault).await?;
         return Ok(id.clone());
     }
     let mut later = 0;
     loop {
         let time = now.saturating_add(SignedDuration::from_secs(later)).unwrap_or(now);
         let id = BackupId::from_time(time, &options.instance_version);
-        match journal(options, &id, plan, attempt.clone(), order.clone()).claim(vault).await {
+        match journal(options, &id, plan, order.clone()).claim(vault).await {
             Ok(()) => return Ok(id),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && later < ID_TRIES => later += 1,
             Err(error) => return Err(error.into()),
@@ -249,14 +200,21 @@ async fn claim(
     }
 }
 
-fn order(request: &RunRequest, plan: &RunPlan) -> Result<serde_json::Value, Problem> {
+fn order(
+    request: &RunRequest,
+    plan: &RunPlan,
+    options: &CoordinatorOptions,
+) -> Result<serde_json::Value, Problem> {
     let storages = plan.storages.iter();
-    let mut order = RunOrder::new(request);
+    let mut order = RunOrder::new(request, options);
     order.storages = storages
-        .map(|plan| StorageOrder { storage: plan.storage.clone(), base: plan.base.clone() })
+        .map(|plan| StorageOrder {
+            storage: plan.storage.clone(),
+            base: plan.base.clone(),
+            unfinished: plan.unfinished.clone(),
+        })
         .collect();
     order.some_storages_only = plan.some_storages_only;
-    order.unfinished = plan.unfinished.clone();
     order.failures = plan.failures.clone();
     serde_json::to_value(order)
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write journal").answered(e))
@@ -266,12 +224,11 @@ fn journal(
     options: &CoordinatorOptions,
     id: &BackupId,
     plan: &RunPlan,
-    attempt: String,
     order: serde_json::Value,
 ) -> RunJournal {
     RunJournal {
         backup_id: id.clone(),
-        attempt,
+        attempt: plan.name.clone(),
         host: options.host.clone(),
         pid: std::process::id(),
         coordinator: options.identity.clone(),

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use packhorse_model::{BackupId, Problem};
+use packhorse_model::Problem;
 use packhorse_proto::v1::RunAccepted;
-use packhorse_vault::{committed, load_summary};
+use packhorse_vault::{committed, load_summary, name_of_run};
 
 use super::{Shared, json, tasks::Task};
 use crate::board::Board;
@@ -35,17 +35,24 @@ pub async fn find(shared: &Shared, name: &str) -> Result<Followed, Problem> {
         Ok(task) => return Ok(Followed::Task(task)),
         Err(problem) => problem,
     };
-    let committed = match name.parse() {
-        Ok(id) => committed_run(shared, &id).await?,
-        Err(_) => None,
-    };
-    committed.map(Followed::Committed).ok_or(unknown)
+    committed_run(shared, name).await?.map(Followed::Committed).ok_or(unknown)
 }
 
+/// Newest backups whose runs are looked at for a name.
+const LOOKED_AT: usize = 16;
+
 /// A run that nobody has to go on with, because its last write had come through.
-async fn committed_run(shared: &Shared, id: &BackupId) -> Result<Option<Board>, Problem> {
+async fn committed_run(shared: &Shared, name: &str) -> Result<Option<Board>, Problem> {
     let (backups, _) = committed(&shared.vault).await?;
-    let Some(backup) = backups.iter().find(|backup| backup.backup_id == *id) else { return Ok(None) };
+    let mut found = backups.iter().find(|backup| backup.backup_id.as_str() == name);
+    for backup in backups.iter().take(if found.is_some() { 0 } else { LOOKED_AT }) {
+        if name_of_run(&shared.vault, &backup.backup_id).await?.as_deref() == Some(name) {
+            found = Some(backup);
+            break;
+        }
+    }
+    let Some(backup) = found else { return Ok(None) };
+    let id = &backup.backup_id;
     let summary = load_summary(&shared.vault, backup).await?;
     let board = Board::default();
     board.accepted(RunAccepted {

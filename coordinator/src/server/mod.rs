@@ -206,7 +206,15 @@ impl CoordinatorService for Service {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
-        let task = self.shared.tasks.find(&request.into_inner().run).map_err(|e| status_of_problem(&e))?;
+        let name = request.into_inner().run;
+        // A coordinator that has just started does not know yet what it resumes.
+        if self.shared.tasks.find(&name).is_err() && self.shared.options().identity.is_some() {
+            tokio::select! {
+                () = self.shared.knows_its_runs.cancelled() => {}
+                () = self.shared.stopping.cancelled() => {}
+            }
+        }
+        let task = self.shared.tasks.find(&name).map_err(|e| status_of_problem(&e))?;
         task.stop.cancel();
         let end = task.board.wait().await.err();
         let run = task.backup_id().unwrap_or_else(|| task.name.clone());

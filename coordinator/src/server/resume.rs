@@ -4,12 +4,12 @@
 //! address before it looks, so no other process with that identity is alive. Runs that are too old are left: the next run
 //! uses what they made durable.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use packhorse_model::Problem;
+use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::v1::{RunAccepted, TaskKind};
-use packhorse_vault::{RunJournal, committed, unfinished};
+use packhorse_vault::{CommittedBackup, RunEnd, RunJournal, base_for, committed, unfinished};
 
 use super::{Shared, json};
 use crate::run::{self, RunContext};
@@ -19,7 +19,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// Looks for runs to resume, and starts them as tasks.
 pub async fn resume_all(shared: Arc<Shared>) {
-    let shutdown = shared.tasks.shutdown().clone();
     let journals = loop {
         match own_runs(&shared).await {
             Ok(journals) => break journals,
@@ -27,7 +26,7 @@ pub async fn resume_all(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = shutdown.cancelled() => return,
+            () = shared.stopping.cancelled() => return,
         }
     };
     let found = journals.len();
@@ -56,6 +55,8 @@ pub async fn resume_all(shared: Arc<Shared>) {
     tracing::info!(found, "looked for runs to resume");
 }
 
+/// The runs to resume: our own that are not too old, and whose storages neither a newer backup holds nor a newer of these
+/// runs is about. The journals of the others say from now on that they are over; what they stored is used.
 async fn own_runs(shared: &Shared) -> Result<Vec<RunJournal>, Problem> {
     let options = shared.options();
     let Some(identity) = &options.identity else { return Ok(Vec::new()) };
@@ -66,6 +67,51 @@ async fn own_runs(shared: &Shared) -> Result<Vec<RunJournal>, Problem> {
         .ok()
         .and_then(|age| Timestamp::now().checked_sub(age).ok())
         .unwrap_or(Timestamp::MIN);
-    let own = own.map(|run| run.journal).filter(|journal| journal.order.is_some());
-    Ok(own.filter(|journal| journal.started_at >= oldest).collect())
+    let (mut resumed, mut taken) = (Vec::new(), BTreeSet::new());
+    // The newest come first.
+    for journal in own.map(|run| run.journal).filter(|journal| journal.order.is_some()) {
+        let storages = match run::storages_of(&journal) {
+            Ok(storages) => storages,
+            Err(problem) => {
+                tracing::warn!(backup = %journal.backup_id, %problem, "not resumed");
+                continue;
+            }
+        };
+        let is_free = resumed.is_empty() || !storages.is_empty() && storages.is_disjoint(&taken);
+        if journal.started_at >= oldest
+            && is_free
+            && !is_outdated(shared, &journal, &storages, &backups).await?
+        {
+            taken.extend(storages);
+            resumed.push(journal);
+        } else {
+            give_up(shared, &journal).await?;
+        }
+    }
+    Ok(resumed)
+}
+
+/// Whether newer backups hold all that the run is about.
+async fn is_outdated(
+    shared: &Shared,
+    journal: &RunJournal,
+    storages: &BTreeSet<StorageName>,
+    backups: &[CommittedBackup],
+) -> Result<bool, Problem> {
+    let is_newer = |started_at: Timestamp| started_at > journal.started_at;
+    if !backups.iter().any(|backup| is_newer(backup.started_at)) {
+        return Ok(false);
+    }
+    let storages: Vec<StorageName> = storages.iter().cloned().collect();
+    let bases = base_for(&shared.vault, backups, &storages).await?;
+    Ok(bases.iter().all(|base| base.as_ref().is_some_and(|base| is_newer(base.started_at))))
+}
+
+async fn give_up(shared: &Shared, journal: &RunJournal) -> Result<(), Problem> {
+    let problem = Problem::new(ErrorKind::Cancelled, Subject::Backup, "resume run")
+        .on(&journal.backup_id)
+        .answered("it is too old, or a newer run takes its place")
+        .leaving("what it stored is used by the next run");
+    let end = RunEnd { ended_at: Timestamp::now(), problem };
+    Ok(end.record(&shared.vault, &journal.backup_id).await?)
 }

@@ -81,11 +81,6 @@ impl Tasks {
         &self.tracker
     }
 
-    /// What stops everything.
-    pub fn shutdown(&self) -> &CancellationToken {
-        &self.shutdown
-    }
-
     /// Starts a task, which ends with a summary as JSON. A resumable one goes on after a restart.
     pub fn start<F>(&self, kind: TaskKind, resumable: bool, work: impl FnOnce(Arc<Task>) -> F) -> Arc<Task>
     where
@@ -162,7 +157,9 @@ impl Tasks {
                 _ => Err(problem(format!("{} runs and restores are under way: name one", running.len()))),
             };
         }
-        let named = |task: &&Arc<Task>| task.name == name || task.backup_id().as_deref() == Some(name);
+        // Several restores may be of one backup, and none of them is it.
+        let makes = |task: &Task| task.kind == TaskKind::Create && task.backup_id().as_deref() == Some(name);
+        let named = |task: &&Arc<Task>| task.name == name || makes(task);
         let found = tasks.iter().filter(|task| task.is_running()).find(named).or(tasks.iter().find(named));
         found.cloned().ok_or_else(|| problem("this coordinator knows of no such run".into()).on(name))
     }

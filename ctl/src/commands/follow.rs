@@ -39,7 +39,8 @@ async fn follow_to_end(
     display: &mut ProgressDisplay,
 ) -> Result<String, Problem> {
     let name = started.metadata().get(RUN_METADATA).and_then(|name| name.to_str().ok());
-    let mut run = name.unwrap_or_default().to_owned();
+    // It keeps its name when its coordinator is restarted.
+    let run = name.unwrap_or_default().to_owned();
     let mut begun = false;
     let mut events = started.into_inner();
     loop {
@@ -62,8 +63,6 @@ async fn follow_to_end(
         };
         match event.event {
             Some(Event::Accepted(accepted)) => {
-                // By this it is known to a coordinator that was restarted, too.
-                run.clone_from(&accepted.backup_id);
                 if !begun {
                     display.accepted(&accepted);
                 }

@@ -92,8 +92,8 @@ async fn write(vault: &Vault, attempt: &Attempt, segments: &[&[&str]]) {
         segments.iter().map(|paths| paths.iter().map(|path| line(path)).collect()).collect();
     spawn_blocking(move || {
         for lines in segments {
-            lines.iter().for_each(|line| writer.push(line).expect("pushed"));
-            writer.write().expect("written");
+            lines.iter().for_each(|line| writer.push(line));
+            writer.write();
         }
     })
     .await
