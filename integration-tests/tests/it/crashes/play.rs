@@ -116,12 +116,15 @@ fn restart(
     if victim == Victim::Coordinator && !aftermath.claimed {
         // It had not begun, so there is nothing to go on with, which has to be said soon.
         assert_eq!(code, 14, "{}", lines());
-        assert!(lines().contains("knows of no such run"), "{}", lines());
+        call.wait_for_line("knows of no such run", SOON);
         town.create(victim, id).run().expect_success();
     } else {
         assert_eq!(code, 0, "{}", lines());
-        let printed = call.stdout_lines().join("\n");
-        let summary: serde_json::Value = serde_json::from_str(&printed).expect("a summary as JSON");
+        // What it printed last may still be on its way to us.
+        let summary: serde_json::Value = wait_until("a summary as JSON", SOON, || {
+            let printed = call.stdout_lines().join("\n");
+            serde_json::from_str(&printed).map_err(|error| format!("{error}: {printed}"))
+        });
         assert_eq!([text(&summary["backup_id"]), text(&summary["state"])], [id, "complete"], "{summary:#}");
         assert_eq!(summary["repositories"]["failed"], 0, "{summary:#}");
     }
