@@ -38,5 +38,5 @@ async fn health_turns_before_the_end_and_a_second_signal_ends_at_once() {
     host.gate.open();
     assert_ne!(run.wait(SOON), 0, "its agent is gone");
     host.agent = None;
-    host.stop(&["run or restore ended without success"]);
+    host.stop(&["agent lost, trying again", "run or restore ended without success"]);
 }
