@@ -86,6 +86,7 @@ pub fn play(ground: &Ground, point: &Point) -> Played {
         let most = numbers.unfinished * 12 / 10 + ALLOWANCE;
         let Numbers { sent, unfinished, .. } = numbers;
         assert!(sent <= most, "{sent} bytes were sent although only {unfinished} were unfinished");
+        aftermath.assert_nothing_again(&town.server);
     }
     aftermath.assert_no_more_uploads(&town.server);
     assert_latest_is_newest(&town.server);
