@@ -11,6 +11,7 @@ mod forge;
 mod ground;
 mod play;
 mod point;
+mod segments;
 mod storages;
 mod suite;
 mod tally;
