@@ -342,4 +342,31 @@ mod tests {
             let _ = Manifest::parse(&text.as_bytes()[..end], &key());
         }
     }
+    #[test]
+    fn a_manifest_of_which_only_the_beginning_is_there_is_found_out() {
+        let mut whole = manifest();
+        let steps = whole.steps.iter();
+        let named = steps.flat_map(|step| [&step.bundle_path, &step.ref_path, &step.custom_hooks_path]);
+        let digest = |key: &String| ObjectDigest {
+            path: key.clone(),
+            size: 7,
+            sha256: Sha256Hex::from_bytes([7; 32]),
+        };
+        whole.packhorse = Some(Packhorse {
+            fingerprint: format!("sha256:{}", "0f".repeat(32)).parse().expect("valid"),
+            ref_storage: RefStorage::Files,
+            symrefs: Vec::new(),
+            removed: Vec::new(),
+            objects: named.filter(|key| !key.is_empty()).map(digest).collect(),
+        });
+        let text = whole.to_toml();
+        assert_eq!(whole.first_without_digest(), None);
+        // Without its last newline it says the same.
+        for end in 0..text.len() - 1 {
+            let read = Manifest::parse(&text.as_bytes()[..end], &key());
+            let has_table = |read: &Manifest| read.packhorse.is_some();
+            let believed = read.is_ok_and(|read| has_table(&read) && read.first_without_digest().is_none());
+            assert!(!believed, "the first {end} bytes of\n{text}");
+        }
+    }
 }

@@ -18,6 +18,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{deadline::wait_until, processes::Binary};
 
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(60);
+/// Time for what a process that ended has printed to be read; a child that outlives it may keep its outputs open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A process that runs until it is stopped.
 pub struct Daemon {
@@ -145,6 +147,8 @@ impl Daemon {
             let status = child.try_wait().unwrap_or_else(|error| panic!("wait for {call}: {error}"));
             status.ok_or_else(|| format!("still running\n{}", stderr.lock().lines.join("\n")))
         });
+        self.stdout.wait_for_end(LAST_WORDS);
+        self.stderr.wait_for_end(LAST_WORDS);
         exit_code(status)
     }
 
@@ -176,6 +180,12 @@ impl Lines {
             filled.changed.notify_all();
         });
         lines
+    }
+
+    /// Waits until everything was read, or for this long.
+    fn wait_for_end(&self, limit: Duration) {
+        let ended = self.changed.wait_timeout_while(self.lock(), limit, |state| !state.ended);
+        drop(ended.expect("no holder of this lock panics"));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

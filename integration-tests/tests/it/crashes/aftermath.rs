@@ -15,6 +15,8 @@ use super::ground::sent_since;
 pub struct Aftermath {
     /// Bytes of the run's manifests and of what this run sent of that which they name.
     pub durable: u64,
+    /// Folders of the repositories whose manifests are there.
+    repositories: Vec<String>,
     /// Whether the run had its ID.
     pub claimed: bool,
     /// The backups that are committed, newest first.
@@ -34,6 +36,7 @@ impl Aftermath {
         uploads.sort();
         Self {
             durable: durable(&objects, id),
+            repositories: manifests(&objects, id).map(|(repository, _)| format!("v/{repository}/")).collect(),
             claimed: objects.contains_key(&format!("v/packhorse/runs/{id}/run.json")),
             committed: committed(&objects),
             uploads,
@@ -44,6 +47,18 @@ impl Aftermath {
     /// Bytes that were sent since.
     pub fn sent_since(&self, server: &FaultyS3) -> u64 {
         sent_since(server, self.requests)
+    }
+
+    /// Panics when a bundle was sent again of a repository that was durable.
+    #[track_caller]
+    pub fn assert_nothing_again(&self, server: &FaultyS3) {
+        let log = server.log();
+        let bundles =
+            log[self.requests..].iter().filter(|r| r.operation.writes() && r.key.contains(".bundle"));
+        for bundle in bundles {
+            let again = self.repositories.iter().any(|folder| bundle.key.starts_with(folder));
+            assert!(!again, "sent although its manifest was there: {bundle}");
+        }
     }
 
     /// Whether a process has written anything since.
@@ -72,9 +87,18 @@ fn committed(objects: &BTreeMap<String, Bytes>) -> Vec<String> {
     objects.keys().rev().filter_map(id).collect()
 }
 
+/// The repositories of which a run has a manifest, with it.
+fn manifests<'a>(
+    objects: &'a BTreeMap<String, Bytes>,
+    id: &str,
+) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
+    let name = format!("/{id}.toml");
+    objects.iter().filter_map(move |(key, manifest)| {
+        Some((key.strip_prefix("v/manifests/")?.strip_suffix(&name)?, manifest))
+    })
+}
+
 fn durable(objects: &BTreeMap<String, Bytes>, id: &str) -> u64 {
-    let is_manifest = |key: &str| key.starts_with("v/manifests/") && key.ends_with(&format!("/{id}.toml"));
-    let manifests = objects.iter().filter(|(key, _)| is_manifest(key));
     let folder = format!("/{id}/");
     let bytes_of = |manifest: &Bytes| {
         let text = String::from_utf8_lossy(manifest).into_owned();
@@ -82,7 +106,7 @@ fn durable(objects: &BTreeMap<String, Bytes>, id: &str) -> u64 {
         let named = objects.iter().filter(|(key, _)| is_named(key));
         manifest.len() + named.map(|(_, object)| object.len()).sum::<usize>()
     };
-    manifests.map(|(_, manifest)| bytes_of(manifest) as u64).sum()
+    manifests(objects, id).map(|(_, manifest)| bytes_of(manifest) as u64).sum()
 }
 
 /// Panics unless what other tools take for the newest manifest of each repository is it.

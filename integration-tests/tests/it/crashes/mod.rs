@@ -2,8 +2,8 @@
 //! effect and after it had it, and then everything has to be right.
 //!
 //! Does not own: the store that holds a process at a request (`testkit::FaultyS3`), or whole runs on a store that fails
-//! (`faults`). A point is played on a site of its own (`town`), which begins as the reference run left it (`ground`), so
-//! points do not know of each other. `suite` has a fixed sample of all points, and all of them in `make test-long`;
+//! (`faults`). A point is played on a site of its own (`town`), which begins as the reference run left it (`ground`),
+//! so points do not know of each other. `suite` has a fixed sample of all points, and all of them in `make test-long`;
 //! `PACKHORSE_CRASH` plays a single one.
 
 mod aftermath;
@@ -11,6 +11,7 @@ mod forge;
 mod ground;
 mod play;
 mod point;
+mod segments;
 mod storages;
 mod suite;
 mod tally;

@@ -86,6 +86,7 @@ pub fn play(ground: &Ground, point: &Point) -> Played {
         let most = numbers.unfinished * 12 / 10 + ALLOWANCE;
         let Numbers { sent, unfinished, .. } = numbers;
         assert!(sent <= most, "{sent} bytes were sent although only {unfinished} were unfinished");
+        aftermath.assert_nothing_again(&town.server);
     }
     aftermath.assert_no_more_uploads(&town.server);
     assert_latest_is_newest(&town.server);
@@ -116,12 +117,15 @@ fn restart(
     if victim == Victim::Coordinator && !aftermath.claimed {
         // It had not begun, so there is nothing to go on with, which has to be said soon.
         assert_eq!(code, 14, "{}", lines());
-        assert!(lines().contains("knows of no such run"), "{}", lines());
+        call.wait_for_line("knows of no such run", SOON);
         town.create(victim, id).run().expect_success();
     } else {
         assert_eq!(code, 0, "{}", lines());
-        let printed = call.stdout_lines().join("\n");
-        let summary: serde_json::Value = serde_json::from_str(&printed).expect("a summary as JSON");
+        // What it printed last may still be on its way to us.
+        let summary: serde_json::Value = wait_until("a summary as JSON", SOON, || {
+            let printed = call.stdout_lines().join("\n");
+            serde_json::from_str(&printed).map_err(|error| format!("{error}: {printed}"))
+        });
         assert_eq!([text(&summary["backup_id"]), text(&summary["state"])], [id, "complete"], "{summary:#}");
         assert_eq!(summary["repositories"]["failed"], 0, "{summary:#}");
     }

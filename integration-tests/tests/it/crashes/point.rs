@@ -36,6 +36,9 @@ pub enum Then {
     Moved,
 }
 
+/// Which requests a spot counts.
+type Filter = Box<dyn Fn(&LoggedRequest) -> bool + Send>;
+
 /// Which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spot {
@@ -66,7 +69,7 @@ impl Victim {
 
 impl Spot {
     /// Its number, and which requests are counted for it.
-    pub fn filter(&self, victim: Victim) -> (u64, Box<dyn Fn(&LoggedRequest) -> bool + Send>) {
+    pub fn filter(&self, victim: Victim) -> (u64, Filter) {
         let ours = move |request: &LoggedRequest| request.who == victim.who();
         match self.clone() {
             Self::Number(number) => (number, Box::new(ours)),
