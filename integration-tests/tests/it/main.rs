@@ -11,5 +11,6 @@
 mod faults;
 mod histories;
 mod repositories;
+mod soak;
 mod system;
 mod world;
