@@ -87,6 +87,7 @@ impl Coordinator {
             stopping: stopping.clone(),
         };
         let shared = Arc::clone(&self.shared);
+        tasks.set_looking(true);
         async move {
             resume::resume_all(shared).await;
             scheduler.run().await;

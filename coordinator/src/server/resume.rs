@@ -30,7 +30,10 @@ pub async fn resume_all(shared: Arc<Shared>) {
             () = shutdown.cancelled() => return,
         }
     };
-    for journal in journals {
+    // A run that was asked for since we listen is in the vault, too, but is under way already.
+    let known = shared.tasks.all();
+    let fresh = |journal: &RunJournal| known.iter().any(|task| task.name == journal.attempt);
+    for journal in journals.into_iter().filter(|journal| !fresh(journal)) {
         tracing::info!(backup = %journal.backup_id, started_at = %journal.started_at, "resuming run");
         let context = Arc::clone(&shared);
         // What the journal calls the attempt is the name that its caller knows.
@@ -42,6 +45,7 @@ pub async fn resume_all(shared: Arc<Shared>) {
             json(&run::resume(&context, &journal, task.name.clone()).await?)
         });
     }
+    shared.tasks.set_looking(false);
 }
 
 async fn own_runs(shared: &Shared) -> Result<Vec<RunJournal>, Problem> {

@@ -6,7 +6,10 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -66,6 +69,8 @@ impl Task {
 /// The tasks under way, and the last that ended.
 pub struct Tasks {
     tasks: Mutex<VecDeque<Arc<Task>>>,
+    /// Whether runs of an earlier life may still be found.
+    looking: AtomicBool,
     shutdown: CancellationToken,
     tracker: TaskTracker,
 }
@@ -73,7 +78,12 @@ pub struct Tasks {
 impl Tasks {
     /// No tasks yet.
     pub fn new(shutdown: CancellationToken, tracker: TaskTracker) -> Self {
-        Self { tasks: Mutex::default(), shutdown, tracker }
+        Self { tasks: Mutex::default(), looking: AtomicBool::new(false), shutdown, tracker }
+    }
+
+    /// Says whether runs of an earlier life are being looked for: until then no run is called unknown.
+    pub fn set_looking(&self, looking: bool) {
+        self.looking.store(looking, Ordering::Release);
     }
 
     /// What tracks the tasks.
@@ -148,6 +158,7 @@ impl Tasks {
 
     /// The task of a name or backup ID; without one, the only one that is under way.
     pub fn find(&self, name: &str) -> Result<Arc<Task>, Problem> {
+        let looking = self.looking.load(Ordering::Acquire);
         let tasks = self.all();
         let problem = |answer: String| {
             Problem::new(ErrorKind::NotFound, Subject::Backup, "find run")
@@ -164,6 +175,12 @@ impl Tasks {
         }
         let named = |task: &&Arc<Task>| task.name == name || task.backup_id().as_deref() == Some(name);
         let found = tasks.iter().filter(|task| task.is_running()).find(named).or(tasks.iter().find(named));
+        if found.is_none() && looking {
+            return Err(Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "find run")
+                .on(name)
+                .answered("the coordinator has just started, and is looking for the runs to go on with")
+                .next("try again in a moment"));
+        }
         found.cloned().ok_or_else(|| problem("this coordinator knows of no such run".into()).on(name))
     }
 
