@@ -90,6 +90,15 @@ fn is_broken(session: &Session, status: &Status) -> bool {
     ends || status.details().is_empty() && codes.contains(&status.code())
 }
 
+/// A coordinator that was started again has looked for its runs, and this one is not among them.
+fn forgotten(session: &Session, run: &str) -> Problem {
+    Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "follow run")
+        .on(session.address())
+        .answered(format!("the coordinator was started again, and knows nothing of run {run}"))
+        .leaving("the run either ended just before, or had not begun")
+        .next("run `backupctl list`; if the backup is not there, run again")
+}
+
 /// Joins the run again, at this coordinator or at the one that takes its place.
 async fn rejoin(session: &Session, run: &str, answer: &str) -> Result<Streaming<RunEvent>, Problem> {
     let lost = || {
@@ -108,7 +117,8 @@ async fn rejoin(session: &Session, run: &str, answer: &str) -> Result<Streaming<
         let request = FollowRequest { run: run.to_owned() };
         match session.client().follow(request).await {
             Ok(joined) => return Ok(joined.into_inner()),
-            Err(status) if is_broken(session, &status) || status.code() == Code::NotFound => {}
+            Err(status) if is_broken(session, &status) => {}
+            Err(status) if status.code() == Code::NotFound => return Err(forgotten(session, run)),
             Err(status) => return Err(session.problem(&status)),
         }
         tokio::select! {
