@@ -10,6 +10,7 @@
 
 mod faults;
 mod histories;
+mod hosts;
 mod repositories;
 mod soak;
 mod system;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use packhorse_testkit::{Daemon, wait_until};
+use serde_json::Value;
 
 use super::{
     estate::Estate,
@@ -85,13 +86,13 @@ fn run(estate: &mut Estate, number: u64, mut plan: Vec<(Trouble, u64)>) -> Told 
         if over { Ok(()) } else { Err(format!("caller: {:?}", caller.as_ref().map(Daemon::lines))) }
     });
     estate.recover();
-    wait_until_idle(estate);
+    wait_until_over(estate, &id);
     let said = ended.map(|gone| gone.lines().join("\n")).unwrap_or_default();
     Told { id, code, said, troubles, took: begun.elapsed() }
 }
 
-/// Waits until the coordinator has nothing under way: a run goes on without its caller.
-fn wait_until_idle(estate: &Estate) {
+/// Waits until the run is over, which goes on without its caller, and is resumed by a coordinator that starts again.
+fn wait_until_over(estate: &Estate, id: &str) {
     wait_until("a coordinator without work", LIMIT, || {
         let output = estate.ctl(["status", "--json"]).run();
         if output.code != 0 {
@@ -99,6 +100,8 @@ fn wait_until_idle(estate: &Estate) {
         }
         let status = json(&output);
         let running = status["tasks"].as_array().into_iter().flatten().any(|task| task["state"] == "running");
-        if running { Err(format!("{status:#}")) } else { Ok(()) }
+        let open = |run: &Value| run["backup_id"] == id && run["end"].is_null();
+        let left = status["unfinished"].as_array().into_iter().flatten().any(open);
+        if running || left { Err(format!("{status:#}")) } else { Ok(()) }
     });
 }
