@@ -63,6 +63,9 @@ async fn own_runs(shared: &Shared) -> Result<Vec<RunJournal>, Problem> {
     let (backups, _) = committed(&shared.vault).await?;
     let runs = unfinished(&shared.vault, &backups).await?.into_iter();
     let own = runs.filter(|run| run.end.is_none() && run.journal.coordinator.as_ref() == Some(identity));
+    // A run that was asked for since we listen is in the vault, too, but is under way already.
+    let known = shared.tasks.all();
+    let own = own.filter(|run| !known.iter().any(|task| task.name == run.journal.attempt));
     let oldest = SignedDuration::try_from(options.resume_within)
         .ok()
         .and_then(|age| Timestamp::now().checked_sub(age).ok())

@@ -11,7 +11,9 @@
 mod crashes;
 mod faults;
 mod histories;
+mod hosts;
 mod repositories;
 mod scale;
+mod soak;
 mod system;
 mod world;

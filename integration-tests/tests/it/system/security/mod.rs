@@ -38,7 +38,7 @@ const PEERS: [[&str; 2]; 3] =
     [["ops.internal", "operator"], ["watch.internal", "observer"], ["agent.internal", "agent"]];
 
 /// A `[[peer]]` section.
-fn peer(san: &str, role: &str) -> String {
+pub fn peer(san: &str, role: &str) -> String {
     format!("[[peer]]\nsan = '{san}'\nrole = '{role}'\n")
 }
 
@@ -117,7 +117,7 @@ fn tls_files(site: &Site, name: &str) -> TlsSection {
     TlsSection { certificate: file("cert.pem"), key: file("key.pem"), ca: file("ca.pem") }
 }
 
-fn tls_section(site: &Site, name: &str) -> String {
+pub fn tls_section(site: &Site, name: &str) -> String {
     let TlsSection { certificate, key, ca } = tls_files(site, name);
     format!(
         "[tls]\ncertificate = '{}'\nkey = '{}'\nca = '{}'\n",

@@ -1,0 +1,73 @@
+//! Memory, descriptors and threads of daemons that live long, from `/proc`.
+//!
+//! Does not own: who lives long. A life is what one process had at the end of each run; only lives of many runs say
+//! something, and of these the last quarter is compared with the second: the first is for warming up.
+
+use std::{collections::BTreeMap, fs};
+
+use super::estate::{Estate, NAMES};
+
+/// Runs that a life needs to be judged.
+const LONG: usize = 30;
+/// How much more a daemon may have in its last quarter than in its second.
+const GROWTH: f64 = 1.15;
+
+/// What a process has: resident KiB, the most there ever were, descriptors, threads.
+type Sample = [u64; 4];
+
+#[derive(Default)]
+pub struct Memory {
+    lives: BTreeMap<(&'static str, u32), Vec<Sample>>,
+}
+
+impl Memory {
+    /// Writes down what every daemon has now.
+    pub fn note(&mut self, estate: &Estate) {
+        for (which, name) in NAMES.into_iter().enumerate() {
+            let pid = estate.daemon(which).pid();
+            self.lives.entry((name, pid)).or_default().push(sample(pid));
+        }
+    }
+
+    /// No daemon that lived long may have grown.
+    pub fn assert_flat(&self) {
+        let long = self.lives.iter().filter(|(_, life)| life.len() >= LONG);
+        let mut judged = 0;
+        for ((name, pid), life) in long {
+            judged += 1;
+            let quarter = life.len() / 4;
+            let (second, last) = (&life[quarter..2 * quarter], &life[life.len() - quarter..]);
+            let [before, after] = [second, last].map(means);
+            eprintln!(
+                "{name} ({pid}) over {} runs: RSS {:.0} KiB in the second quarter, {:.0} KiB in the last; most {} KiB; \
+                 descriptors {:.1} and {:.1}, threads {:.1} and {:.1}",
+                life.len(),
+                before[0],
+                after[0],
+                life[life.len() - 1][1],
+                before[2],
+                after[2],
+                before[3],
+                after[3]
+            );
+            assert!(after[0] <= before[0] * GROWTH, "{name} grows: {life:?}");
+            assert!(after[2] <= before[2] + 3.0, "{name} keeps descriptors: {life:?}");
+        }
+        assert!(judged >= 2, "too few daemons lived long");
+    }
+}
+
+fn means(samples: &[Sample]) -> [f64; 4] {
+    [0, 1, 2, 3].map(|at| samples.iter().map(|sample| sample[at] as f64).sum::<f64>() / samples.len() as f64)
+}
+
+fn sample(pid: u32) -> Sample {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the daemon runs");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).expect("/proc has this field")
+    };
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64);
+    [field("VmRSS:"), field("VmHWM:"), descriptors, field("Threads:")]
+}

@@ -1,0 +1,103 @@
+//! What may be hit while a run is under way, and a git that dies on command.
+//!
+//! Does not own: when (`weather`). Each trouble is over soon by itself, or by the pause of a service manager.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use packhorse_testkit::{Fault, Plan, Rule};
+
+use super::estate::{COORDINATOR, Estate};
+use crate::histories::random::Random;
+
+/// One thing that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// A daemon is killed, and starts again after a pause.
+    Kill(usize, Duration),
+    /// The caller is killed.
+    KillCaller,
+    /// The next git that packs is killed in the middle.
+    KillGit,
+    /// The store resets connections, before or after it did what was asked.
+    Resets,
+    /// The store cannot be reached for so long.
+    Outage(Duration),
+}
+
+/// Draws a trouble; when the old are spared, neither the coordinator nor the second agent is hit.
+pub fn draw(random: &mut Random, spared: bool) -> Trouble {
+    let pause = Duration::from_millis(50 + random.below(900) as u64);
+    let agent = if spared { 0 } else { random.below(2) };
+    match random.below(100) {
+        0..25 => Trouble::Kill(agent, pause),
+        25..45 if !spared => Trouble::Kill(COORDINATOR, pause),
+        25..55 => Trouble::KillCaller,
+        55..70 => Trouble::KillGit,
+        70..85 => Trouble::Resets,
+        _ => Trouble::Outage(pause * 2),
+    }
+}
+
+/// The store's usual days: a little slow, so that a run takes long enough to be hit somewhere.
+pub fn fair(seed: u64) -> Plan {
+    Plan::new(seed).with(Rule::sometimes(Fault::Latency, 500))
+}
+
+/// The store's bad moments.
+pub fn resets(seed: u64) -> Plan {
+    Plan::new(seed)
+        .with(Rule::sometimes(Fault::ResetBefore, 150).until(60))
+        .with(Rule::sometimes(Fault::ResetAfter, 150).until(60))
+        .with(Rule::sometimes(Fault::Latency, 500))
+}
+
+impl Estate {
+    /// Has a trouble that is not the caller's, and says how long it lasts.
+    pub fn suffer(&mut self, trouble: Trouble, seed: u64) -> Duration {
+        match trouble {
+            Trouble::Kill(which, pause) => self.kill(which, pause),
+            Trouble::KillGit => self.doom.summon(),
+            Trouble::Resets => self.store.set_faults(resets(seed)),
+            Trouble::Outage(time) => {
+                self.store.begin_outage();
+                return time;
+            }
+            Trouble::KillCaller => {}
+        }
+        Duration::ZERO
+    }
+}
+
+/// Dies once, in the middle of a pack, for each time that it is summoned.
+const SCRIPT: &str = r#"#!/bin/bash
+case " $* " in *" pack-objects "*) ;; *) exec git "$@" ;; esac
+if mv "@DIR@/doom" "@DIR@/met" 2>/dev/null; then git "$@" | head -c 100; kill -9 $$; fi
+exec git "$@"
+"#;
+
+/// A wrapper of git.
+pub struct Doom(PathBuf);
+
+impl Doom {
+    pub fn new(folder: &Path) -> Self {
+        let doom = Self(folder.to_owned());
+        fs::write(doom.git(), SCRIPT.replace("@DIR@", &folder.display().to_string())).expect("write a git");
+        fs::set_permissions(doom.git(), fs::Permissions::from_mode(0o755)).expect("make it run");
+        doom
+    }
+
+    /// The executable for `git = …`.
+    pub fn git(&self) -> PathBuf {
+        self.0.join("git")
+    }
+
+    /// Kills the next git that packs.
+    pub fn summon(&self) {
+        fs::write(self.0.join("doom"), "").expect("summon doom");
+    }
+}
