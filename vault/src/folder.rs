@@ -2,8 +2,9 @@
 //!
 //! Does not own: single objects that must never be seen half-written, such as the commit record; those are fsynced one
 //! by one, by `object_store`. Here a crash of the machine may leave a new name with less content. That is safe, because
-//! such an object counts only when a later one, written after this one was durable, names it with its digest; a file
-//! that is replaced is durable before it takes the name.
+//! such an object counts only when a later one, written after this one was durable, names it with its digest; a manifest
+//! that is adopted from a dead run is looked through for its last digest instead. A file that is replaced is durable
+//! before it takes the name.
 
 use std::{
     fs::{self, File},

@@ -1,8 +1,8 @@
 //! The agent's gRPC service: takes one job for one storage, does it, tells of it.
 //!
 //! Does not own: the work (`backup`, `restore`). A job runs as a tracked task, whatever becomes of the connection, and its
-//! coordinator may come back to it (`jobs`). One job per storage at a time. Everything that arrives is parsed before it is used, and storages are found by name only, so no path from the
-//! network reaches the file system.
+//! coordinator may come back to it (`jobs`). One job per storage at a time. Everything that arrives is parsed before it is
+//! used, and storages are found by name only, so no path from the network reaches the file system.
 
 mod backup;
 mod catalogue;

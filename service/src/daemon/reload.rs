@@ -55,7 +55,8 @@ impl Reload {
 
     fn reload(&mut self, cause: &str) -> Result<String, Problem> {
         let (config, written) = Config::load_written(&self.path)?;
-        // What can fail comes first, so that one thing that cannot be read keeps all of the earlier configuration.
+        // What can fail comes first, so that one thing that cannot be used keeps all of the earlier configuration.
+        // Certificates are files of their own, which count as soon as they are good, whatever becomes of the rest.
         let peers = Peers::from_config(&config.peer)?;
         if let Some(tls) = &self.tls {
             tls.reload()?;
