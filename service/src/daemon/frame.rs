@@ -83,6 +83,7 @@ where
     let ending = async {
         stages.stopping.cancelled().await;
         let grace = (role.grace)(&current.now());
+        tracing::info!("{} stopping: what is at hand has {grace:?} to end", role.name);
         systemd.stopping(grace + process::GRACE * 3);
         drain(&stages, grace).await;
     };

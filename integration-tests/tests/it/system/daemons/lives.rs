@@ -3,7 +3,7 @@
 //! Does not own: daemons that do not come back (`agents`), or what is left in the vault at every single point (`crashes`).
 //! Whoever waits for the run is told its end by the coordinator that takes over.
 
-use packhorse_testkit::{Binary, Daemon, GitRepo};
+use packhorse_testkit::{Binary, Daemon, GitRepo, Signal, wait_until};
 
 use super::{
     super::site::{json, listed, text},
@@ -107,5 +107,25 @@ fn everything_may_die_at_once() {
     fleet.gate.open();
     fleet.start_agent(1);
     fleet.start_agent(0);
+    assert_finished(fleet, run, &["agent lost, trying again"]);
+}
+
+#[test]
+fn an_agent_that_is_stopped_finishes_the_repository_at_hand_and_begins_no_other() {
+    let (mut fleet, run) = held();
+    let file = fleet.site.path("agent-0.toml");
+    let config = std::fs::read_to_string(&file).expect("configuration");
+    fleet.site.write("agent-0.toml", &config.replace("grace = '1s'", "grace = '60s'"));
+    fleet.agent(0).signal(Signal::HUP);
+    fleet.agent(0).wait_for_line("configuration reloaded", SOON);
+    fleet.agent(0).signal(Signal::TERM);
+    fleet.agent(0).wait_for_line("agent stopping", SOON);
+    fleet.gate.open();
+    assert_eq!(fleet.agent(0).wait(SOON), 0, "{:#?}", fleet.agent(0).lines());
+    fleet.start_agent(0);
+    let bundle = |name: &str| fleet.site.path("vault/default/app.git/0002").join(name).exists();
+    wait_until("the step of the repository that was at hand", SOON, || {
+        if bundle("002.bundle") { Ok(()) } else { Err("not there".to_owned()) }
+    });
     assert_finished(fleet, run, &["agent lost, trying again"]);
 }

@@ -2,6 +2,9 @@
 //!
 //! Does not own: jobs. Asked anew at the start of every run, so an agent that moved or came back is simply found.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
