@@ -7,6 +7,7 @@ mod agents;
 mod callers;
 mod lives;
 mod service;
+mod young;
 
 use std::time::Duration;
 
