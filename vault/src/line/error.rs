@@ -43,7 +43,9 @@ fn of_causes(mut cause: Option<&(dyn Error + 'static)>) -> Option<HttpErrorKind>
 }
 
 fn of_hyper(error: &hyper::Error) -> Option<HttpErrorKind> {
-    if error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted() {
+    // One that is cancelled waited for a connection that ended, and was never sent.
+    let not_answered = error.is_closed() || error.is_incomplete_message() || error.is_body_write_aborted();
+    if not_answered || error.is_canceled() {
         return Some(HttpErrorKind::Request);
     }
     error.is_timeout().then_some(HttpErrorKind::Timeout)
