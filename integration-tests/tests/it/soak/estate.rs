@@ -76,6 +76,8 @@ impl Estate {
         let binary = if which == COORDINATOR { Binary::Coordinator } else { Binary::Agent };
         let mut command = binary.command();
         command.arg("--config").arg(self.site.path(&format!("{name}.toml"))).envs(self.store.env(name));
+        // As our units for systemd have it: what an upload's buffers took goes back to the system.
+        command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         self.daemons[which] = Some(Daemon::spawn_command(command));
     }
 
