@@ -50,7 +50,9 @@ impl Memory {
                 before[3],
                 after[3]
             );
-            if after[0] > before[0] * GROWTH || after[2] > before[2] + 3.0 {
+            // Idle connections to the store come and go, so only what is always there counts.
+            let kept = last.iter().map(|sample| sample[2]).min().unwrap_or_default() as f64;
+            if after[0] > before[0] * GROWTH || kept > before[2] * 1.5 + 10.0 {
                 grown.push((name, life));
             }
         }
