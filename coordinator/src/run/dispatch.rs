@@ -47,14 +47,15 @@ pub async fn dispatch(
     plan: &RunPlan,
     options: &CoordinatorOptions,
     request: &RunRequest,
+    shares: &Shares,
     board: &Board,
     stop: &Stop,
 ) -> Vec<StorageSummary> {
-    let shares = Shares::new(options.limits);
+    shares.set(options.limits);
     let dispatch = Dispatch { plan, options, request, board, stop };
     let mut jobs = Vec::new();
     for storage in &plan.storages {
-        let (dispatch, shares) = (&dispatch, &shares);
+        let dispatch = &dispatch;
         jobs.push(async move { (storage, dispatch.back_up(storage, shares).await) });
     }
     let mut done = Vec::new();
@@ -136,7 +137,7 @@ impl Dispatch<'_> {
         shares: &Shares,
     ) -> Result<(BackupStorageFinished, Vec<ItemFailure>), Problem> {
         let share = tokio::select! {
-            share = shares.take(&storage.storage) => share,
+            share = shares.take() => share,
             () = self.stop.token.cancelled() => return Err(Problem::cancelled("back up storage")),
         };
         let mut attempt = self.plan.run.attempt.clone();

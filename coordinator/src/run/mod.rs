@@ -36,6 +36,7 @@ use self::{collect::Parts, order::RunOrder, plan::RunPlan};
 pub use self::{
     dispatch::{ended_early, filter_parts, matched_nothing},
     request::{RunRequest, components},
+    shares::Shares,
 };
 use crate::{CoordinatorOptions, board::Board, database, directory, stop::Stop};
 
@@ -49,6 +50,8 @@ pub struct RunContext<'a> {
     pub board: &'a Board,
     /// What stops it.
     pub stop: &'a Stop,
+    /// What all runs of this coordinator may take together.
+    pub shares: &'a Shares,
 }
 
 /// Does a run to its end.
@@ -106,7 +109,7 @@ async fn carry_out(
     request: &RunRequest,
     run: String,
 ) -> Result<RunSummary, Problem> {
-    let RunContext { vault, options, board, stop } = *context;
+    let RunContext { vault, options, board, stop, .. } = *context;
     board.accepted(RunAccepted {
         run,
         backup_id: plan.run.id.to_string(),
@@ -117,7 +120,7 @@ async fn carry_out(
         board.failed(failure.clone());
     }
     let (storages, databases, directories) = tokio::join!(
-        dispatch::dispatch(plan, options, request, board, stop),
+        dispatch::dispatch(plan, options, request, context.shares, board, stop),
         back_up_databases(context, request, plan),
         back_up_directories(context, request, plan),
     );
@@ -143,7 +146,7 @@ async fn close(
     id: &BackupId,
     done: Result<RunSummary, Problem>,
 ) -> Result<RunSummary, Problem> {
-    let RunContext { vault, options, board, stop } = *context;
+    let RunContext { vault, options, board, stop, .. } = *context;
     let Err(problem) = done else { return done };
     let stopped = problem.kind == ErrorKind::Cancelled;
     if stopped && stop.is_stopping() && !stop.is_cancelled() {
@@ -208,7 +211,7 @@ async fn back_up_databases(
     plan: &RunPlan,
 ) -> Vec<DatabaseSummary> {
     const PART: &str = "databases";
-    let RunContext { vault, options, board, stop } = *context;
+    let RunContext { vault, options, board, stop, .. } = *context;
     if request.dry_run || !request.components.selects(&Component::Databases) {
         return Vec::new();
     }
@@ -245,7 +248,7 @@ async fn back_up_directories(
     request: &RunRequest,
     plan: &RunPlan,
 ) -> Vec<DirectorySummary> {
-    let RunContext { vault, options, board, stop } = *context;
+    let RunContext { vault, options, board, stop, .. } = *context;
     let mut jobs = Vec::new();
     for directory in &options.directories {
         let component = Component::Directory(directory.name().to_owned());

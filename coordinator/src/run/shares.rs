@@ -1,4 +1,5 @@
-//! Shares a run's limits out among the storages that are being worked on, anew whenever one begins or ends.
+//! Shares the coordinator's limits out among the storages that are being worked on, by whichever run, anew whenever one
+//! begins or ends.
 //!
 //! Does not own: keeping to them (the agents do). Equal shares, at least one each; no more storages begin than there is
 //! something to share, so that the agents together stay within the limits. A storage that waits for its turn holds
@@ -9,27 +10,29 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use packhorse_model::StorageName;
 use packhorse_proto::v1::JobLimits;
 use packhorse_vault::{Limit, LimitGuard};
 use tokio::sync::watch;
 
 use crate::RunLimits;
 
-/// The limits of a run.
+/// The limits of a coordinator.
 pub struct Shares {
-    limits: RunLimits,
     storages: Limit,
     active: Arc<Mutex<Active>>,
 }
 
-type Active = BTreeMap<StorageName, watch::Sender<JobLimits>>;
+#[derive(Default)]
+struct Active {
+    limits: RunLimits,
+    next: u64,
+    shares: BTreeMap<u64, watch::Sender<JobLimits>>,
+}
 
 /// A storage's share, which it has until it is dropped.
 pub struct Share {
-    limits: RunLimits,
     active: Arc<Mutex<Active>>,
-    storage: StorageName,
+    number: u64,
     /// What it may take, as it changes.
     pub current: watch::Receiver<JobLimits>,
     _turn: LimitGuard,
@@ -38,43 +41,60 @@ pub struct Share {
 impl Shares {
     /// Nothing is shared out yet.
     pub fn new(limits: RunLimits) -> Self {
-        let all = [limits.storages, limits.repositories, limits.uploads];
-        let storages = all.into_iter().filter(|limit| *limit > 0).min().unwrap_or(usize::MAX >> 4);
-        Self { limits, storages: Limit::new(storages), active: Arc::default() }
+        let shares = Self { storages: Limit::new(1), active: Arc::default() };
+        shares.set(limits);
+        shares
     }
 
-    /// Waits for the storage's turn.
-    pub async fn take(&self, storage: &StorageName) -> Share {
+    /// Changes the limits, also for those who are at work.
+    pub fn set(&self, limits: RunLimits) {
+        let all = [limits.storages, limits.repositories, limits.uploads];
+        let storages = all.into_iter().filter(|limit| *limit > 0).min().unwrap_or(usize::MAX >> 4);
+        self.storages.set(storages);
+        let mut active = lock(&self.active);
+        active.limits = limits;
+        active.share_out();
+    }
+
+    /// Waits for a storage's turn.
+    pub async fn take(&self) -> Share {
         let turn = self.storages.take().await;
         let (sender, current) = watch::channel(JobLimits::default());
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active.insert(storage.clone(), sender);
-        share_out(&self.limits, &active);
+        let mut active = lock(&self.active);
+        let number = active.next;
+        active.next += 1;
+        active.shares.insert(number, sender);
+        active.share_out();
         drop(active);
-        let (limits, active) = (self.limits, Arc::clone(&self.active));
-        Share { limits, active, storage: storage.clone(), current, _turn: turn }
+        Share { active: Arc::clone(&self.active), number, current, _turn: turn }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
-        active.remove(&self.storage);
-        share_out(&self.limits, &active);
+        let mut active = lock(&self.active);
+        active.shares.remove(&self.number);
+        active.share_out();
     }
 }
 
-fn share_out(limits: &RunLimits, active: &Active) {
-    let parts = active.len().max(1) as u64;
-    let share = |limit: u64| if limit == 0 { 0 } else { (limit / parts).max(1) };
-    let count = |limit: usize| u32::try_from(share(limit as u64)).unwrap_or(u32::MAX);
-    for sender in active.values() {
-        sender.send_replace(JobLimits {
-            repositories: count(limits.repositories),
-            uploads: count(limits.uploads),
-            bytes_per_second: share(limits.bytes_per_second),
-        });
+impl Active {
+    fn share_out(&self) {
+        let parts = self.shares.len().max(1) as u64;
+        let share = |limit: u64| if limit == 0 { 0 } else { (limit / parts).max(1) };
+        let count = |limit: usize| u32::try_from(share(limit as u64)).unwrap_or(u32::MAX);
+        for sender in self.shares.values() {
+            sender.send_replace(JobLimits {
+                repositories: count(self.limits.repositories),
+                uploads: count(self.limits.uploads),
+                bytes_per_second: share(self.limits.bytes_per_second),
+            });
+        }
     }
+}
+
+fn lock(active: &Mutex<Active>) -> std::sync::MutexGuard<'_, Active> {
+    active.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -87,19 +107,20 @@ mod tests {
     async fn shares_follow_who_is_at_work_and_never_exceed_the_limits() {
         let limits = RunLimits { storages: 0, repositories: 3, uploads: 0, bytes_per_second: 100 };
         let shares = Shares::new(limits);
-        let names: Vec<StorageName> = ["a", "b", "c", "d"].map(|name| name.parse().expect("valid")).into();
-        let first = shares.take(&names[0]).await;
+        let first = shares.take().await;
         let of = |share: &Share| {
             let limits = *share.current.borrow();
             (limits.repositories, limits.uploads, limits.bytes_per_second)
         };
         assert_eq!(of(&first), (3, 0, 100));
-        let second = shares.take(&names[1]).await;
+        let second = shares.take().await;
         assert_eq!((of(&first), of(&second)), ((1, 0, 50), (1, 0, 50)));
-        let third = shares.take(&names[2]).await;
-        let waits = tokio::time::timeout(Duration::from_millis(50), shares.take(&names[3])).await;
+        let third = shares.take().await;
+        let waits = tokio::time::timeout(Duration::from_millis(50), shares.take()).await;
         assert!(waits.is_err(), "three repositories cannot be shared out to four");
         drop((second, third));
         assert_eq!(of(&first), (3, 0, 100));
+        shares.set(RunLimits { bytes_per_second: 40, ..limits });
+        assert_eq!(of(&first), (3, 0, 40), "also for those who are at work");
     }
 }

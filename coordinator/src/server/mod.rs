@@ -37,7 +37,7 @@ use crate::{
     CoordinatorOptions,
     fleet::Fleet,
     restore::{self, RestoreRequest},
-    run::{self, RunContext, RunRequest},
+    run::{self, RunContext, RunRequest, Shares},
     schedule::Scheduler,
 };
 
@@ -50,6 +50,8 @@ struct Shared {
     options: Live<CoordinatorOptions>,
     vault: Vault,
     tasks: Tasks,
+    /// What all runs may take together.
+    shares: Shares,
     stopping: CancellationToken,
     /// Done when the runs that its last life left are tasks of this one.
     knows_its_runs: CancellationToken,
@@ -61,13 +63,17 @@ impl Shared {
         self.options.now()
     }
 
+    fn context<'a>(&'a self, options: &'a CoordinatorOptions, task: &'a Task) -> RunContext<'a> {
+        let Self { vault, shares, .. } = self;
+        RunContext { vault, options, board: &task.board, stop: &task.stop, shares }
+    }
+
     /// Starts a run as a task.
     fn start_run(self: &Arc<Self>, options: Arc<CoordinatorOptions>, request: RunRequest) -> Arc<Task> {
         let shared = Arc::clone(self);
         let resumable = options.identity.is_some() && !request.dry_run;
         self.tasks.start(TaskKind::Create, resumable, |task| async move {
-            let context =
-                RunContext { vault: &shared.vault, options: &options, board: &task.board, stop: &task.stop };
+            let context = shared.context(&options, &task);
             json(&run::create(&context, request, task.name.clone()).await?)
         })
     }
@@ -80,7 +86,8 @@ impl Coordinator {
         let tasks = Tasks::new(shutdown, tracker);
         let knows_its_runs = CancellationToken::new();
         let options = options.into();
-        Self { shared: Arc::new(Shared { options, vault, tasks, stopping, knows_its_runs }) }
+        let shares = Shares::new(options.now().limits);
+        Self { shared: Arc::new(Shared { options, vault, tasks, shares, stopping, knows_its_runs }) }
     }
 
     /// Goes on with the runs that were left when it ended the last time, and starts what the options schedule, until it

@@ -12,7 +12,7 @@ use packhorse_proto::v1::{RunAccepted, TaskKind};
 use packhorse_vault::{CommittedBackup, RunEnd, RunJournal, base_for, committed, unfinished};
 
 use super::{Shared, json};
-use crate::run::{self, RunContext};
+use crate::run;
 
 /// Pauses between two looks into a vault that cannot be read.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -41,12 +41,7 @@ pub async fn resume_all(shared: Arc<Shared>) {
             task.board.accepted(RunAccepted { run, backup_id, ..RunAccepted::default() });
             async move {
                 let options = context.options();
-                let context = RunContext {
-                    vault: &context.vault,
-                    options: &options,
-                    board: &task.board,
-                    stop: &task.stop,
-                };
+                let context = context.context(&options, &task);
                 json(&run::resume(&context, &journal, task.name.clone()).await?)
             }
         });

@@ -1,7 +1,7 @@
 //! A soak: one backup after another while agents, coordinator, callers, git and the store are hit at random moments, and
 //! nobody does anything about it but restart what died, as systemd would.
 //!
-//! Does not own: single crashes at exact points (`faults`, `system::daemons`). What is hit, how, and after how many more
+//! Does not own: single crashes at exact points (`crashes`, `system::daemons`). What is hit, how, and after how many more
 //! requests to the store follows from `PACKHORSE_SEED`, which is printed; what that meets follows from the machine's
 //! timing. `PACKHORSE_SOAK` sets how many runs there are: 6, or 200 with `PACKHORSE_LONG`.
 

@@ -33,7 +33,7 @@ fn backups_are_made_by_themselves_and_never_two_at_once() {
         count => Err(format!("{count} backups")),
     });
     // A run that is under way is stopped with the coordinator.
-    let stopped = ["run or restore ended without success", "the coordinator is gone, stopping its job"];
+    let stopped = ["run or restore ended without success", "job ended without success"];
     host.stop(&[LEFT_OUT, "scheduled backup failed", stopped[0], stopped[1]]);
 }
 
