@@ -129,3 +129,30 @@ fn an_agent_that_is_stopped_finishes_the_repository_at_hand_and_begins_no_other(
     });
     assert_finished(fleet, run, &["agent lost, trying again"]);
 }
+
+#[test]
+fn what_a_cancelled_run_stored_is_told_and_not_sent_again() {
+    let (fleet, mut run) = held();
+    wait_until("five repositories that are stored", SOON, || {
+        let status = json(&fleet.ctl(["status", "--json"]).run().expect_success());
+        let storages = status["tasks"][0]["storages"].as_array().cloned().unwrap_or_default();
+        let stored: u64 = storages.iter().filter_map(|storage| storage["stored"].as_u64()).sum();
+        if stored == 5 { Ok(()) } else { Err(format!("{status:#}")) }
+    });
+    let cancelled = json(&fleet.ctl(["cancel", "0002", "--json"]).run().expect_success());
+    assert!(text(&cancelled["end"]["state"]).contains("; 5 repositories"), "{cancelled:#}");
+    assert_eq!(run.wait(SOON), 130, "{:#?}", run.lines());
+    fleet.gate.open();
+    let summary = json(&fleet.ctl(["create", "--json", "--backup-id", "0003"]).run().expect_success());
+    assert_eq!(summary["repositories"]["backed_up"], 7, "{summary:#}");
+    for number in 0..5 {
+        let repo = fleet.site.path(&format!("vault/default/new-{number}.git"));
+        assert!(repo.join("0002").exists() && !repo.join("0003").exists(), "{number} was sent again");
+    }
+    let states = fleet.states();
+    fleet.ctl(["restore", "0003", "--to-storage=default=default-spare"]).run().expect_success();
+    std::fs::remove_dir_all(fleet.site.path("default-spare")).expect("empty the spare storage");
+    std::fs::create_dir(fleet.site.path("default-spare")).expect("make it again");
+    fleet.assert_restores("0003", &states);
+    fleet.stop(&["ended without success"]);
+}
