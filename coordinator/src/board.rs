@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use packhorse_model::{Component, ItemFailure, Problem, RunSummary};
+use packhorse_model::{Component, InvalidInput, ItemFailure, Problem, RunSummary};
 use packhorse_proto::{
     status_of_problem,
     v1::{self, PartProgress, RunAccepted, RunEvent, RunProgress, StorageProgress, run_event::Event},
@@ -93,6 +93,16 @@ impl Board {
         if is_new {
             self.shared.course.failed(failure);
         }
+    }
+
+    /// Tells a failure as it came from an agent, and keeps it with the others of its job.
+    pub fn hear(&self, told: v1::ItemFailure, kept: &mut Vec<ItemFailure>) -> Result<(), InvalidInput> {
+        let failure = ItemFailure::try_from(told)?;
+        if kept.len() < RunSummary::MAX_FAILURES {
+            kept.push(failure.clone());
+        }
+        self.tell(failure);
+        Ok(())
     }
 
     /// The failures that were recorded here, capped, and how many there were.

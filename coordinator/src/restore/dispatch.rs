@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
-use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem, RunSummary};
+use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem};
 use packhorse_proto::v1::{
     self, RestoreStorageFinished, restore_storage_event::Event, restore_storage_request::Request,
 };
@@ -105,10 +105,7 @@ impl Restore<'_> {
         let call = client.restore_storage(tokio_stream::iter(self.requests(storage, *join)));
         let answered = tokio::select! {
             answered = call => answered.map_err(failed)?,
-            () = self.stop.token.cancelled() => {
-                agent.cancel_job(self.run.to_owned(), storage.target.to_string()).await;
-                return Err(Lost::For(Problem::cancelled("restore storage")));
-            }
+            () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(agent, storage).await)),
         };
         // From here on it has begun, and must not begin again.
         *join = true;
@@ -117,10 +114,7 @@ impl Restore<'_> {
         loop {
             let event = tokio::select! {
                 event = events.message() => event.map_err(failed)?,
-                () = self.stop.token.cancelled() => {
-                    agent.cancel_job(self.run.to_owned(), storage.target.to_string()).await;
-                    return Err(Lost::For(Problem::cancelled("restore storage")));
-                }
+                () = self.stop.token.cancelled() => return Err(Lost::For(self.stopped(agent, storage).await)),
             };
             match event.and_then(|event| event.event) {
                 Some(Event::Progress(progress)) => {
@@ -128,16 +122,18 @@ impl Restore<'_> {
                     self.board.storage(progress);
                 }
                 Some(Event::Failure(failure)) => {
-                    let failure = ItemFailure::try_from(failure).map_err(|e| Lost::For(e.into()))?;
-                    if failures.len() < RunSummary::MAX_FAILURES {
-                        failures.push(failure.clone());
-                    }
-                    self.board.tell(failure);
+                    self.board.hear(failure, &mut failures).map_err(|e| Lost::For(e.into()))?;
                 }
                 Some(Event::Finished(finished)) => return Ok((finished, failures)),
                 None => return Err(Lost::Perhaps(ended_early(&address))),
             }
         }
+    }
+
+    /// Stops the agent's job: a restore is not resumed, so nobody would come back for it.
+    async fn stopped(&self, agent: &AgentHandle, storage: &StorageRestore) -> Problem {
+        agent.cancel_job(self.run.to_owned(), storage.target.to_string()).await;
+        Problem::cancelled("restore storage").on(&storage.target)
     }
 
     fn requests(&self, storage: &StorageRestore, join: bool) -> Vec<v1::RestoreStorageRequest> {

@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use packhorse_model::{
-    Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, RunSummary, StorageSummary,
-    Subject,
+    Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, StorageSummary, Subject,
 };
 use packhorse_proto::{
     filter_to_wire,
@@ -199,11 +198,7 @@ impl Dispatch<'_> {
                     self.board.storage(progress);
                 }
                 Some(Event::Failure(failure)) => {
-                    let failure = ItemFailure::try_from(failure).map_err(|e| Lost::For(e.into()))?;
-                    if failures.len() < RunSummary::MAX_FAILURES {
-                        failures.push(failure.clone());
-                    }
-                    self.board.tell(failure);
+                    self.board.hear(failure, &mut failures).map_err(|e| Lost::For(e.into()))?;
                 }
                 Some(Event::Finished(finished)) => return Ok((finished, failures)),
                 None => return Err(Lost::Perhaps(ended_early(&address))),
