@@ -9,7 +9,7 @@ use packhorse_proto::{
     v1::{CancelRequest, coordinator_service_client::CoordinatorServiceClient},
 };
 use packhorse_service::{
-    Address, Tls,
+    Address, Tls, call_again,
     config::{Config, TlsSection},
     connect, process,
 };
@@ -125,8 +125,8 @@ impl Session {
     /// Waits for the first signal, then cancels the run.
     pub async fn cancel_on_signal(&self, run: &str) {
         self.stop.cancelled().await;
-        let cancelled = self.client().cancel(CancelRequest { run: run.to_owned() }).await;
-        if let Err(status) = cancelled {
+        let cancel = || async { self.client().cancel(CancelRequest { run: run.to_owned() }).await };
+        if let Err(status) = call_again(cancel).await {
             tracing::warn!(problem = %self.problem(&status), "cancel run");
         }
         std::future::pending::<()>().await;

@@ -17,7 +17,7 @@ pub mod telemetry;
 mod tls;
 
 pub use address::Address;
-pub use connect::connect;
+pub use connect::{call_again, connect};
 pub use course::{Course, Follower, Seen};
 pub use health::health;
 pub use listen::Listener;

@@ -14,7 +14,7 @@ use packhorse_proto::{
     PROTOCOL,
     v1::{CancelJobRequest, DescribeRequest, DescribeResponse, agent_service_client::AgentServiceClient},
 };
-use packhorse_service::{Address, Tls, connect};
+use packhorse_service::{Address, Tls, call_again, connect};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -126,9 +126,12 @@ const CANCEL_TIME: Duration = Duration::from_secs(20);
 impl AgentHandle {
     /// Stops a job. An agent that cannot be told goes on, which does no harm.
     pub async fn cancel_job(&self, run: String, storage: String) {
-        let mut client = self.client.clone();
-        let call = client.cancel_job(CancelJobRequest { run, storage });
-        match tokio::time::timeout(CANCEL_TIME, call).await {
+        let request = CancelJobRequest { run, storage };
+        let cancel = || {
+            let (mut client, request) = (self.client.clone(), request.clone());
+            async move { client.cancel_job(request).await }
+        };
+        match tokio::time::timeout(CANCEL_TIME, call_again(cancel)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(agent = %self.address, %error, "job not cancelled"),
             Err(_) => tracing::warn!(agent = %self.address, "job not cancelled within {CANCEL_TIME:?}"),

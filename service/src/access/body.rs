@@ -177,4 +177,35 @@ mod tests {
         }
         meter.count(&[0]).expect_err("one byte more");
     }
+    /// A body that never comes.
+    struct Never;
+
+    impl HttpBody for Never {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Pending
+        }
+    }
+
+    async fn next(body: &mut Bounded) -> Option<Result<Frame<Bytes>, Status>> {
+        std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_does_not_end_is_refused_unless_it_may_stay_open() {
+        let refusals = Refusals::default();
+        let bounded = |stays_open| {
+            Bounded::new(Body::new(Never), (refusals.clone(), "w".into(), "x".into()), stays_open)
+        };
+        let begun = tokio::time::Instant::now();
+        let refused = next(&mut bounded(false)).await.expect("an end").expect_err("too slow");
+        assert_eq!((refused.code(), begun.elapsed()), (tonic::Code::OutOfRange, REQUEST_TIME));
+        assert_eq!(refusals.counts().get(&Reason::Slow), Some(&1));
+        tokio::time::timeout(10 * REQUEST_TIME, next(&mut bounded(true))).await.expect_err("it stays open");
+    }
 }

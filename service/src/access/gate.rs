@@ -19,9 +19,6 @@ use super::{
     body::{Bounded, Counted},
 };
 
-/// Calls under way at once in the whole process.
-const MAX_CALLS: usize = 1024;
-
 /// Services behind a gate; cheap to clone.
 #[derive(Clone)]
 pub struct Gate<S> {
@@ -31,9 +28,9 @@ pub struct Gate<S> {
 }
 
 impl<S> Gate<S> {
-    /// Puts a gate before services.
-    pub fn new(inner: S, access: Access) -> Self {
-        Self { inner, access, calls: Arc::new(Semaphore::new(MAX_CALLS)) }
+    /// Puts a gate before services that lets so many calls be under way at once.
+    pub fn new(inner: S, access: Access, calls: usize) -> Self {
+        Self { inner, access, calls: Arc::new(Semaphore::new(calls)) }
     }
 }
 

@@ -8,7 +8,10 @@ mod tls;
 use std::{error::Error, io, time::Duration};
 
 use packhorse_model::{ErrorKind, Problem, Subject};
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{Address, Tls, tls::missing};
 
@@ -35,6 +38,22 @@ pub async fn connect(address: &Address, subject: Subject, tls: Option<&Tls>) -> 
         }
     };
     connected.map_err(failed)
+}
+
+/// Makes a call that may be made twice, and makes it again when its connection was gone: a server lets go of connections
+/// that have become old, and the next call on the channel is the one that finds out.
+pub async fn call_again<T, F>(mut call: impl FnMut() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    match call().await {
+        Err(status) if is_of_transport(&status) => call().await,
+        answer => answer,
+    }
+}
+
+fn is_of_transport(status: &Status) -> bool {
+    status.source().is_some_and(|cause| cause.is::<tonic::transport::Error>())
 }
 
 fn problem(address: &Address, subject: Subject, error: &tonic::transport::Error) -> Problem {

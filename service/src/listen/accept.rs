@@ -19,6 +19,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    bounds::Bounds,
     connection::{Connection, Io},
     pending::{Handshake, Pending},
     socket::{Accepted, Socket},
@@ -31,10 +32,6 @@ use crate::{
 
 /// Time for a handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-/// Connections at once of callers that have a role.
-const MAX_CONNECTIONS: usize = 1024;
-/// Connections at once of callers that have none, and wait for their refusals.
-const MAX_STRANGERS: usize = 64;
 /// Time to wait when the system has no room for another connection.
 const RECOVERY: Duration = Duration::from_millis(100);
 /// What a refused connection is called in the log.
@@ -53,9 +50,14 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Passes connections to `out`.
-    pub fn new(tls: Option<Tls>, access: Access, out: mpsc::Sender<Result<Connection, io::Error>>) -> Self {
-        let (known, strangers) = (Semaphore::new(MAX_CONNECTIONS), Semaphore::new(MAX_STRANGERS));
-        let (known, strangers) = (Arc::new(known), Arc::new(strangers));
+    pub fn new(
+        tls: Option<Tls>,
+        access: Access,
+        bounds: &Bounds,
+        out: mpsc::Sender<Result<Connection, io::Error>>,
+    ) -> Self {
+        let room = |connections| Arc::new(Semaphore::new(connections));
+        let (known, strangers) = (room(bounds.connections), room(bounds.strangers));
         Self { tls, access, out, pending: Pending::default(), known, strangers }
     }
 

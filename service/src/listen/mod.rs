@@ -5,6 +5,7 @@
 //! and so is the time that a caller may be silent: nobody can use up what others need.
 
 mod accept;
+mod bounds;
 mod connection;
 mod pending;
 mod socket;
@@ -17,21 +18,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 
-use self::{accept::Acceptor, connection::Connection, socket::Socket};
+use self::{accept::Acceptor, bounds::Bounds, connection::Connection, socket::Socket};
 use crate::{
     Address, Tls,
     access::{Access, Gate},
     tls::missing,
 };
 
-/// Calls of one connection at once.
-const MAX_STREAMS: u32 = 128;
-/// Largest headers of one call.
-const MAX_HEADERS: u32 = 16 << 10;
-/// Time between two questions whether a peer is still there, and for its answer.
-const ALIVE: Duration = Duration::from_secs(20);
-/// Age at which a connection is asked to make way for a new one, which proves its certificate anew.
-const MAX_AGE: Duration = Duration::from_secs(3600);
 /// Time for calls to end after the token was cancelled.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -41,6 +34,7 @@ pub struct Listener {
     address: Address,
     tls: Option<Tls>,
     access: Access,
+    bounds: Bounds,
 }
 
 impl Listener {
@@ -57,7 +51,8 @@ impl Listener {
         if is_tls && !access.has_certificates() {
             tracing::warn!(%address, "no [[peer]] names a certificate, so nobody may call");
         }
-        Ok(Self { socket, address, tls: tls.filter(|_| is_tls).cloned(), access })
+        let (tls, bounds) = (tls.filter(|_| is_tls).cloned(), Bounds::default());
+        Ok(Self { socket, address, tls, access, bounds })
     }
 
     /// The address that was bound.
@@ -67,18 +62,18 @@ impl Listener {
 
     /// Serves until the token is cancelled, then lets running calls end.
     pub async fn serve(self, routes: Routes, shutdown: CancellationToken) -> Result<(), Problem> {
-        let Self { socket, address, tls, access } = self;
+        let Self { socket, address, tls, access, bounds } = self;
         let (connections, incoming) = mpsc::channel::<Result<Connection, std::io::Error>>(64);
-        let acceptor = Acceptor::new(tls, access.clone(), connections);
+        let acceptor = Acceptor::new(tls, access.clone(), &bounds, connections);
         let stopped = shutdown.clone();
         let server = Server::builder()
-            .max_concurrent_streams(MAX_STREAMS)
-            .http2_max_header_list_size(MAX_HEADERS)
-            .http2_keepalive_interval(Some(ALIVE))
-            .http2_keepalive_timeout(Some(ALIVE))
-            .max_connection_age(MAX_AGE)
+            .max_concurrent_streams(bounds.streams)
+            .http2_max_header_list_size(bounds.headers)
+            .http2_keepalive_interval(Some(bounds.alive))
+            .http2_keepalive_timeout(Some(bounds.alive))
+            .max_connection_age(bounds.age)
             .serve_with_incoming_shutdown(
-                Gate::new(routes.prepare(), access.clone()),
+                Gate::new(routes.prepare(), access.clone(), bounds.calls),
                 ReceiverStream::new(incoming),
                 stopped.cancelled_owned(),
             );

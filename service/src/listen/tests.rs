@@ -1,4 +1,7 @@
-//! Handshakes with a listener of this process, by clients that no program of ours would be.
+//! Handshakes with a listener of this process, by clients that no program of ours would be; `bounds` has what it gives
+//! to those that it knows.
+
+mod bounds;
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +41,11 @@ fn section(folder: &std::path::Path) -> TlsSection {
 
 impl Served {
     async fn start() -> Self {
+        Self::start_with(Bounds::default()).await
+    }
+
+    /// Serves health, which never ends for a call that watches it.
+    async fn start_with(bounds: Bounds) -> Self {
         let (authority, folder) = (CertificateAuthority::new(), tempfile::tempdir().expect("folder"));
         authority.issue("server.internal").write(folder.path());
         let tls = Tls::open(&section(folder.path())).expect("good files");
@@ -46,16 +54,26 @@ impl Served {
         let answer = |problem: &Problem| Status::permission_denied(problem.to_string());
         let access = Access::new(Subject::Coordinator, peers, &[], answer);
         let address = "https://127.0.0.1:0".parse().expect("valid");
-        let listener = Listener::bind(&address, Some(&tls), access.clone()).await.expect("bound");
+        let mut listener = Listener::bind(&address, Some(&tls), access.clone()).await.expect("bound");
+        listener.bounds = bounds;
         let (address, stop) = (listener.address().clone(), CancellationToken::new());
         let mut task = tokio::task::JoinSet::new();
-        task.spawn(listener.serve(Routes::default(), stop.clone()));
+        let health = tonic_health::server::health_reporter().1;
+        task.spawn(listener.serve(Routes::new(health), stop.clone()));
         Self { authority, folder, address, access, stop, task }
     }
 
     async fn stream(&self) -> TcpStream {
         let Address::Tls { host, port } = &self.address else { panic!("{} has no TLS", self.address) };
         TcpStream::connect((host.as_str(), *port)).await.expect("connect")
+    }
+
+    /// A channel with a new certificate for `name`.
+    async fn channel(&self, name: &str) -> Result<tonic::transport::Channel, Problem> {
+        let folder = self.folder.path().join(name);
+        self.authority.issue(name).write(&folder);
+        let tls = Tls::open(&section(&folder)).expect("good files");
+        connect(&self.address, Subject::Coordinator, Some(&tls)).await
     }
 
     async fn counted(&self, reason: Reason) -> u64 {

@@ -10,12 +10,12 @@ use std::{
 };
 
 use packhorse_proto::v1::{
-    BackupStorageRequest, CreateRequest, ListRequest, RepositoryFilter,
+    BackupStorageRequest, CreateRequest, DescribeRequest, ListRequest, RepositoryFilter,
     agent_service_client::AgentServiceClient, backup_storage_request::Request,
     coordinator_service_client::CoordinatorServiceClient,
 };
 use packhorse_testkit::{Backupctl, Binary};
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 use super::{super::site::Site, SOON, Secured, assert_refused_once, start};
 
@@ -110,7 +110,9 @@ async fn messages_that_are_too_large_are_refused() {
     let mut request = tonic::Request::new(ListRequest {});
     request.metadata_mut().insert("x-much", "y".repeat(64 << 10).parse().expect("a header"));
     client.list(request).await.expect_err("headers are bounded too");
-    client.list(ListRequest {}).await.expect("the coordinator goes on");
+    // Such headers may cost the caller its connection, but nobody else theirs.
+    let channel = secured.channel(&secured.address, "ops.internal").await;
+    CoordinatorServiceClient::new(channel).list(ListRequest {}).await.expect("the coordinator goes on");
     secured.stop();
 }
 
@@ -118,17 +120,29 @@ async fn messages_that_are_too_large_are_refused() {
 async fn calls_on_one_connection_are_bounded() {
     let secured = Secured::start();
     let channel = secured.channel(&secured.agent_address, "coordinator.internal").await;
+    let describe = |channel: &Channel| {
+        let mut agent = AgentServiceClient::new(channel.clone());
+        async move { agent.describe(DescribeRequest {}).await.map(drop) }
+    };
+    describe(&channel).await.expect("the agent has told its bounds");
     // None of these requests ever ends, so each holds its stream.
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..300 {
         let mut agent = AgentServiceClient::new(channel.clone());
         waiting.spawn(async move { agent.backup_storage(tokio_stream::pending()).await.map(drop) });
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
     // They wait for each other on their own connection; another one is not held up.
+    let last = tokio::time::timeout(SOON, async {
+        loop {
+            let mut last = Box::pin(describe(&channel));
+            if tokio::time::timeout(Duration::from_secs(1), &mut last).await.is_err() {
+                return;
+            }
+        }
+    });
+    last.await.expect("in the end there is no stream left");
     let other = secured.channel(&secured.agent_address, "coordinator.internal").await;
-    let request = packhorse_proto::v1::DescribeRequest {};
-    AgentServiceClient::new(other).describe(request).await.expect("another connection is served");
+    describe(&other).await.expect("another connection is served");
     waiting.shutdown().await;
     secured.stop();
 }

@@ -3,9 +3,10 @@
 //! Does not own: parsing them (`model`). Each is refused before anything is done, and the log says who sent it.
 
 use packhorse_proto::v1::{
-    BackupJob, BackupStorageRequest, CreateRequest, Go, ObjectDigest, RepositoryFilter, RestoreJob,
-    RestoreRequest, RestoreStorageRequest, ShowRequest, agent_service_client::AgentServiceClient,
-    backup_storage_request, coordinator_service_client::CoordinatorServiceClient, restore_storage_request,
+    BackupJob, BackupStorageRequest, CancelJobRequest, CancelRequest, CreateRequest, FollowRequest, Go,
+    ObjectDigest, RepositoryFilter, RestoreJob, RestoreRequest, RestoreStorageRequest, ShowRequest,
+    agent_service_client::AgentServiceClient, backup_storage_request,
+    coordinator_service_client::CoordinatorServiceClient, restore_storage_request,
 };
 use packhorse_testkit::TreeState;
 use tonic::{Code, Status, transport::Channel};
@@ -76,17 +77,34 @@ async fn a_coordinator_takes_no_path_that_leads_elsewhere() {
 }
 
 async fn back_up(client: &mut AgentServiceClient<Channel>, job: BackupJob) -> Result<(), Status> {
+    stream_backup(client, job, None).await
+}
+
+async fn stream_backup(
+    client: &mut AgentServiceClient<Channel>,
+    job: BackupJob,
+    filter: Option<RepositoryFilter>,
+) -> Result<(), Status> {
     use backup_storage_request::Request;
-    let requests = [Request::Job(job), Request::Go(Go {})]
-        .map(|request| BackupStorageRequest { request: Some(request) });
-    client.backup_storage(tokio_stream::iter(requests)).await.map(drop)
+    let parts = [Some(Request::Job(job)), filter.map(Request::Filter), Some(Request::Go(Go {}))];
+    let requests = parts.into_iter().flatten().map(|request| BackupStorageRequest { request: Some(request) });
+    client.backup_storage(tokio_stream::iter(requests.collect::<Vec<_>>())).await.map(drop)
 }
 
 async fn restore(client: &mut AgentServiceClient<Channel>, job: RestoreJob) -> Result<(), Status> {
+    stream_restore(client, job, None).await
+}
+
+async fn stream_restore(
+    client: &mut AgentServiceClient<Channel>,
+    job: RestoreJob,
+    filter: Option<RepositoryFilter>,
+) -> Result<(), Status> {
     use restore_storage_request::Request;
-    let requests = [Request::Job(job), Request::Go(Go {})]
-        .map(|request| RestoreStorageRequest { request: Some(request) });
-    client.restore_storage(tokio_stream::iter(requests)).await.map(drop)
+    let parts = [Some(Request::Job(job)), filter.map(Request::Filter), Some(Request::Go(Go {}))];
+    let requests =
+        parts.into_iter().flatten().map(|request| RestoreStorageRequest { request: Some(request) });
+    client.restore_storage(tokio_stream::iter(requests.collect::<Vec<_>>())).await.map(drop)
 }
 
 /// Objects that exist, or might, and are no catalogue of the storage.
@@ -126,6 +144,18 @@ async fn an_agent_takes_no_path_that_leads_elsewhere() {
         ] {
             assert_invalid(back_up(&mut client, job).await, field, path);
         }
+        let part = |include, exclude| Some(RepositoryFilter { include, exclude });
+        for (field, part) in
+            [("include", part(vec![name()], vec![])), ("exclude", part(vec![], vec![name()]))]
+        {
+            let backed_up = stream_backup(&mut client, backup(), part.clone()).await;
+            let restored = stream_restore(&mut client, back(), part).await;
+            // A file that exists is a fine pattern; it matches nothing here.
+            if PATHS.contains(&path) {
+                assert_invalid(backed_up, field, path);
+                assert_invalid(restored, field, path);
+            }
+        }
         for (field, job) in [
             ("backup_id", RestoreJob { backup_id: name(), ..back() }),
             ("source_storage", RestoreJob { source_storage: name(), ..back() }),
@@ -138,6 +168,45 @@ async fn an_agent_takes_no_path_that_leads_elsewhere() {
     for method in ["BackupStorage", "RestoreStorage"] {
         let what = format!("/packhorse.v1.AgentService/{method}");
         assert_refused_once(&secured.agent, &["coordinator.internal", &what, "request"]);
+    }
+    for (folder, before) in ["vault", "default"].into_iter().zip(&before) {
+        TreeState::assert_same(before, &TreeState::of(secured.site.path(folder)));
+    }
+    secured.stop();
+}
+
+/// Names of runs and of the vault are only compared with those that are known: such ones lead nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_only_compared_leads_nowhere() {
+    let secured = Secured::start();
+    secured.ctl("ops.internal", ["create", "--backup-id", "0001"]).run().expect_success();
+    let before = ["vault", "default"].map(|folder| TreeState::of(secured.site.path(folder)));
+    let channel = secured.channel(&secured.address, "ops.internal").await;
+    let mut coordinator = CoordinatorServiceClient::new(channel);
+    let channel = secured.channel(&secured.agent_address, "coordinator.internal").await;
+    let mut agent = AgentServiceClient::new(channel);
+    for path in PATHS.into_iter().chain(OBJECTS) {
+        let run = || path.to_owned();
+        let followed = coordinator.follow(FollowRequest { run: run() }).await.expect_err("no such run");
+        assert_eq!(followed.code(), Code::NotFound, "follow {path:?}: {followed}");
+        let cancelled = coordinator.cancel(CancelRequest { run: run() }).await.expect_err("no such run");
+        assert_eq!(cancelled.code(), Code::NotFound, "cancel {path:?}: {cancelled}");
+        for request in [
+            CancelJobRequest { run: run(), storage: "default".into() },
+            CancelJobRequest { run: "0001".into(), storage: run() },
+        ] {
+            let found = agent.cancel_job(request).await.map(|answer| answer.into_inner().found);
+            assert!(!matches!(found, Ok(true)), "cancel job {path:?}: {found:?}");
+        }
+        let job = BackupJob {
+            backup_id: "0002".into(),
+            storage: "default".into(),
+            vault_id: run(),
+            run: run(),
+            ..BackupJob::default()
+        };
+        let refused = back_up(&mut agent, job).await.expect_err("it is another vault");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{path:?}: {refused}");
     }
     for (folder, before) in ["vault", "default"].into_iter().zip(&before) {
         TreeState::assert_same(before, &TreeState::of(secured.site.path(folder)));
