@@ -1,7 +1,7 @@
 //! What a lost connection to an agent means, and how long the agent is waited for.
 //!
 //! Does not own: what is done when it is back. An answer that the agent gave itself is final; a connection that broke, or
-//! an agent that is being stopped, may come back. Patience starts anew whenever the agent is heard.
+//! an agent that is being stopped, may come back, and one that is busy may become free. Patience starts anew whenever the agent is heard.
 
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub enum Lost {
     For(Problem),
     /// It may be joined or given again.
     Perhaps(Problem),
+    /// It was not begun, because the agent has another job for the storage.
+    Busy(Problem),
 }
 
 impl Lost {
@@ -28,7 +30,14 @@ impl Lost {
         let stopped = problem.kind == ErrorKind::Cancelled;
         let broken = status.details().is_empty()
             && matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Internal);
-        if stopped || broken { Self::Perhaps(unreachable(problem, address)) } else { Self::For(problem) }
+        let busy = (problem.kind, problem.subject) == (ErrorKind::Unavailable, Subject::Agent);
+        if busy && !broken {
+            Self::Busy(problem)
+        } else if stopped || broken {
+            Self::Perhaps(unreachable(problem, address))
+        } else {
+            Self::For(problem)
+        }
     }
 }
 
@@ -78,16 +87,17 @@ impl Patience {
         self.best = (self.best.0.max(progress.done), self.best.1.max(progress.bytes));
     }
 
-    /// Waits a while before the next try, or fails with the problem when it has been too long, or too often in vain.
-    pub async fn wait(
-        &mut self,
-        storage: &StorageName,
-        problem: Problem,
-        stop: &Stop,
-    ) -> Result<(), Problem> {
+    /// Waits a while before the next try, or fails with the problem when that is of no use, has been too long, or too
+    /// often in vain.
+    pub async fn wait(&mut self, storage: &StorageName, lost: Lost, stop: &Stop) -> Result<(), Problem> {
+        let (what, problem) = match lost {
+            Lost::For(problem) => return Err(problem),
+            Lost::Perhaps(problem) => ("agent lost", problem),
+            Lost::Busy(problem) => ("agent busy", problem),
+        };
         let now = Instant::now();
         let since = *self.lost.get_or_insert_with(|| {
-            tracing::warn!(%storage, %problem, "agent lost, trying again for {:?}", self.limit);
+            tracing::warn!(%storage, %problem, "{what}, trying again for {:?}", self.limit);
             now
         });
         if now.duration_since(since) >= self.limit {
@@ -125,7 +135,8 @@ mod tests {
     async fn lose(patience: &mut Patience, told: &StorageProgress) -> Result<(), Problem> {
         let (storage, stop) = ("default".parse().expect("valid name"), Stop::new(&CancellationToken::new()));
         patience.heard(told);
-        patience.wait(&storage, Problem::new(ErrorKind::Unavailable, Subject::Agent, "x"), &stop).await
+        let lost = Lost::Perhaps(Problem::new(ErrorKind::Unavailable, Subject::Agent, "x"));
+        patience.wait(&storage, lost, &stop).await
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ mod health;
 mod listen;
 mod live;
 pub mod process;
+mod reflection;
 pub mod telemetry;
 mod tls;
 
@@ -22,4 +23,5 @@ pub use course::{Course, Follower, Seen};
 pub use health::health;
 pub use listen::Listener;
 pub use live::Live;
+pub use reflection::reflection;
 pub use tls::Tls;

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 use super::{
     AgentOptions, Shared,
     catalogue::catalogue_of,
-    job::{self, Part, Told},
+    job::{self, JobRequest, Part, Told},
     jobs::{Finished, Job, JobKind, JobName},
     limits::JobShare,
 };
@@ -26,28 +26,32 @@ pub(super) async fn start(
     shared: &Arc<Shared>,
     mut requests: Streaming<v1::BackupStorageRequest>,
 ) -> Result<BackupStorageEvents, Problem> {
-    let (wire, filter) = job::read_request(&mut requests, |message| match message.request {
-        Some(Request::Job(job)) => Part::Job(job),
-        Some(Request::Filter(filter)) => Part::Filter(filter),
-        Some(Request::Go(_)) => Part::Go,
-        Some(Request::Limits(_)) | None => Part::Unknown,
-    })
-    .await?;
+    let JobRequest { job: wire, filter, limits } =
+        job::read_request(&mut requests, |message| match message.request {
+            Some(Request::Job(job)) => Part::Job(job),
+            Some(Request::Filter(filter)) => Part::Filter(filter),
+            Some(Request::Go(_)) => Part::Go,
+            Some(Request::Limits(limits)) => Part::Limits(limits),
+            None => Part::Unknown,
+        })
+        .await?;
     let storage: StorageName = wire.storage.parse()?;
     let options = shared.options.now();
     let share = shared.limits.share_of(&options, options.storage(&storage)?);
     let run = wire.run.clone();
     let job = job_of(shared, &options, wire, filter, &share).await?;
+    share.set(&limits);
     let name = JobName { kind: JobKind::Backup, run, backup: job.attempt.id.clone() };
     let progress = Arc::new(Progress::default());
     let (shown, told_as) = (Arc::clone(&progress), storage.to_string());
-    let vault = shared.vault.paced(share.pace());
+    let (vault, working) = (shared.vault.paced(share.pace()), share.clone());
     let joined = shared.jobs.join_or_start(
         &storage,
         name,
         false,
         move || progress_of(&told_as, &shown),
         |handle, cancel| async move {
+            let _at_work = working.begin();
             tracing::info!(storage = %job.storage, backup = %job.attempt.id, "backup starts");
             let storage = job.storage.clone();
             let (failures, told) = mpsc::channel(64);

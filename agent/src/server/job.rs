@@ -26,21 +26,33 @@ pub enum Part<J> {
     Job(J),
     /// More patterns.
     Filter(v1::RepositoryFilter),
-    /// The patterns are complete.
+    /// What the job may take from its beginning.
+    Limits(v1::JobLimits),
+    /// The request is complete.
     Go,
-    /// Nothing that this version knows, or that may come before `Go`.
+    /// Nothing that this version knows.
     Unknown,
 }
 
-/// Reads the job and all patterns; what the stream carries after them is left in it.
+/// What stands before `Go`.
+pub struct JobRequest<J> {
+    /// The job.
+    pub job: J,
+    /// All patterns.
+    pub filter: RepoFilter,
+    /// None when the agent's own limits are enough.
+    pub limits: v1::JobLimits,
+}
+
+/// Reads a request up to `Go`; what the stream carries after that is left in it.
 pub async fn read_request<M, J>(
     requests: &mut Streaming<M>,
     part_of: impl Fn(M) -> Part<J>,
-) -> Result<(J, RepoFilter), Problem> {
+) -> Result<JobRequest<J>, Problem> {
     let refused =
         |answer: String| Problem::new(ErrorKind::Invalid, Subject::Coordinator, "read job").answered(answer);
     let reading = async {
-        let (mut job, mut parts) = (None, Vec::new());
+        let (mut job, mut parts, mut limits) = (None, Vec::new(), v1::JobLimits::default());
         loop {
             let message = requests.message().await.map_err(|e| refused(e.to_string()))?;
             // A stream that ended without `Go` may have been cut within the patterns.
@@ -49,13 +61,14 @@ pub async fn read_request<M, J>(
             match part_of(message) {
                 Part::Job(first) if job.is_none() => job = Some(first),
                 Part::Filter(part) => parts.push(part),
+                Part::Limits(first) => limits = first,
                 Part::Go => break,
                 Part::Job(_) => return Err(refused("the stream carries two jobs".into())),
                 Part::Unknown => return Err(refused("the stream carries an unknown message".into())),
             }
         }
         let job = job.ok_or_else(|| refused("the stream carries no job".into()))?;
-        Ok((job, filter_from_wire(&parts)?))
+        Ok(JobRequest { job, filter: filter_from_wire(&parts)?, limits })
     };
     match tokio::time::timeout(REQUEST_TIME, reading).await {
         Ok(read) => read,

@@ -27,7 +27,7 @@ use packhorse_service::{
     Live,
     config::{Config, GitalyManifests, StorageConfig},
     daemon::Stages,
-    health,
+    health, reflection,
 };
 use packhorse_vault::{FormatMarker, Vault};
 use tokio_stream::wrappers::ReceiverStream;
@@ -133,10 +133,7 @@ impl Agent {
     pub async fn router(self) -> Result<Routes, Problem> {
         let Shared { stopping, tracker, .. } = &*self.shared;
         let health = health::<AgentServiceServer<Service>>(stopping.clone(), tracker).await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .build_v1()
-            .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "serve reflection").answered(e))?;
+        let reflection = reflection::<AgentServiceServer<Service>>(DESCRIPTORS, Subject::Agent)?;
         let service = AgentServiceServer::new(Service { shared: self.shared });
         Ok(Routes::new(service).add_service(health).add_service(reflection))
     }

@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 use super::{
     Shared,
     catalogue::catalogue_of,
-    job::{self, Part, Told, required},
+    job::{self, JobRequest, Part, Told, required},
     jobs::{Finished, Job, JobKind, JobName},
 };
 use crate::restore::{RestoreEvent, RestoreJob, RestoreProgress, restore_storage};
@@ -24,13 +24,14 @@ pub(super) async fn start(
     shared: &Arc<Shared>,
     mut requests: Streaming<v1::RestoreStorageRequest>,
 ) -> Result<RestoreStorageEvents, Problem> {
-    let (wire, filter) = job::read_request(&mut requests, |message| match message.request {
-        Some(Request::Job(job)) => Part::Job(job),
-        Some(Request::Filter(filter)) => Part::Filter(filter),
-        Some(Request::Go(_)) => Part::Go,
-        None => Part::Unknown,
-    })
-    .await?;
+    let JobRequest { job: wire, filter, .. } =
+        job::read_request(&mut requests, |message| match message.request {
+            Some(Request::Job(job)) => Part::Job(job),
+            Some(Request::Filter(filter)) => Part::Filter(filter),
+            Some(Request::Go(_)) => Part::Go,
+            None => Part::Unknown,
+        })
+        .await?;
     let target: StorageName = wire.target_storage.parse()?;
     let options = shared.options.now();
     let config = options.storage(&target)?;

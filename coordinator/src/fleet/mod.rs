@@ -87,6 +87,15 @@ impl Fleet {
         })
     }
 
+    /// The storages of an agent that others claim too, each with who does.
+    pub fn conflicts_of(&self, agent: &AgentHandle) -> impl Iterator<Item = String> {
+        let claims = |name: &StorageName| agent.description.storages.iter().any(|own| own == name.as_str());
+        let conflicts = self.conflicts.iter().filter(move |(name, _)| claims(name));
+        conflicts.map(|(name, problem)| {
+            format!("storage {name} is not backed up: {}", problem.answer.as_deref().unwrap_or_default())
+        })
+    }
+
     fn names(&self) -> String {
         let names: Vec<&str> = self.storages.keys().map(StorageName::as_str).collect();
         if names.is_empty() { "none".into() } else { names.join(", ") }
@@ -151,7 +160,7 @@ async fn describe(address: &Address, tls: Option<&Tls>) -> Result<AgentHandle, P
         let problem = match connect(address, Subject::Agent, tls).await {
             Ok(channel) => match ask(address, channel).await {
                 Ok(handle) => return Ok(handle),
-                Err(Lost::For(problem)) => return Err(problem),
+                Err(Lost::For(problem) | Lost::Busy(problem)) => return Err(problem),
                 Err(Lost::Perhaps(problem)) => {
                     lost.get_or_insert_with(Instant::now);
                     problem

@@ -85,8 +85,9 @@ impl Restore<'_> {
         loop {
             let lost = match self.follow(agent, storage, &mut join, &mut patience).await {
                 Ok(done) => return Ok(done),
-                Err(Lost::For(problem)) => return Err(problem),
-                Err(Lost::Perhaps(problem)) => problem,
+                // Whoever asked for a restore can ask again, and may rather stop what is in its way.
+                Err(Lost::Busy(problem)) => return Err(problem),
+                Err(lost) => lost,
             };
             patience.wait(&storage.target, lost, self.stop).await?;
         }

@@ -139,17 +139,21 @@ impl Dispatch<'_> {
             share = shares.take() => share,
             () = self.stop.token.cancelled() => return Err(Problem::cancelled("back up storage")),
         };
+        // Those that begin together know of each other before the first is told what it may take.
+        tokio::task::yield_now().await;
         let mut attempt = self.plan.run.attempt.clone();
         let mut patience = Patience::new(self.options.agent_patience);
         let agent = self.agent_of(storage, &mut patience).await?;
         loop {
             let lost = match self.follow((storage, &agent), &share, &attempt, &mut patience).await {
                 Ok(done) => return Ok(done),
-                Err(Lost::For(problem)) => return Err(problem),
-                Err(Lost::Perhaps(problem)) => problem,
+                Err(lost) => lost,
             };
+            let was_begun = !matches!(lost, Lost::Busy(_));
             patience.wait(&storage.storage, lost, self.stop).await?;
-            attempt = Attempt::again(Timestamp::now(), random());
+            if was_begun {
+                attempt = Attempt::again(Timestamp::now(), random());
+            }
         }
     }
 
@@ -165,7 +169,7 @@ impl Dispatch<'_> {
                 Err(problem) if fleet.unreachable().next().is_none() => return Err(problem),
                 Err(problem) => problem,
             };
-            patience.wait(&storage.storage, problem, self.stop).await?;
+            patience.wait(&storage.storage, Lost::Perhaps(problem), self.stop).await?;
         }
     }
 
@@ -235,8 +239,8 @@ impl Dispatch<'_> {
             run: self.plan.name.clone(),
         };
         let filters = filter_parts(&self.request.filter).into_iter().map(Request::Filter);
-        let first: Vec<Request> =
-            [Request::Job(job)].into_iter().chain(filters).chain([Request::Go(v1::Go {})]).collect();
+        let begin = [Request::Limits(*share.current.borrow()), Request::Go(v1::Go {})];
+        let first: Vec<Request> = [Request::Job(job)].into_iter().chain(filters).chain(begin).collect();
         let limits = WatchStream::new(share.current.clone()).map(Request::Limits);
         tokio_stream::iter(first)
             .chain(limits)

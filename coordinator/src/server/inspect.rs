@@ -106,7 +106,7 @@ pub fn agents(fleet: &Fleet) -> v1::AgentsResponse {
             git_version: handle.description.git_version.clone(),
             storages: handle.description.storages.clone(),
             problem: None,
-            remarks: handle.remarks(),
+            remarks: handle.remarks().into_iter().chain(fleet.conflicts_of(handle)).collect(),
         },
         Err(problem) => v1::AgentStatus {
             address: address.to_string(),

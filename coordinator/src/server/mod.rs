@@ -21,7 +21,7 @@ use packhorse_proto::{
         coordinator_service_server::{CoordinatorService, CoordinatorServiceServer},
     },
 };
-use packhorse_service::{Live, daemon::Stages, health};
+use packhorse_service::{Live, daemon::Stages, health, reflection};
 use packhorse_vault::Vault;
 use serde::Serialize;
 use tokio_stream::wrappers::ReceiverStream;
@@ -112,12 +112,7 @@ impl Coordinator {
     pub async fn router(self) -> Result<Routes, Problem> {
         let Shared { tasks, stopping, .. } = &*self.shared;
         let health = health::<CoordinatorServiceServer<Service>>(stopping.clone(), tasks.tracker()).await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .build_v1()
-            .map_err(|e| {
-                Problem::new(ErrorKind::Internal, Subject::Coordinator, "serve reflection").answered(e)
-            })?;
+        let reflection = reflection::<CoordinatorServiceServer<Service>>(DESCRIPTORS, Subject::Coordinator)?;
         Ok(Routes::new(CoordinatorServiceServer::new(Service { shared: self.shared }))
             .add_service(health)
             .add_service(reflection))

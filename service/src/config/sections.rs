@@ -170,7 +170,7 @@ pub struct CoordinatorSection {
     pub uploads: usize,
     /// Bytes a second that all agents together send to the vault; 0 for no limit.
     pub bandwidth: ByteSize,
-    /// How long an agent that was lost in the middle of a run is waited for.
+    /// How long an agent that was lost in the middle of a run, or is busy for another one, is waited for.
     pub agent_patience: Span,
     /// Age up to which a run is resumed after a restart.
     pub resume_within: Span,

@@ -7,6 +7,7 @@ mod bare_hands;
 mod daemons;
 mod damage;
 mod exit_codes;
+mod fan_out;
 pub mod gate;
 mod golden;
 mod hanging;

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Time for something that takes moments.
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A coordinator, two agents, and their files.
 struct Fleet {

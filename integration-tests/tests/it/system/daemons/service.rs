@@ -8,6 +8,10 @@ use packhorse_testkit::{Binary, Daemon};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 use super::{
     super::site::{Site, assert_restored, json, listed, text},
@@ -63,6 +67,37 @@ async fn health_is_told_over_grpc() {
         }
         let unknown = HealthCheckRequest { service: "packhorse.v1.Nothing".to_owned() };
         HealthClient::new(channel).check(unknown).await.expect_err("an unknown service is not serving");
+    }
+    fleet.stop(&[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_lists_the_services_and_describes_them() {
+    let fleet = Fleet::start();
+    let coordinator = format!("unix://{}", fleet.site.path("coordinator.sock").display());
+    for (address, service) in [
+        (coordinator, "packhorse.v1.CoordinatorService"),
+        (fleet.addresses[0].clone(), "packhorse.v1.AgentService"),
+    ] {
+        let address: Address = address.parse().expect("valid address");
+        let channel = connect(&address, Subject::Agent, None).await.expect("the daemon listens");
+        let asked = [
+            MessageRequest::ListServices(String::new()),
+            MessageRequest::FileContainingSymbol(service.to_owned()),
+            MessageRequest::FileContainingSymbol("packhorse.v1.Nothing".to_owned()),
+        ];
+        let requests = asked
+            .map(|message| ServerReflectionRequest { host: String::new(), message_request: Some(message) });
+        let mut client = ServerReflectionClient::new(channel);
+        let answers = client.server_reflection_info(tokio_stream::iter(requests)).await;
+        let mut answers = answers.expect("the daemon answers").into_inner();
+        let mut next = async || answers.message().await.map(|answer| answer.and_then(|a| a.message_response));
+        let Ok(Some(MessageResponse::ListServicesResponse(list))) = next().await else { panic!("no list") };
+        let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+        assert!(names.contains(&service) && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+        let Ok(Some(MessageResponse::FileDescriptorResponse(file))) = next().await else { panic!("no file") };
+        assert!(!file.file_descriptor_proto.is_empty());
+        next().await.expect_err("there is no such symbol");
     }
     fleet.stop(&[]);
 }
