@@ -3,6 +3,7 @@
 //! Does not own: runs that go wrong (`daemons`). A test is the service manager: it binds the socket that daemons notify.
 
 mod drain;
+mod live;
 mod notify;
 mod reload;
 mod schedule;
