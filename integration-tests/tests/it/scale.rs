@@ -5,13 +5,15 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
-    time::Duration,
+    process::Stdio,
+    time::{Duration, Instant},
 };
 
-use packhorse_testkit::{Backupctl, Binary, Daemon, GitRepo};
+use packhorse_testkit::{Backupctl, Binary, Daemon, GitRepo, hermetic_command};
 
-use crate::system::site::{Site, json};
+use crate::system::site::{Site, json, noise};
 
 /// Time for a daemon to start.
 const SOON: Duration = Duration::from_secs(60);
@@ -59,6 +61,47 @@ fn peak(daemon: &Daemon) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
 }
 
+/// The bytes that a process has read and written so far, in files and sockets alike.
+fn traffic(daemon: &Daemon) -> u64 {
+    let told = fs::read_to_string(format!("/proc/{}/io", daemon.pid())).expect("the process lives");
+    let of = |name: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells");
+        line.trim().parse::<u64>().expect("a number")
+    };
+    of("rchar:") + of("wchar:")
+}
+
+/// Makes a repository of this many MiB that do not compress, in files of 16 MiB.
+fn enlarge(repo: &GitRepo, mib: usize) {
+    const FILE: usize = 16 << 20;
+    let mut import = hermetic_command("git");
+    import.args([
+        "-c",
+        "core.compression=0",
+        "-c",
+        "fastimport.unpackLimit=1",
+        "-c",
+        "core.bigFileThreshold=1m",
+        "fast-import",
+        "--quiet",
+        "--done",
+    ]);
+    let mut import = import.current_dir(repo.path()).stdin(Stdio::piped()).spawn().expect("start git");
+    let mut input = import.stdin.take().expect("a pipe");
+    let files = mib.div_ceil(FILE >> 20);
+    for number in 0..files {
+        write!(input, "blob\nmark :{}\ndata {FILE}\n", number + 1).expect("write");
+        input.write_all(&noise(number as u64, FILE)).expect("write");
+    }
+    write!(input, "commit refs/heads/main\ncommitter a <a@b> 1700000000 +0000\ndata 1\nx\n").expect("write");
+    for number in 0..files {
+        writeln!(input, "M 100644 :{} file-{number}", number + 1).expect("write");
+    }
+    write!(input, "\ndone\n").expect("write");
+    drop(input);
+    assert!(import.wait().expect("wait for git").success());
+}
+
 /// A coordinator and an agent for each storage.
 struct Fleet {
     site: Site,
@@ -94,30 +137,63 @@ impl Fleet {
         Self { site, agents, coordinator }
     }
 
+    /// A call of the coordinator.
+    fn ctl<const N: usize>(&self, args: [&str; N]) -> Backupctl {
+        let address = format!("unix://{}", self.site.path("coordinator.sock").display());
+        Backupctl::new().args(["--no-progress", "--coordinator", &address]).args(args)
+    }
+
     /// Makes a backup and says how many repositories were packed, and how many not.
     fn create(&self) -> [u64; 2] {
-        let address = format!("unix://{}", self.site.path("coordinator.sock").display());
-        let create = Backupctl::new().args(["--no-progress", "--coordinator", &address, "create", "--json"]);
-        let summary = json(&create.run().expect_success());
+        let summary = json(&self.ctl(["create", "--json"]).run().expect_success());
         ["backed_up", "unchanged"].map(|what| summary["repositories"][what].as_u64().expect("a number"))
     }
 }
 
 #[test]
 fn the_coordinator_does_not_grow_with_repositories_nor_the_agent_beyond_its_bound() {
-    let mut peaks = Vec::new();
+    let (mut peaks, mut traffics) = (Vec::new(), Vec::new());
     for count in [100, if is_long() { 100_000 } else { 2_000 }] {
         let site = Site::new();
         synthesise(&site, "storage-0", count);
         let fleet = Fleet::start(site, 1);
+        let (before, begun) = (traffic(&fleet.coordinator), Instant::now());
         assert_eq!(fleet.create(), [count as u64, 0]);
         assert_eq!(fleet.create(), [0, count as u64]);
+        let (bytes, seconds) = (traffic(&fleet.coordinator) - before, begun.elapsed().as_secs());
         let (coordinator, agent) = (peak(&fleet.coordinator), peak(&fleet.agents[0]));
-        eprintln!("{count} repositories: coordinator {coordinator} MiB, agent {agent} MiB at most");
+        eprintln!(
+            "{count} repositories: coordinator {coordinator} MiB, agent {agent} MiB at most; \
+             coordinator read and wrote {bytes} bytes in {seconds} s"
+        );
+        // Progress is told a few times a second, however many repositories there are.
+        traffics.push(bytes.saturating_sub(seconds * 4096));
         assert!(agent <= 256, "the agent held {agent} MiB");
         peaks.push(coordinator);
     }
     assert!(peaks[1] <= peaks[0] + 8, "the coordinator grew from {} to {} MiB", peaks[0], peaks[1]);
+    assert!(traffics[1] <= traffics[0] + (64 << 10), "its traffic grew: {traffics:?}");
+}
+
+#[test]
+fn a_large_repository_is_never_held_in_memory() {
+    let mib = if is_long() { 5 << 10 } else { 192 };
+    let site = Site::new();
+    enlarge(&site.repo("storage-0/large.git"), mib);
+    let fleet = Fleet::start(site, 1);
+    assert_eq!(fleet.create(), [1, 0]);
+    let backing_up = peak(&fleet.agents[0]);
+    let large = fleet.site.path("storage-0/large.git");
+    fs::rename(&large, fleet.site.path("lost.git")).expect("lose it");
+    fleet.ctl(["restore", "latest"]).run().expect_success();
+    let (coordinator, agent) = (peak(&fleet.coordinator), peak(&fleet.agents[0]));
+    eprintln!(
+        "{mib} MiB: agent {backing_up} MiB at most, {agent} with its restore, coordinator {coordinator}"
+    );
+    assert!(agent <= 128 && coordinator <= 64, "agent {agent} MiB, coordinator {coordinator} MiB");
+    let head = |path: &Path| GitRepo::open(path).run(&["rev-parse", "refs/heads/main"]);
+    assert_eq!(head(&large), head(&fleet.site.path("lost.git")));
+    GitRepo::open(&large).run(&["fsck", "--connectivity-only"]);
 }
 
 #[test]
