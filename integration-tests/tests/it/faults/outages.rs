@@ -37,8 +37,7 @@ fn an_outage_is_survived_when_it_is_shorter_than_the_budget_and_named_when_it_is
     assert_eq!(run.wait(LIMIT * 2), 0, "{:#?}", run.lines());
     place.assert_restores("0001", &first);
 
-    let hasty = std::fs::read_to_string(place.site.path("packhorse.toml")).expect("read configuration");
-    place.site.write("packhorse.toml", &hasty.replace("'30s'", "'3s'"));
+    place.configure("3s");
     place.change(Some(7));
     let mut run = place.ctl(["create", "--json", "--backup-id=0002"]).spawn();
     outage_after(&place.server, 10);

@@ -36,13 +36,17 @@ impl Place {
     }
 
     fn empty(budget: &str) -> Self {
-        let (site, server) = (Site::new(), FaultyS3::start());
-        let place = Self { site, server };
-        let vault = place.server.vault_section("v");
-        let storage =
-            format!("[[storage]]\nname = 'default'\npath = '{}'\n", place.site.path("storage").display());
-        place.site.write("packhorse.toml", &format!("{vault}retry_budget = '{budget}'\n{storage}"));
+        let place = Self { site: Site::new(), server: FaultyS3::start() };
+        place.configure(budget);
         place
+    }
+
+    /// Writes the configuration, with this retry budget.
+    pub fn configure(&self, budget: &str) {
+        let vault = self.server.vault_section("v");
+        let storage =
+            format!("[[storage]]\nname = 'default'\npath = '{}'\n", self.site.path("storage").display());
+        self.site.write("packhorse.toml", &format!("{vault}retry_budget = '{budget}'\n{storage}"));
     }
 
     pub fn ctl<const N: usize>(&self, args: [&str; N]) -> Backupctl {
