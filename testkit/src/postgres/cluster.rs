@@ -2,7 +2,7 @@
 //!
 //! Does not own: queries (`queries`). PostgreSQL refuses to run as root, so root runs it as the user `postgres`. The
 //! socket is trusted, and so is the user `postgres` of its network; every other role has to give its password over TCP.
-//! Nothing is synced to disk: a test never asks this cluster to survive a power cut.
+//! Nothing is synced to disk: a test may kill this cluster's processes (`crash`), but never cuts the power.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ host all all samenet scram-sha-256
 
 /// A running PostgreSQL server; stopped when dropped.
 pub struct PostgresServer {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     binaries: PathBuf,
     port: u16,
     host: Option<Host>,
@@ -71,7 +71,7 @@ impl PostgresServer {
         );
         fs::write(data.join("pg_hba.conf"), HOST_RULES).expect("write pg_hba.conf");
         fs::write(data.join("postgresql.auto.conf"), server.settings()).expect("write settings");
-        server.launch(&data, account);
+        server.launch();
         server
     }
 
@@ -108,17 +108,18 @@ impl PostgresServer {
         format!(
             "port = {}\nlisten_addresses = '{}'\nunix_socket_directories = '{folder}'\n\
              external_pid_file = '{folder}/run/postgres.pid'\npassword_encryption = 'scram-sha-256'\n\
-             fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nshared_buffers = '16MB'\n",
+             fsync = off\nfull_page_writes = off\nshared_buffers = '16MB'\n",
             self.port,
             self.address(),
             folder = self.folder.display(),
         )
     }
 
-    fn launch(&self, data: &Path, account: Option<(u32, u32)>) {
+    /// Starts the server and returns when it answers, after it recovered from a crash if there was one.
+    pub(super) fn launch(&self) {
         let log = self.folder.join("log");
-        let mut start = self.program("pg_ctl", account);
-        start.arg("start").arg("--wait").arg("--pgdata").arg(data).arg("--log").arg(&log);
+        let mut start = self.program("pg_ctl", unprivileged_account());
+        start.arg("start").arg("--wait").arg("--pgdata").arg(self.folder.join("data")).arg("--log").arg(&log);
         // The server must not keep this command's output open, or its end would never be seen.
         let status = start.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
         let status = status.unwrap_or_else(|error| panic!("start {start:?}: {error}"));

@@ -4,6 +4,7 @@
 //! Loopback and a Unix socket only, in a folder that the watchdog removes with the server.
 
 mod cluster;
+mod crash;
 mod queries;
 
 pub use cluster::PostgresServer;

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, process::Command};
 use crate::{
     command::{hermetic_command, stdout_text},
     postgres::PostgresServer,
+    processes::Daemon,
     run_with_input,
 };
 
@@ -19,6 +20,13 @@ impl PostgresServer {
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let mut command = self.psql_command(database);
         stdout_text(run_with_input(&mut command, sql.as_bytes()))
+    }
+
+    /// A session that runs these statements and goes on until it is done, or killed with the value.
+    pub fn session(&self, database: &str, sql: &str) -> Daemon {
+        let mut command = self.psql_command(database);
+        command.arg("--command").arg(sql);
+        Daemon::spawn_command(command)
     }
 
     /// Creates an empty database.
