@@ -22,7 +22,7 @@ pub enum Fault {
     ResetBefore,
     /// It is done, and the connection is reset instead of an answer.
     ResetAfter,
-    /// Half of an object is sent, then the connection ends.
+    /// Half of an object, a listing or another answer with a body is sent, then the connection ends.
     Truncated,
     /// The completion of an upload is answered with 200 and an error, and nothing was done.
     ErrorIn200,
@@ -63,7 +63,10 @@ impl Fault {
 
     fn can_meet(self, operation: Operation) -> bool {
         match self {
-            Self::Truncated => operation == Operation::Get,
+            Self::Truncated => matches!(
+                operation,
+                Operation::Get | Operation::List | Operation::BeginUpload | Operation::CompleteUpload
+            ),
             Self::ErrorIn200 => operation == Operation::CompleteUpload,
             Self::Conflict => operation == Operation::Create,
             _ => true,

@@ -1,10 +1,13 @@
 //! The HTTP client that a store's client is given.
 //!
-//! Does not own: watching (`moving`, `answer`). Requests for credentials of the platform, which have other timeouts, are
-//! left to the store's own client.
+//! Does not own: watching (`moving`, `answer`) or trying again. Of all answers only an object is handed on as it comes, and
+//! read on where it ended; the others are short and are taken whole, so that one that breaks off is a request that failed,
+//! which the store's client tries again. Requests for credentials of the platform, which have other timeouts, are left to
+//! the store's own client.
 
 use std::{pin::Pin, time::Duration};
 
+use http::{Method, response};
 use object_store::{
     ClientConfigKey, ClientOptions,
     client::{
@@ -83,6 +86,7 @@ impl Line {
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string().parse::<reqwest::Url>();
         let url = url.map_err(|why| HttpError::new(HttpErrorKind::Unknown, why))?;
+        let asks_for_an_object = parts.method == Method::GET && !is_listing(&url);
         let mut request = Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         let (body, moved) = Moving::new(body);
@@ -93,6 +97,20 @@ impl Line {
         };
         let (parts, body) = http::Response::<Body>::from(answer).into_parts();
         let body = HttpResponseBody::new(Answer::new(body, self.patience));
-        Ok(HttpResponse::from_parts(parts, body))
+        if asks_for_an_object && parts.status.is_success() {
+            return Ok(HttpResponse::from_parts(parts, body));
+        }
+        whole(parts, body).await
     }
+}
+
+/// Whether the answer lists objects; S3 and Google have the first, Azure has the second.
+fn is_listing(url: &reqwest::Url) -> bool {
+    url.query_pairs().any(|(name, value)| name == "list-type" || name == "comp" && value == "list")
+}
+
+/// Takes the answer to its end.
+async fn whole(parts: response::Parts, body: HttpResponseBody) -> Result<HttpResponse, HttpError> {
+    let bytes = body.bytes().await.map_err(error::broken_off)?;
+    Ok(HttpResponse::from_parts(parts, bytes.into()))
 }

@@ -16,6 +16,11 @@ pub fn stalled(patience: Duration) -> HttpError {
     HttpError::new(HttpErrorKind::Timeout, Stalled(patience))
 }
 
+/// The answer ended before it was whole.
+pub fn broken_off(error: HttpError) -> HttpError {
+    HttpError::new(HttpErrorKind::Interrupted, error)
+}
+
 /// The client failed.
 pub fn of_reqwest(error: reqwest::Error) -> HttpError {
     let kind = if error.is_timeout() {

@@ -147,3 +147,20 @@ async fn a_store_that_ignores_the_condition_is_found_out_before_anything_is_clai
     let proofs = server.log().into_iter().filter(|entry| entry.operation == Operation::Create);
     assert_eq!(proofs.count(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_asked_for_again() {
+    let (server, vault) = start();
+    let digest = vault.create(&key("folder/small"), "ours".into()).await.expect("create");
+    server.set_faults(Plan::of(Rule::first(Fault::Truncated, 2)));
+    let missing = vault.get(&key("missing")).await.expect_err("there is none");
+    assert_eq!(missing.kind(), ErrorKind::NotFound, "{missing}");
+    assert_eq!(vault.list_folder(&key("folder")).await.expect("list"), ["small"]);
+    assert_eq!(&vault.get_checked(&digest).await.expect("read")[..], b"ours");
+    write(&vault, "large", pattern(9 << 20)).await.expect("upload");
+    let met: Vec<Operation> =
+        server.log().iter().filter(|entry| entry.fault.is_some()).map(|entry| entry.operation).collect();
+    for operation in [Operation::Get, Operation::List, Operation::BeginUpload, Operation::CompleteUpload] {
+        assert!(met.contains(&operation), "{operation:?} met nothing: {met:?}");
+    }
+}
