@@ -25,6 +25,9 @@ pub struct VaultSettings {
 }
 
 impl VaultSettings {
+    /// How long requests are retried when nothing else is said: for an outage of ten minutes, and the last pause.
+    pub const RETRY_BUDGET: Duration = Duration::from_secs(12 * 60);
+
     /// Settings with defaults for everything but the URL.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -33,7 +36,7 @@ impl VaultSettings {
             region: None,
             path_style: None,
             ca_file: None,
-            retry_budget: Duration::from_secs(180),
+            retry_budget: Self::RETRY_BUDGET,
             upload_memory_mib: 96,
         }
     }

@@ -22,11 +22,15 @@ use crate::{
 pub struct Vault {
     inner: Arc<Inner>,
     pace: Pace,
+    /// Whether requests go by way of the brief store.
+    brief: bool,
 }
 
 #[derive(Debug)]
 struct Inner {
     store: Arc<dyn ObjectStore>,
+    /// The same store, which is not waited for so long.
+    brief: Arc<dyn ObjectStore>,
     prefix: Path,
     label: String,
     counter: Counter,
@@ -58,7 +62,7 @@ pub fn digest_of(key: &ObjectKey, bytes: &[u8]) -> ObjectDigest {
 
 impl Vault {
     pub(crate) fn new(
-        store: Arc<dyn ObjectStore>,
+        [store, brief]: [Arc<dyn ObjectStore>; 2],
         folder: Option<Folder>,
         prefix: Path,
         label: String,
@@ -72,6 +76,7 @@ impl Vault {
         let honours_create = OnceCell::new();
         let inner = Inner {
             store,
+            brief,
             prefix,
             label,
             counter,
@@ -83,12 +88,19 @@ impl Vault {
             creations,
             folder,
         };
-        Self { inner: Arc::new(inner), pace: Pace::default() }
+        Self { inner: Arc::new(inner), pace: Pace::default(), brief: false }
     }
 
     /// A vault on a store of the caller's, for tests.
     pub fn with_store(store: Arc<dyn ObjectStore>, label: &str) -> Self {
-        Self::new(store, None, Path::ROOT, label.to_owned(), 64, Duration::from_secs(20))
+        Self::new(
+            [Arc::clone(&store), store],
+            None,
+            Path::ROOT,
+            label.to_owned(),
+            64,
+            Duration::from_secs(20),
+        )
     }
 
     /// A vault in memory, for tests.
@@ -100,6 +112,13 @@ impl Vault {
     #[must_use]
     pub fn paced(&self, pace: Pace) -> Self {
         Self { pace, ..self.clone() }
+    }
+
+    /// The same vault for questions that somebody waits for, and for the first one of a run: a store that does not
+    /// answer is given up after a minute.
+    #[must_use]
+    pub fn briefly(&self) -> Self {
+        Self { brief: true, ..self.clone() }
     }
 
     pub(crate) fn pace(&self) -> &Pace {
@@ -159,14 +178,14 @@ impl Vault {
 
     async fn open_get(&self, key: &ObjectKey) -> Result<GetResult, VaultError> {
         self.inner.counter.get();
-        let result = self.inner.store.get_opts(&self.path(key), GetOptions::default()).await;
+        let result = self.store().get_opts(&self.path(key), GetOptions::default()).await;
         result.map_err(|e| VaultError::from_store("read object", key.as_str(), e))
     }
 
     /// The size of the object; none when it does not exist.
     pub async fn head(&self, key: &ObjectKey) -> Result<Option<u64>, VaultError> {
         self.inner.counter.head();
-        match self.inner.store.head(&self.path(key)).await {
+        match self.store().head(&self.path(key)).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => {
@@ -243,7 +262,7 @@ impl Vault {
     /// Writes that copy alone, for an object whose writer may have died between the two.
     pub async fn write_latest(&self, latest: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
         self.inner.counter.put();
-        let put = self.inner.store.put(&self.path(latest), bytes.into()).await;
+        let put = self.store().put(&self.path(latest), bytes.into()).await;
         put.map(drop).map_err(|e| VaultError::from_store("write object", latest.as_str(), e))
     }
 
@@ -260,7 +279,7 @@ impl Vault {
     pub(crate) async fn list_folder(&self, folder: &ObjectKey) -> Result<Vec<String>, VaultError> {
         self.inner.counter.list();
         let prefix = self.path(folder);
-        let listing = self.inner.store.list_with_delimiter(Some(&prefix)).await;
+        let listing = self.store().list_with_delimiter(Some(&prefix)).await;
         let listing = listing.map_err(|e| VaultError::from_store("list", folder.as_str(), e))?;
         let objects = listing.objects.into_iter().map(|meta| meta.location);
         let names = listing.common_prefixes.into_iter().chain(objects);
@@ -276,7 +295,7 @@ impl Vault {
     }
 
     pub(crate) fn store(&self) -> &dyn ObjectStore {
-        self.inner.store.as_ref()
+        if self.brief { self.inner.brief.as_ref() } else { self.inner.store.as_ref() }
     }
 
     pub(crate) fn retry_budget(&self) -> Duration {

@@ -16,6 +16,12 @@ use url::Url;
 
 use crate::{Vault, VaultError, folder::Folder, line::Connector};
 
+/// How long a store is waited for that nothing was heard of in a run, or by somebody who asks.
+const BRIEF: Duration = Duration::from_secs(60);
+/// How long one request can be tried again: it is signed once, and stores take a signature for 15 minutes. Beyond that
+/// they would say that our clock is wrong.
+const SIGNATURE: Duration = Duration::from_secs(14 * 60);
+
 /// Opens a vault. Makes no request; a `file://` folder is created when it is missing.
 pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
     let (options, url) = parse(options)?;
@@ -28,56 +34,67 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
         "file" => Path::ROOT,
         _ => Path::from_url_path(url.path()).map_err(|e| invalid(&label, e))?,
     };
-    let mut folder = None;
-    let store: Arc<dyn ObjectStore> = match url.scheme() {
-        "file" => {
-            let (store, bulk) = local(&url, &label)?;
-            folder = Some(bulk);
-            Arc::new(store)
-        }
-        "s3" => Arc::new(s3(AmazonS3Builder::from_env(), &url, &options, &label)?),
+    if url.scheme() == "file" {
+        let (store, folder) = local(&url, &label)?;
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        return Ok(vault([Arc::clone(&store), store], Some(folder), prefix, label, &options));
+    }
+    let stores = [remote(&url, &options, &label)?, remote(&url, &brief(&options), &label)?];
+    Ok(vault(stores, None, prefix, label, &options))
+}
+
+/// The same for requests that somebody waits for.
+fn brief(options: &VaultSettings) -> VaultSettings {
+    VaultSettings { retry_budget: options.retry_budget.min(BRIEF), ..options.clone() }
+}
+
+fn remote(url: &Url, options: &VaultSettings, label: &str) -> Result<Arc<dyn ObjectStore>, VaultError> {
+    Ok(match url.scheme() {
+        "s3" => Arc::new(s3(AmazonS3Builder::from_env(), url, options, label)?),
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()
-                .with_url(bucket_url(&url))
-                .with_retry(retries(&options))
+                .with_url(bucket_url(url))
+                .with_retry(retries(options))
                 .with_client_options(Connector::options())
-                .with_http_connector(line(&options)?)
+                .with_http_connector(line(options)?)
                 .build()
-                .map_err(|e| invalid(&label, e))?,
+                .map_err(|e| invalid(label, e))?,
         ),
         "az" | "azblob" => Arc::new(
             MicrosoftAzureBuilder::from_env()
                 .with_container_name(url.host_str().unwrap_or_default())
-                .with_retry(retries(&options))
+                .with_retry(retries(options))
                 .with_client_options(Connector::options())
-                .with_http_connector(line(&options)?)
+                .with_http_connector(line(options)?)
                 .build()
-                .map_err(|e| invalid(&label, e))?,
+                .map_err(|e| invalid(label, e))?,
         ),
         other => {
-            return Err(invalid(&label, format!("scheme {other:?} is none of file, s3, gs, az")));
+            return Err(invalid(label, format!("scheme {other:?} is none of file, s3, gs, az")));
         }
-    };
-    Ok(vault(store, folder, prefix, label, &options))
+    })
 }
 
 fn vault(
-    store: Arc<dyn ObjectStore>,
+    stores: [Arc<dyn ObjectStore>; 2],
     folder: Option<Folder>,
     prefix: Path,
     label: String,
     options: &VaultSettings,
 ) -> Vault {
-    Vault::new(store, folder, prefix, label, options.upload_memory_mib.max(8), options.retry_budget)
+    Vault::new(stores, folder, prefix, label, options.upload_memory_mib.max(8), options.retry_budget)
 }
 
 /// Opens an `s3://` vault with a login that does not come from the environment.
 #[cfg(test)]
-pub(crate) fn open_s3(login: AmazonS3Builder, options: &VaultSettings) -> Result<Vault, VaultError> {
+pub(crate) fn open_s3(login: &AmazonS3Builder, options: &VaultSettings) -> Result<Vault, VaultError> {
     let (options, url) = parse(options)?;
     let prefix = Path::from_url_path(url.path()).map_err(|e| invalid(url.as_str(), e))?;
-    let store = s3(login, &url, &options, url.as_str())?;
-    Ok(vault(Arc::new(store), None, prefix, url.to_string(), &options))
+    let store = |options: &VaultSettings| -> Result<Arc<dyn ObjectStore>, VaultError> {
+        Ok(Arc::new(s3(login.clone(), &url, options, url.as_str())?))
+    };
+    let stores = [store(&options)?, store(&brief(&options))?];
+    Ok(vault(stores, None, prefix, url.to_string(), &options))
 }
 
 fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
@@ -160,7 +177,7 @@ fn retries(options: &VaultSettings) -> RetryConfig {
         },
         // The budget of time is what ends the retries.
         max_retries: 10_000,
-        retry_timeout: options.retry_budget,
+        retry_timeout: options.retry_budget.min(SIGNATURE),
     }
 }
 

@@ -36,7 +36,7 @@ pub async fn restore(
     stop: &Stop,
 ) -> Result<RestoreSummary, Problem> {
     let started_at = Timestamp::now();
-    let backup = resolve(vault, &request.backup).await?;
+    let backup = resolve(&vault.briefly(), &request.backup).await?;
     let summary = load_summary(vault, &backup).await?;
     let plan = request.plan(&summary, options)?;
     let marker = FormatMarker::read(vault).await?;

@@ -75,7 +75,8 @@ pub async fn plan(
             true => choose_agents(options, request).await?,
             false => Chosen::default(),
         };
-    let (backups, _) = committed(vault).await?;
+    // A store that is away from the start is told at once; later ones are waited for.
+    let (backups, _) = committed(&vault.briefly()).await?;
     let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
     let bases = base_for(vault, &backups, &names).await?;
     let runs = if agents.is_empty() { Vec::new() } else { unfinished(vault, &backups).await? };

@@ -188,7 +188,7 @@ impl CoordinatorService for Service {
         &self,
         _request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
-        Ok(Response::new(status::status(&self.shared.vault, &self.shared.tasks).await))
+        Ok(Response::new(status::status(&self.shared.vault.briefly(), &self.shared.tasks).await))
     }
 
     async fn follow(
@@ -224,13 +224,17 @@ impl CoordinatorService for Service {
     }
 
     async fn list(&self, _request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
-        inspect::list(&self.shared.vault).await.map(Response::new).map_err(|e| status_of_problem(&e))
+        inspect::list(&self.shared.vault.briefly())
+            .await
+            .map(Response::new)
+            .map_err(|e| status_of_problem(&e))
     }
 
     async fn show(&self, request: Request<v1::ShowRequest>) -> Result<Response<Self::ShowStream>, Status> {
-        let events = inspect::show(&self.shared.vault, request.into_inner(), self.shared.tasks.tracker())
-            .await
-            .map_err(|e| status_of_problem(&e))?;
+        let events =
+            inspect::show(&self.shared.vault.briefly(), request.into_inner(), self.shared.tasks.tracker())
+                .await
+                .map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(ReceiverStream::new(events)))
     }
 

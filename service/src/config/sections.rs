@@ -37,7 +37,7 @@ pub struct VaultSection {
 }
 
 fn retry_budget() -> Span {
-    Span::from_secs(180)
+    Span::from_secs(VaultSettings::RETRY_BUDGET.as_secs())
 }
 
 fn upload_memory() -> ByteSize {

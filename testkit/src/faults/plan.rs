@@ -83,6 +83,7 @@ pub struct Rule {
     requests: std::ops::Range<u64>,
     operations: Vec<Operation>,
     about: String,
+    who: Option<String>,
 }
 
 impl Rule {
@@ -95,6 +96,7 @@ impl Rule {
             requests: 0..u64::MAX,
             operations: Vec::new(),
             about: String::new(),
+            who: None,
         }
     }
 
@@ -122,6 +124,13 @@ impl Rule {
         self
     }
 
+    /// Only requests of the process that is called so.
+    #[must_use]
+    pub fn of(mut self, who: &str) -> Self {
+        self.who = Some(who.to_owned());
+        self
+    }
+
     /// Only after so many requests since the plan was set.
     #[must_use]
     pub fn after(mut self, requests: u64) -> Self {
@@ -140,6 +149,7 @@ impl Rule {
         let operation = request.operation;
         self.fault.can_meet(operation)
             && request.target().contains(&self.about)
+            && self.who.as_ref().is_none_or(|who| *who == request.who)
             && attempt < self.attempts
             && self.requests.contains(&number)
             && (self.operations.is_empty() || self.operations.contains(&operation))

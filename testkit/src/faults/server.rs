@@ -60,9 +60,11 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(|request| answer(request, &shared, &cut));
     let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let how = tokio::select! {
-        _ = serving => return,
-        how = cuts.recv() => how,
+        // In an outage nothing is served, also not what has come already.
+        biased;
         () = shared.wait_until(|state| state.outage) => Some(Cut::Reset),
+        how = cuts.recv() => how,
+        _ = serving => return,
     };
     if matches!(how, Some(Cut::Reset)) {
         set_reset(&line);

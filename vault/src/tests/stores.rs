@@ -41,5 +41,5 @@ fn s3(bucket: &str, endpoint: &str, (key, secret): (&str, &str), retry_budget: D
     settings.retry_budget = retry_budget;
     // Logged in here, because the environment of a test process holds no credentials and must not be changed.
     let builder = AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(secret);
-    crate::open::open_s3(builder, &settings).expect("valid settings")
+    crate::open::open_s3(&builder, &settings).expect("valid settings")
 }

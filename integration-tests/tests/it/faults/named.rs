@@ -10,7 +10,7 @@ use super::place::{Place, compare, make_storage};
 use crate::system::site::{json, text};
 
 /// A fault that does not end, the exit code, its name in the answer, and a word of the next step.
-const LASTING: [(Fault, i32, &str, &str); 10] = [
+pub const LASTING: [(Fault, i32, &str, &str); 10] = [
     (Fault::InternalError, 13, "InternalError", "reachable"),
     (Fault::SlowDown, 13, "SlowDown", "reachable"),
     (Fault::TooManyRequests, 13, "TooManyRequests", "reachable"),
@@ -47,7 +47,7 @@ fn place(storage: &Path, budget: &str) -> Place {
 }
 
 #[track_caller]
-fn assert_told(output: &CliOutput, command: &str, (fault, code, named, step): (Fault, i32, &str, &str)) {
+pub fn assert_told(output: &CliOutput, command: &str, (fault, code, named, step): (Fault, i32, &str, &str)) {
     assert_eq!(output.code, code, "{command} {fault:?}: {output:#?}");
     let error = &json(output)["error"];
     let part = |name: &str| text(&error[name]);
@@ -60,7 +60,7 @@ fn assert_told(output: &CliOutput, command: &str, (fault, code, named, step): (F
 }
 
 /// Runs the rows beside each other: most of their time is spent waiting.
-fn beside_each_other<T: Sync>(rows: &[T], work: impl Fn(&T, &Path) + Sync) {
+pub fn beside_each_other<T: Sync>(rows: &[T], work: impl Fn(&T, &Path) + Sync) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let storage = folder.path().join("storage");
     make_storage(&storage);

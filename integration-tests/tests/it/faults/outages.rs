@@ -12,7 +12,7 @@ use crate::system::site::json;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Waits in the test while the store is away.
-fn let_pass(time: Duration) {
+pub fn let_pass(time: Duration) {
     let end = Instant::now() + time;
     wait_until("the outage to last", time * 2, || {
         if Instant::now() >= end { Ok(()) } else { Err("not yet".to_owned()) }

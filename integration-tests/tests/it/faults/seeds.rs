@@ -21,7 +21,7 @@ use crate::histories::{number, random::Random};
 /// Test functions that share the seeds.
 const PARTS: u64 = 5;
 /// Seeds of one part that run beside each other: most of their time is spent waiting.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 /// Codes with which a run may end here: complete, refused, unusable.
 const HONEST: [i32; 3] = [0, 12, 13];
 
