@@ -16,22 +16,26 @@ quickstart: ## A backup and a restore on this machine, from nothing
 
 export PACKHORSE_SKIPPED := $(CURDIR)/target/skipped-tests
 
+# Tests that are ignored are those that only the long suite has time for.
+NEXTEST_LONG := $(if $(PACKHORSE_LONG),--run-ignored all)
+CARGO_TEST_LONG := $(if $(PACKHORSE_LONG),-- --include-ignored)
+
 test: tools-test ## All tests; servers are real and start by themselves
 	@rm -f $(PACKHORSE_SKIPPED)
 	cargo build --quiet --workspace --all-targets
 	cargo test --quiet --doc --workspace
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		echo cargo nextest run --workspace $(ARGS); \
-		cargo nextest run --workspace $(ARGS); \
+		echo cargo nextest run --workspace $(NEXTEST_LONG) $(ARGS); \
+		cargo nextest run --workspace $(NEXTEST_LONG) $(ARGS); \
 	else \
-		echo cargo test --workspace $(ARGS); \
-		cargo test --workspace --lib --bins --tests $(ARGS); \
+		echo cargo test --workspace $(ARGS) $(CARGO_TEST_LONG); \
+		cargo test --workspace --lib --bins --tests $(ARGS) $(CARGO_TEST_LONG); \
 	fi
 	@if [ -s $(PACKHORSE_SKIPPED) ]; then \
 		echo "had nothing to do on this machine:" && sort -u $(PACKHORSE_SKIPPED); \
 	fi
 
-test-long: ## The same with the long random tests
+test-long: ## The same with the long random tests, and those that are ignored elsewhere
 	PACKHORSE_LONG=1 NEXTEST_PROFILE=long $(MAKE) test
 
 check: tools fmt clippy deny typos test ## What a change has to pass

@@ -1,8 +1,8 @@
 //! Tests that have nothing to do on a machine, told so that nobody takes them for passed.
 //!
-//! Does not own: whether that is all right. Runners hide what a passing test prints, so the reason also goes into the
-//! file that `PACKHORSE_SKIPPED` names, which `make test` shows at its end; where `PACKHORSE_SKIP_NOTHING` is set, as
-//! in CI, skipping is failing.
+//! Does not own: whether that is all right, or tests that only the long suite has time for, which are `#[ignore]`. Runners
+//! hide what a passing test prints, so the reason also goes into the file that `PACKHORSE_SKIPPED` names, which `make test`
+//! shows at its end; where `PACKHORSE_SKIP_NOTHING` is set, skipping is failing.
 
 use std::{env, fs::OpenOptions, io::Write as _, thread};
 

@@ -5,7 +5,7 @@
 use packhorse_testkit::{Daemon, Network, PostgresServer, wait_until};
 use serde_json::Value;
 
-use super::{Hosts, Options, SOON, estate::STORAGES, long};
+use super::{Hosts, Options, SOON, estate::STORAGES};
 use crate::system::site::{json, noise, text};
 
 /// The run ends incomplete without the second agent's storage.
@@ -44,12 +44,10 @@ fn a_host_that_breaks_down_is_missing_by_name_and_comes_back_in_the_next_run() {
     hosts.stop(&["agent lost, trying again", "run or restore ended without success"]);
 }
 
+// Its quick one is above.
 #[test]
+#[ignore = "waits for the keep-alive; in make test-long"]
 fn what_an_agent_did_while_nobody_could_reach_it_is_used_by_the_next_run() {
-    if !long() {
-        // Its quick one is above.
-        return;
-    }
     let Some(mut hosts) = Hosts::start(Options { patience: "2s", ..Options::default() }) else { return };
     // Copied without git, so it is done while the other one is held.
     hosts.site.repo("second/new.git").commit("main", &[("noise", noise(1, 3 << 20))]);
@@ -70,12 +68,10 @@ fn what_an_agent_did_while_nobody_could_reach_it_is_used_by_the_next_run() {
     hosts.stop(&["agent lost, trying again", "run or restore ended without success"]);
 }
 
+// Its quick one is in `whole`: there the host is away before.
 #[test]
+#[ignore = "waits for the connection's time; in make test-long"]
 fn a_database_whose_host_goes_away_in_the_middle_of_its_postgres_dump_is_given_up() {
-    if !long() {
-        // Its quick one is in `whole`: there the host is away before.
-        return;
-    }
     let Some(network) = Network::start() else { return };
     let host = network.host("database");
     let server = PostgresServer::start_on(&host);
