@@ -20,8 +20,10 @@ use crate::histories::{number, random::Random};
 
 /// Test functions that share the seeds.
 const PARTS: u64 = 5;
-/// Seeds of one part that run beside each other: most of their time is spent waiting.
-const THREADS: usize = 6;
+/// How many seeds there usually are.
+const USUAL: u64 = 50;
+/// Seeds of one part that run beside each other, and when there are many: half of their time is spent waiting.
+const THREADS: [usize; 2] = [3, 6];
 /// Codes with which a run may end here: complete, refused, unusable.
 const HONEST: [i32; 3] = [0, 12, 13];
 
@@ -128,11 +130,11 @@ fn run_part(part: u64) {
         }
         return;
     }
-    let usual = if env::var_os("PACKHORSE_LONG").is_some() { 1_000 } else { 50 };
+    let usual = if env::var_os("PACKHORSE_LONG").is_some() { 1_000 } else { USUAL };
     let count = number("PACKHORSE_FAULTS").unwrap_or(usual);
-    let next = AtomicU64::new(part);
+    let (next, threads) = (AtomicU64::new(part), THREADS[usize::from(count > USUAL)]);
     thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(PARTS, Ordering::Relaxed);
