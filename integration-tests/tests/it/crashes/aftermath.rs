@@ -1,7 +1,8 @@
 //! What a crash has left in the store.
 //!
 //! Does not own: what is made of it. It is read by somebody who knows the stored format and none of our code: a manifest
-//! is durable when it is there, and so is what it names. Uploads that were open stay open, because a process that is
+//! is durable when it is there, and so is what it names; a run that goes on also has its finished dumps and archives.
+//! Uploads that were open stay open, because a process that is
 //! killed cannot abort them; the store's lifecycle rule removes them.
 
 use std::collections::BTreeMap;
@@ -9,14 +10,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use packhorse_testkit::FaultyS3;
 
-use super::ground::sent_since;
+use super::{ground::sent_since, point::Then};
 
 /// The store at the moment of a kill.
 pub struct Aftermath {
-    /// Bytes of the run's manifests and of what this run sent of that which they name.
+    /// Bytes of what nobody has to send again: manifests with what this run sent of that which they name, and where the
+    /// run goes on, dumps and archives that it has noted as finished.
     pub durable: u64,
-    /// Folders of the repositories whose manifests are there.
-    repositories: Vec<String>,
+    /// How keys of such things begin.
+    finished: Vec<String>,
     /// Whether the run had its ID.
     pub claimed: bool,
     /// The backups that are committed, newest first.
@@ -27,16 +29,16 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
-    /// What the run of this ID has left.
-    pub fn of(server: &FaultyS3, id: &str) -> Self {
+    /// What the run of this ID has left to what comes then.
+    pub fn of(server: &FaultyS3, id: &str, then: Then) -> Self {
         // In this order, so that what others store meanwhile counts as sent later, never as both.
         let objects = server.objects();
         let requests = server.log().len();
         let mut uploads = server.open_uploads();
         uploads.sort();
         Self {
-            durable: durable(&objects, id),
-            repositories: manifests(&objects, id).map(|(repository, _)| format!("v/{repository}/")).collect(),
+            durable: durable(&objects, id, then),
+            finished: finished(&objects, id),
             claimed: objects.contains_key(&format!("v/packhorse/runs/{id}/run.json")),
             committed: committed(&objects),
             uploads,
@@ -49,15 +51,15 @@ impl Aftermath {
         sent_since(server, self.requests)
     }
 
-    /// Panics when a bundle was sent again of a repository that was durable.
+    /// Panics when a bundle was sent again of a repository that was durable, or a dump or archive that was finished.
     #[track_caller]
     pub fn assert_nothing_again(&self, server: &FaultyS3) {
         let log = server.log();
-        let bundles =
-            log[self.requests..].iter().filter(|r| r.operation.writes() && r.key.contains(".bundle"));
-        for bundle in bundles {
-            let again = self.repositories.iter().any(|folder| bundle.key.starts_with(folder));
-            assert!(!again, "sent although its manifest was there: {bundle}");
+        let is_large = |key: &str| [".bundle", ".sql.gz", ".tar.gz"].iter().any(|kind| key.contains(kind));
+        let sent = log[self.requests..].iter().filter(|r| r.operation.writes() && is_large(&r.key));
+        for request in sent {
+            let again = self.finished.iter().any(|start| request.key.starts_with(start));
+            assert!(!again, "sent although it was finished: {request}");
         }
     }
 
@@ -98,15 +100,37 @@ fn manifests<'a>(
     })
 }
 
-fn durable(objects: &BTreeMap<String, Bytes>, id: &str) -> u64 {
+/// What a run has noted as finished beside its repositories: each name with the note.
+fn parts<'a>(objects: &'a BTreeMap<String, Bytes>, id: &str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
+    let folder = format!("v/packhorse/runs/{id}/parts/");
+    objects
+        .iter()
+        .filter_map(move |(key, note)| Some((key.strip_prefix(&folder)?.strip_suffix(".json")?, note)))
+}
+
+/// How keys of what is finished begin. Another run has its own dumps and archives under an ID of its own.
+fn finished(objects: &BTreeMap<String, Bytes>, id: &str) -> Vec<String> {
+    let repositories = manifests(objects, id).map(|(repository, _)| format!("v/{repository}/"));
+    let others = parts(objects, id).map(|(part, _)| match part.strip_prefix("directory-") {
+        Some(directory) => format!("v/backups/{id}/{directory}"),
+        None => format!("v/backups/{id}/db/"),
+    });
+    repositories.chain(others).collect()
+}
+
+fn durable(objects: &BTreeMap<String, Bytes>, id: &str, then: Then) -> u64 {
     let folder = format!("/{id}/");
-    let bytes_of = |manifest: &Bytes| {
-        let text = String::from_utf8_lossy(manifest).into_owned();
+    let bytes_of = |note: &Bytes| {
+        let text = String::from_utf8_lossy(note).into_owned();
         let is_named = |key: &str| key.contains(&folder) && text.contains(key.trim_start_matches("v/"));
         let named = objects.iter().filter(|(key, _)| is_named(key));
-        manifest.len() + named.map(|(_, object)| object.len()).sum::<usize>()
+        (note.len() + named.map(|(_, object)| object.len()).sum::<usize>()) as u64
     };
-    manifests(objects, id).map(|(_, manifest)| bytes_of(manifest) as u64).sum()
+    let manifests: u64 = manifests(objects, id).map(|(_, manifest)| bytes_of(manifest)).sum();
+    match then {
+        Then::Restart => manifests + parts(objects, id).map(|(_, note)| bytes_of(note)).sum::<u64>(),
+        Then::Next | Then::Moved => manifests,
+    }
 }
 
 /// Panics unless what other tools take for the newest manifest of each repository is it.

@@ -1,7 +1,7 @@
 //! The reference: both runs without a crash, which say how many requests there are, how many bytes a run sends, and what
 //! the vault holds before the second.
 //!
-//! Does not own: points. One ground serves all points of a phase and a victim.
+//! Does not own: points. One ground serves all points of a scene, a phase and a victim.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,7 @@ use bytes::Bytes;
 use packhorse_testkit::{FaultyS3, LoggedRequest};
 
 use super::{
-    forge::Forge,
-    point::{Phase, Victim},
+    point::{Phase, Scene, Victim},
     storages::Storages,
     town::Town,
 };
@@ -19,8 +18,6 @@ use super::{
 pub struct Ground {
     pub storages: Storages,
     vault: BTreeMap<String, Bytes>,
-    /// A database beside them.
-    pub forge: Option<Forge>,
     /// Requests of the victim in the run.
     pub requests: u64,
     /// Bytes that the run sends.
@@ -39,14 +36,9 @@ impl Phase {
 
 impl Ground {
     /// Does the reference runs.
-    pub fn new(phase: Phase, victim: Victim) -> Self {
-        Self::with(phase, victim, None)
-    }
-
-    /// The same with a database.
-    pub fn with(phase: Phase, victim: Victim, forge: Option<Forge>) -> Self {
-        let (storages, vault) = (Storages::new(), BTreeMap::new());
-        let mut ground = Self { storages, vault, forge, requests: 0, bytes: 0 };
+    pub fn new(scene: Scene, phase: Phase, victim: Victim) -> Self {
+        let (storages, vault) = (Storages::new(scene), BTreeMap::new());
+        let mut ground = Self { storages, vault, requests: 0, bytes: 0 };
         if phase == Phase::Increment {
             let town = ground.measure(Phase::Full, victim);
             ground.vault = town.server.objects();
@@ -57,8 +49,7 @@ impl Ground {
 
     /// A site as it is before a run.
     pub fn town(&self, phase: Phase) -> Town {
-        let more = self.forge.as_ref().map(Forge::section).unwrap_or_default();
-        Town::new(&self.storages, phase, &self.vault, &more)
+        Town::new(&self.storages, phase, &self.vault)
     }
 
     fn measure(&mut self, phase: Phase, victim: Victim) -> Town {

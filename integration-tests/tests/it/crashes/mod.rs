@@ -12,6 +12,8 @@ mod ground;
 mod play;
 mod point;
 mod segments;
+mod sequel;
+mod spot;
 mod storages;
 mod suite;
 mod tally;

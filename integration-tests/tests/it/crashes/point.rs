@@ -1,11 +1,22 @@
 //! Points: who is killed at which request of which run, and what happens then; each has a text by which it is replayed.
 //!
-//! Does not own: playing them. A request is named by its number among those of its process, or by its kind and its number
-//! among those of that kind, which says the same in every run, although storages are worked on beside each other.
+//! Does not own: which request that is (`spot`), or playing points (`play`). A text names everything that a point depends
+//! on, so that what it says can be played again.
 
 use std::{fmt, str::FromStr};
 
-use packhorse_testkit::{LoggedRequest, Operation, When};
+use packhorse_testkit::When;
+
+use super::spot::Spot;
+
+/// What there is to back up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// One large repository, and a small directory.
+    Plain,
+    /// Small repositories, a directory that is larger than a part of an upload, and a database.
+    Database,
+}
 
 /// Which run of the reference is hurt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +47,10 @@ pub enum Then {
     Moved,
 }
 
-/// Which requests a spot counts.
-type Filter = Box<dyn Fn(&LoggedRequest) -> bool + Send>;
-
-/// Which request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spot {
-    Number(u64),
-    Kind(String, u64),
-}
-
 /// One point of the matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
+    pub scene: Scene,
     pub phase: Phase,
     pub victim: Victim,
     pub spot: Spot,
@@ -67,57 +69,28 @@ impl Victim {
     }
 }
 
-impl Spot {
-    /// Its number, and which requests are counted for it.
-    pub fn filter(&self, victim: Victim) -> (u64, Filter) {
-        let ours = move |request: &LoggedRequest| request.who == victim.who();
-        match self.clone() {
-            Self::Number(number) => (number, Box::new(ours)),
-            Self::Kind(kind, number) => {
-                (number, Box::new(move |request| ours(request) && kind_of(request) == kind))
-            }
-        }
-    }
-}
+/// Every ground on which points are played.
+const GROUNDS: [(Scene, Phase); 4] = [
+    (Scene::Plain, Phase::Full),
+    (Scene::Plain, Phase::Increment),
+    (Scene::Database, Phase::Full),
+    (Scene::Database, Phase::Increment),
+];
 
-/// What a request is for.
-fn kind_of(request: &LoggedRequest) -> &'static str {
-    /// What objects are created for, by the ends of their keys.
-    const ENDS: [(&str, &str); 13] = [
-        ("packhorse/format.json", "format"),
-        ("/run.json", "claim"),
-        ("/end.json", "end"),
-        ("/report.json", "report"),
-        ("/backup_information.json", "record"),
-        (".json", "done"),
-        (".toml", "manifest"),
-        (".bundle", "bundle"),
-        (".refs", "refs"),
-        (".custom_hooks.tar", "hooks"),
-        (".jsonl.zst", "catalogue"),
-        (".tar.gz", "archive"),
-        (".sql.gz", "dump"),
-    ];
-    match request.operation {
-        Operation::BeginUpload => "begin",
-        Operation::PutPart => "part",
-        Operation::CompleteUpload => "complete",
-        Operation::Put => "latest",
-        Operation::Create if request.key.contains("/segments/") => "segment",
-        Operation::Create => {
-            let found = ENDS.iter().find(|(end, _)| request.key.ends_with(end));
-            found.map_or("marker", |(_, kind)| kind)
-        }
-        operation if operation.writes() => "removal",
-        _ => "read",
+/// How a point's text begins.
+pub fn ground_name(scene: Scene, phase: Phase) -> &'static str {
+    match (scene, phase) {
+        (Scene::Plain, Phase::Full) => "full",
+        (Scene::Plain, Phase::Increment) => "increment",
+        (Scene::Database, Phase::Full) => "full+db",
+        (Scene::Database, Phase::Increment) => "increment+db",
     }
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { phase, victim, spot, when, then } = self;
-        let phase = if *phase == Phase::Full { "full" } else { "increment" };
-        write!(f, "{phase}:{}:", victim.who())?;
+        let Self { scene, phase, victim, spot, when, then } = self;
+        write!(f, "{}:{}:", ground_name(*scene, *phase), victim.who())?;
         match spot {
             Spot::Number(number) => write!(f, "{number}")?,
             Spot::Kind(kind, number) => write!(f, "{kind}-{number}")?,
@@ -139,14 +112,16 @@ impl FromStr for Point {
         let wrong = || format!("{text:?} is not PHASE:PROCESS:REQUEST:WHEN:THEN");
         let parts: Vec<&str> = text.split(':').collect();
         let [phase, victim, spot, when, then] = parts[..] else { return Err(wrong()) };
-        let phase = choose(phase, &[("full", Phase::Full), ("increment", Phase::Increment)]);
+        let grounds = GROUNDS.map(|(scene, phase)| (ground_name(scene, phase), (scene, phase)));
+        let (scene, phase) = choose(phase, &grounds).ok_or_else(wrong)?;
         let victims = [Victim::Agent, Victim::Coordinator, Victim::Embedded];
         let spot = match spot.rsplit_once('-') {
             Some((kind, number)) => number.parse().ok().map(|number| Spot::Kind(kind.to_owned(), number)),
             None => spot.parse().ok().map(Spot::Number),
         };
         Ok(Self {
-            phase: phase.ok_or_else(wrong)?,
+            scene,
+            phase,
             victim: choose(victim, &victims.map(|victim| (victim.who(), victim))).ok_or_else(wrong)?,
             spot: spot.ok_or_else(wrong)?,
             when: choose(when, &[("before", When::Before), ("after", When::AfterApply)]).ok_or_else(wrong)?,

@@ -9,14 +9,15 @@ use packhorse_testkit::{Operation, When, wait_until};
 use super::{
     aftermath::{Aftermath, assert_latest_is_newest},
     ground::Ground,
-    point::{Phase, Spot, Victim},
+    point::{Phase, Scene, Then, Victim},
+    spot::Spot,
     town::SOON,
 };
 
 #[test]
 fn an_agent_goes_on_from_the_segments_of_its_last_life() {
     let (phase, victim) = (Phase::Full, Victim::Agent);
-    let ground = Ground::new(phase, victim);
+    let ground = Ground::new(Scene::Plain, phase, victim);
     let mut town = ground.town(phase);
     town.start_all();
     let (number, filter) = Spot::Kind("part".to_owned(), 1).filter(victim);
@@ -30,7 +31,7 @@ fn an_agent_goes_on_from_the_segments_of_its_last_life() {
     });
 
     town.kill(victim);
-    let aftermath = Aftermath::of(&town.server, phase.id());
+    let aftermath = Aftermath::of(&town.server, phase.id(), Then::Restart);
     town.server.release();
     let before = town.server.log().len();
     town.start(victim);

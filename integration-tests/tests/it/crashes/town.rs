@@ -9,8 +9,9 @@ use bytes::Bytes;
 use packhorse_testkit::{Backupctl, Binary, Daemon, FaultyS3};
 
 use super::{
+    forge::Database,
     point::{Phase, Victim},
-    storages::{States, Storages},
+    storages::{States, Storages, change_once_more},
 };
 use crate::system::site::{Site, listed};
 
@@ -21,6 +22,7 @@ pub const SOON: Duration = Duration::from_secs(60);
 pub struct Town {
     pub site: Site,
     pub server: FaultyS3,
+    database: Option<Database>,
     agent: Option<Daemon>,
     coordinator: Option<Daemon>,
     /// The coordinator that is meant; another one listens elsewhere.
@@ -29,41 +31,43 @@ pub struct Town {
 
 impl Town {
     /// A site as it is at a run, with a vault that holds this.
-    pub fn new(storages: &Storages, phase: Phase, vault: &BTreeMap<String, Bytes>, more: &str) -> Self {
-        let town =
-            Self { site: Site::new(), server: FaultyS3::start(), agent: None, coordinator: None, number: 1 };
+    pub fn new(storages: &Storages, phase: Phase, vault: &BTreeMap<String, Bytes>) -> Self {
+        let (site, server) = (Site::new(), FaultyS3::start());
+        let database = storages.database(phase);
+        let town = Self { site, server, database, agent: None, coordinator: None, number: 1 };
         storages.copy_to(phase, &town.site.path(""));
         for (key, bytes) in vault {
             town.server.put_object(key, bytes.clone());
         }
-        let vault = town.vault_section();
-        let parts = |prefix: &str| {
-            let path = |name: &str| town.site.path(&format!("{prefix}{name}")).display().to_string();
-            let storage = |name| format!("[[storage]]\nname = '{name}'\npath = '{}'\n", path(name));
-            let directory = format!("[[directory]]\nname = 'blobs'\npath = '{}'\n", path("blobs"));
-            (storage("one") + &storage("two"), directory)
-        };
-        let (storages, directory) = parts("");
-        let agent = format!("unix://{}", town.site.path("agent.sock").display());
-        town.site.write(
-            "agent.toml",
-            &format!("{vault}[agent_service]\nlisten = '{agent}'\ngrace = '1s'\n{storages}"),
-        );
-        for number in [1, 2] {
-            let listen = town.address(number);
-            let section =
-                format!("[coordinator]\nlisten = '{listen}'\ngrace = '1s'\n[[agent]]\naddress = '{agent}'\n");
-            town.site
-                .write(&format!("coordinator-{number}.toml"), &format!("{vault}{section}{directory}{more}"));
-        }
-        town.site.write("embedded.toml", &format!("{vault}{storages}{directory}{more}"));
-        let (storages, directory) = parts("back/");
-        town.site.write("back.toml", &format!("{vault}{storages}{directory}"));
+        town.configure();
         town
     }
 
+    fn configure(&self) {
+        let (vault, (storages, others)) = (self.vault_section(), self.parts("", self.database.as_ref()));
+        let agent = format!("unix://{}", self.site.path("agent.sock").display());
+        let section = format!("[agent_service]\nlisten = '{agent}'\ngrace = '1s'\n");
+        self.site.write("agent.toml", &format!("{vault}{section}{storages}"));
+        for number in [1, 2] {
+            let listen = self.address(number);
+            let section =
+                format!("[coordinator]\nlisten = '{listen}'\ngrace = '1s'\n[[agent]]\naddress = '{agent}'\n");
+            self.site.write(&format!("coordinator-{number}.toml"), &format!("{vault}{section}{others}"));
+        }
+        self.site.write("embedded.toml", &format!("{vault}{storages}{others}"));
+    }
+
+    /// The parts of a configuration that name the storages, and everything else that is backed up.
+    fn parts(&self, prefix: &str, database: Option<&Database>) -> (String, String) {
+        let path = |name: &str| self.site.path(&format!("{prefix}{name}")).display().to_string();
+        let storage = |name| format!("[[storage]]\nname = '{name}'\npath = '{}'\n", path(name));
+        let directory = format!("[[directory]]\nname = 'blobs'\npath = '{}'\n", path("blobs"));
+        let database = database.map(Database::section).unwrap_or_default();
+        (storage("one") + &storage("two"), directory + &database)
+    }
+
     /// The part of a configuration that names the vault.
-    pub fn vault_section(&self) -> String {
+    fn vault_section(&self) -> String {
         format!("{}retry_budget = '20s'\n", self.server.vault_section("v"))
     }
 
@@ -165,14 +169,24 @@ impl Town {
         }
     }
 
-    /// Restores a backup without its databases and compares everything.
+    /// Changes what there is to back up, and gives what there is then.
+    pub fn move_on(&self) -> States {
+        change_once_more(&self.site.path(""));
+        self.database.iter().for_each(Database::change);
+        States::of(&self.site.path(""), self.database.as_ref())
+    }
+
+    /// Restores a backup with all that is in it and compares everything.
     #[track_caller]
     pub fn assert_restores(&self, id: &str, states: &States) {
         for storage in ["one", "two"] {
             self.site.folder(&format!("back/{storage}"));
         }
-        self.alone("restore", "back.toml", ["restore", id, "--skip", "db"]).run().expect_success();
-        states.assert_are_in(&self.site.path("back"), id);
+        let database = self.database.as_ref().map(Database::empty_beside);
+        let (storages, others) = self.parts("back/", database.as_ref());
+        self.site.write("back.toml", &format!("{}{storages}{others}", self.vault_section()));
+        self.alone("restore", "back.toml", ["restore", id]).run().expect_success();
+        states.assert_are(&States::of(&self.site.path("back"), database.as_ref()), id);
         fs::remove_dir_all(self.site.path("back")).expect("remove what was restored");
     }
 }
