@@ -7,8 +7,10 @@
 //! `PACKHORSE_CRASH` plays a single one.
 
 mod aftermath;
+mod configuration;
 mod forge;
 mod ground;
+mod matrix;
 mod play;
 mod point;
 mod segments;

@@ -22,7 +22,7 @@ pub const SOON: Duration = Duration::from_secs(60);
 pub struct Town {
     pub site: Site,
     pub server: FaultyS3,
-    database: Option<Database>,
+    pub database: Option<Database>,
     agent: Option<Daemon>,
     coordinator: Option<Daemon>,
     /// The coordinator that is meant; another one listens elsewhere.
@@ -41,38 +41,6 @@ impl Town {
         }
         town.configure();
         town
-    }
-
-    fn configure(&self) {
-        let (vault, (storages, others)) = (self.vault_section(), self.parts("", self.database.as_ref()));
-        let agent = format!("unix://{}", self.site.path("agent.sock").display());
-        let section = format!("[agent_service]\nlisten = '{agent}'\ngrace = '1s'\n");
-        self.site.write("agent.toml", &format!("{vault}{section}{storages}"));
-        for number in [1, 2] {
-            let listen = self.address(number);
-            let section =
-                format!("[coordinator]\nlisten = '{listen}'\ngrace = '1s'\n[[agent]]\naddress = '{agent}'\n");
-            self.site.write(&format!("coordinator-{number}.toml"), &format!("{vault}{section}{others}"));
-        }
-        self.site.write("embedded.toml", &format!("{vault}{storages}{others}"));
-    }
-
-    /// The parts of a configuration that name the storages, and everything else that is backed up.
-    fn parts(&self, prefix: &str, database: Option<&Database>) -> (String, String) {
-        let path = |name: &str| self.site.path(&format!("{prefix}{name}")).display().to_string();
-        let storage = |name| format!("[[storage]]\nname = '{name}'\npath = '{}'\n", path(name));
-        let directory = format!("[[directory]]\nname = 'blobs'\npath = '{}'\n", path("blobs"));
-        let database = database.map(Database::section).unwrap_or_default();
-        (storage("one") + &storage("two"), directory + &database)
-    }
-
-    /// The part of a configuration that names the vault.
-    fn vault_section(&self) -> String {
-        format!("{}retry_budget = '20s'\n", self.server.vault_section("v"))
-    }
-
-    fn address(&self, number: u32) -> String {
-        format!("unix://{}", self.site.path(&format!("coordinator-{number}.sock")).display())
     }
 
     fn daemon(&self, binary: Binary, victim: Victim, config: &str) -> Daemon {
@@ -183,8 +151,7 @@ impl Town {
             self.site.folder(&format!("back/{storage}"));
         }
         let database = self.database.as_ref().map(Database::empty_beside);
-        let (storages, others) = self.parts("back/", database.as_ref());
-        self.site.write("back.toml", &format!("{}{storages}{others}", self.vault_section()));
+        self.configure_restore(database.as_ref());
         self.alone("restore", "back.toml", ["restore", id]).run().expect_success();
         states.assert_are(&States::of(&self.site.path("back"), database.as_ref()), id);
         fs::remove_dir_all(self.site.path("back")).expect("remove what was restored");
