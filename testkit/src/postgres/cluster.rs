@@ -1,8 +1,9 @@
 //! Making, starting and stopping the throwaway cluster.
 //!
-//! Does not own: queries (`queries`). PostgreSQL refuses to run as root, so root runs it as the user `postgres`. The
+//! Does not own: queries (`queries`), or crashes (`crash`). PostgreSQL refuses to run as root, so root runs it as the user `postgres`. The
 //! socket is trusted, and so is the user `postgres` of its network; every other role has to give its password over TCP.
-//! Nothing is synced to disk: a test may kill this cluster's processes (`crash`), but never cuts the power.
+//! Nothing is synced to disk: a test never asks this cluster to survive a power cut. It survives its own death, so what
+//! is committed is written before it is answered.
 
 use std::{
     fs,
@@ -124,7 +125,7 @@ impl PostgresServer {
         let status = start.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
         let status = status.unwrap_or_else(|error| panic!("start {start:?}: {error}"));
         let log = || fs::read_to_string(&log).unwrap_or_else(|error| format!("no log: {error}"));
-        assert!(status.success(), "{start:?}: {status}\n{}", log());
+        if status.success() { Ok(()) } else { Err(format!("{start:?}: {status}\n{}", log())) }
     }
 
     fn program(&self, name: &str, account: Option<(u32, u32)>) -> Command {

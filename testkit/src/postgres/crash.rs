@@ -31,6 +31,13 @@ impl PostgresServer {
         self.launch();
     }
 
+    /// Ends all connections but the one that asks for it, and says how many there were.
+    pub fn end_connections(&self) -> u64 {
+        let others = "backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let sql = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {others}");
+        self.psql("postgres", &sql).parse().expect("a count")
+    }
+
     fn first_process(&self) -> Pid {
         let text = fs::read_to_string(self.folder.join("run/postgres.pid")).expect("the server runs");
         parsed(text.lines().next().unwrap_or_default()).expect("a process id")
