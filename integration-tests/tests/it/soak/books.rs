@@ -1,7 +1,8 @@
-//! The books: what every repository was at every run, which backups there are, and whether they bring that back.
+//! The books: what there was at every run, which backups there are, and whether they bring that back.
 //!
 //! Does not own: making runs. A backup that was listed once has to be listed for ever. A complete one brings back every
-//! repository as it was at its run; one that names what is missing may bring back an earlier state of that.
+//! repository and the database as they were at its run; one that names what is missing may bring back an earlier state
+//! of a repository, and no database.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,8 @@ use packhorse_testkit::{GitRepo, RepoState};
 
 use super::{
     estate::{Estate, STORAGES},
+    forge::Tables,
+    restores::{Cut, Restored},
     weather::Told,
 };
 use crate::histories::random::Random;
@@ -16,8 +19,12 @@ use crate::histories::random::Random;
 /// Codes with which a run may end here: complete, incomplete, refused for now, store or peer lost.
 const HONEST: [i32; 4] = [0, 3, 13, 14];
 
-/// The state of each repository at one run, as an index into its states.
-type Before = BTreeMap<String, usize>;
+/// What there was at one run.
+pub struct Before {
+    /// The state of each repository, as an index into its states.
+    repositories: BTreeMap<String, usize>,
+    tables: Tables,
+}
 
 #[derive(Default)]
 pub struct Books {
@@ -31,22 +38,23 @@ pub struct Books {
 impl Books {
     /// Writes down what there is to back up.
     pub fn record(&mut self, estate: &Estate) -> Before {
-        let mut before = Before::new();
+        let mut repositories = BTreeMap::new();
         for path in estate.repositories() {
             let state = GitRepo::open(estate.site.path(&path)).state();
             let states = self.states.entry(path.clone()).or_default();
             if states.last().is_none_or(|last| !last.differences(&state).is_empty()) {
                 states.push(state);
             }
-            before.insert(path, states.len() - 1);
+            repositories.insert(path, states.len() - 1);
         }
-        before
+        Before { repositories, tables: estate.forge.tables() }
     }
 
     /// Compares what a run said with what is listed, of this run and of all before it.
     pub fn settle(&mut self, told: &Told, before: Before, listed: &[String]) {
         *self.codes.entry(told.code).or_default() += 1;
         assert!(told.code.is_none_or(|code| HONEST.contains(&code)), "{told}");
+        assert!(told.code == Some(0) || !told.troubles.is_empty(), "nothing was in the way of {told}");
         let lost: Vec<&String> = self.backups.keys().filter(|id| !listed.contains(id)).collect();
         assert!(lost.is_empty(), "backups are lost: {lost:?}, after {told}");
         let is_listed = listed.contains(&told.id);
@@ -63,42 +71,56 @@ impl Books {
     }
 
     /// Restores the newest backup and compares it.
-    pub fn check_newest(&mut self, estate: &Estate) {
+    pub fn check_newest(&mut self, estate: &mut Estate, random: &mut Random) {
         let newest = self.backups.last_key_value().map(|(id, _)| id.clone());
-        newest.into_iter().for_each(|id| self.check(estate, &id));
+        newest.into_iter().for_each(|id| self.check(estate, random, &id));
     }
 
     /// Restores so many backups of all and compares them.
-    pub fn check_some(&mut self, estate: &Estate, random: &mut Random, count: usize) {
+    pub fn check_some(&mut self, estate: &mut Estate, random: &mut Random, count: usize) {
         let ids: Vec<String> = self.backups.keys().cloned().collect();
         for _ in 0..count {
-            self.check(estate, &ids[random.below(ids.len())]);
+            let at = random.below(ids.len());
+            self.check(estate, random, &ids[at]);
         }
     }
 
-    fn check(&mut self, estate: &Estate, id: &str) {
+    /// Restores a backup, half of the times after a restore that is killed, and compares it.
+    fn check(&mut self, estate: &mut Estate, random: &mut Random, id: &str) {
         self.checks += 1;
         let (before, complete) = &self.backups[id];
-        let folders = estate.restore(id);
+        let is_whole = *complete == Some(true);
+        let cut = random.percent(50).then(|| Cut(1 + random.below(40) as u64));
+        let Restored { folders, tables } = estate.restore(id, is_whole, cut.as_ref());
         let mut missing = Vec::new();
-        for (path, at) in before {
+        for (path, at) in &before.repositories {
             let (storage, name) = path.split_once('/').expect("a storage and a name");
-            let number = usize::from(storage == STORAGES[1]);
-            let folder = folders[number].join(name);
-            if !folder.exists() {
+            let folder = folders[usize::from(storage == STORAGES[1])].join(name);
+            if folder.exists() {
+                self.compare(path, *at, is_whole, &GitRepo::open(&folder));
+            } else {
                 missing.push(path);
-                continue;
             }
-            let repo = GitRepo::open(&folder);
-            let (states, found) = (&self.states[path], repo.state());
-            let same = |state: &RepoState| state.differences(&found).is_empty();
-            let earlier = *complete != Some(true) && states[..*at].iter().any(same);
-            if !earlier {
-                RepoState::assert_same(&states[*at], &found);
-            }
-            repo.fsck();
         }
-        assert!(missing.is_empty() || *complete != Some(true), "complete backup {id} has no {missing:?}");
+        assert!(missing.is_empty() || !is_whole, "complete backup {id} has no {missing:?}");
+        assert!(tables == before.tables || (!is_whole && tables.is_empty()), "{id}: the database");
+    }
+
+    fn compare(&self, path: &str, at: usize, is_whole: bool, repo: &GitRepo) {
+        let (states, found) = (&self.states[path], repo.state());
+        let same = |state: &RepoState| state.differences(&found).is_empty();
+        if is_whole || !states[..at].iter().any(same) {
+            RepoState::assert_same(&states[at], &found);
+        }
+        repo.fsck();
+    }
+
+    /// Panics unless most runs made a backup, and many of them said that it has all.
+    pub fn assert_most_commit(&self) {
+        let runs: u64 = self.codes.values().sum();
+        let (all, complete) = (self.backups.len() as u64, self.codes.get(&Some(0)).copied().unwrap_or(0));
+        assert!(all * 10 >= runs * 6, "only {all} of {runs} runs made a backup");
+        assert!(complete * 10 >= runs * 3, "only {complete} of {runs} runs said that they have all");
     }
 
     /// What became of all runs.

@@ -1,21 +1,14 @@
-//! What the soak lives on: a store, a coordinator, two agents with a storage each, and repositories that change.
+//! What the soak lives on: a store, a coordinator with a database, and two agents with a storage each.
 //!
-//! Does not own: what goes wrong (`trouble`). A daemon that was killed is started again by `tend`, after the pause that
-//! a service manager makes; nothing else is ever done for it.
+//! Does not own: what goes wrong (`trouble`), or what there is to back up (`life`, `forge`). What was killed is started
+//! again by `tend`, after the pause that a service manager makes; nothing else is ever done for it.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use packhorse_testkit::{Backupctl, Binary, Daemon, FaultyS3, GitRepo, free_port};
+use packhorse_testkit::{Backupctl, Binary, Daemon, FaultyS3, free_port, wait_until};
 
-use super::trouble::Doom;
-use crate::{
-    histories::random::Random,
-    system::site::{Site, listed, noise},
-};
+use super::{forge::Forge, trouble::Doom};
+use crate::system::site::{Site, listed};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -30,45 +23,50 @@ pub struct Estate {
     pub site: Site,
     pub store: FaultyS3,
     pub doom: Doom,
+    pub forge: Forge,
+    /// Restores that were killed half way.
+    pub cut_restores: u64,
+    /// How many repositories were made, which gives each a name of its own.
+    pub made: usize,
     daemons: [Option<Daemon>; 3],
     due: [Option<Instant>; 3],
     address: String,
-    made: usize,
 }
 
 impl Estate {
-    /// Everything, with three repositories in each storage.
+    /// Everything, with nothing backed up yet.
     pub fn start() -> Self {
         let (site, store) = (Site::new(), FaultyS3::start());
         let doom = Doom::new(&site.folder("doom"));
-        let agents = [0, 1].map(|_| format!("http://127.0.0.1:{}", free_port()));
         let address = format!("unix://{}", site.path("coordinator.sock").display());
-        let vault = format!("{}retry_budget = '15s'\n", store.vault_section("v"));
-        let mut restore = vault.clone();
-        for (number, storage) in STORAGES.iter().enumerate() {
-            let (git, listen) = (doom.git(), &agents[number]);
-            let config = format!(
-                "{vault}[agent_service]\nlisten = '{listen}'\ngit = '{}'\nmax_chain = 8\njobs = 2\n{}",
-                git.display(),
-                site.storage_section(storage, storage)
-            );
-            site.write(&format!("agent-{number}.toml"), &config);
-            restore += &site.storage_section(storage, &format!("back-{storage}"));
-            for name in ["large", "small", "other"] {
-                site.repo(&format!("{storage}/{name}.git")).fill("main", 3);
-            }
-        }
-        let [first, second] = &agents;
-        let config = format!(
-            "{vault}[coordinator]\nlisten = '{address}'\nagent_patience = '30s'\n[[agent]]\naddress = '{first}'\n[[agent]]\naddress = '{second}'\n"
-        );
-        site.write("coordinator.toml", &config);
-        site.write("restore.toml", &restore);
         let (daemons, due) = ([None, None, None], [None; 3]);
-        let mut estate = Self { site, store, doom, daemons, due, address, made: 0 };
+        let (forge, cut_restores, made) = (Forge::start(), 0, 0);
+        let mut estate = Self { site, store, doom, forge, cut_restores, made, daemons, due, address };
+        estate.found();
+        estate.configure();
         (0..NAMES.len()).for_each(|which| estate.launch(which));
         (0..NAMES.len()).for_each(|which| estate.wait_until_ready(which));
         estate
+    }
+
+    fn configure(&self) {
+        let agents = [0, 1].map(|_| format!("http://127.0.0.1:{}", free_port()));
+        let (vault, git) = (self.vault_section(), self.doom.git());
+        for (number, (storage, listen)) in STORAGES.iter().zip(&agents).enumerate() {
+            let section = format!("[agent_service]\nlisten = '{listen}'\ngit = '{}'\n", git.display());
+            let storage = self.site.storage_section(storage, storage);
+            let config = format!("{vault}{section}max_chain = 8\njobs = 2\n{storage}");
+            self.site.write(&format!("agent-{number}.toml"), &config);
+        }
+        let section = format!("[coordinator]\nlisten = '{}'\nagent_patience = '30s'\n", self.address);
+        let agents = agents.map(|address| format!("[[agent]]\naddress = '{address}'\n")).concat();
+        self.site.write("coordinator.toml", &format!("{vault}{section}{agents}{}", self.forge.section()));
+        self.site.write("list.toml", &vault);
+    }
+
+    /// The part of a configuration that names the vault.
+    pub fn vault_section(&self) -> String {
+        format!("{}retry_budget = '15s'\n", self.store.vault_section("v"))
     }
 
     fn launch(&mut self, which: usize) {
@@ -98,21 +96,22 @@ impl Estate {
         self.due[which] = Some(Instant::now() + pause);
     }
 
-    /// Starts every daemon that is due.
-    pub fn tend(&mut self) {
+    /// Starts everything that is due, and says whether all is there.
+    pub fn tend(&mut self) -> bool {
         for which in 0..NAMES.len() {
             if self.due[which].is_some_and(|due| due <= Instant::now()) {
                 self.due[which] = None;
                 self.launch(which);
             }
         }
+        let database = self.forge.tend();
+        database && self.due.iter().all(Option::is_none)
     }
 
     /// Starts what is due, however long that takes, and waits until all are ready.
     pub fn recover(&mut self) {
-        packhorse_testkit::wait_until("the daemons that are due", SOON, || {
-            self.tend();
-            if self.due.iter().any(Option::is_some) { Err("a pause goes on".to_owned()) } else { Ok(()) }
+        wait_until("everything that is due", SOON, || {
+            if self.tend() { Ok(()) } else { Err("a pause goes on".to_owned()) }
         });
         (0..NAMES.len()).for_each(|which| self.wait_until_ready(which));
     }
@@ -124,62 +123,7 @@ impl Estate {
 
     /// The committed backups, newest first, as the vault has them.
     pub fn listed(&self) -> Vec<String> {
-        listed(self.site.ctl("restore.toml", ["--embedded"]).envs(self.store.env("list")))
-    }
-
-    /// Restores a backup without any daemon, and gives the storages' folders.
-    pub fn restore(&self, id: &str) -> [PathBuf; 2] {
-        let folders = STORAGES.map(|storage| self.site.path(&format!("back-{storage}")));
-        for folder in &folders {
-            // It is not there before the first restore.
-            let _ = fs::remove_dir_all(folder);
-            fs::create_dir(folder).expect("make the target");
-        }
-        let call = self.site.ctl("restore.toml", ["restore", "--embedded", id]);
-        call.envs(self.store.env("restore")).run().expect_success();
-        folders
-    }
-
-    /// The paths of all repositories, with their storage.
-    pub fn repositories(&self) -> Vec<String> {
-        let names = |storage: &str| {
-            let entries = fs::read_dir(self.site.path(storage)).expect("the storage can be read");
-            let names =
-                entries.map(|entry| entry.expect("readable").file_name().into_string().expect("a name"));
-            names
-                .filter(|name| name.ends_with(".git"))
-                .map(|name| format!("{storage}/{name}"))
-                .collect::<Vec<_>>()
-        };
-        let mut all = STORAGES.map(names).concat();
-        all.sort();
-        all
-    }
-
-    /// A night of work: most repositories get commits, and now and then one is made, removed or made anew.
-    pub fn live(&mut self, random: &mut Random) {
-        for path in self.repositories() {
-            if random.percent(70) {
-                GitRepo::open(self.site.path(&path)).fill("main", 1 + random.below(3));
-            }
-        }
-        let storage = *random.one(&[&STORAGES[0], &STORAGES[1]]);
-        if random.percent(15) {
-            // Larger than a part, so that uploads take part, but never with a history that grows for ever.
-            let path = format!("{storage}/large.git");
-            fs::remove_dir_all(self.site.path(&path)).expect("remove a repository");
-            let repo = self.site.repo(&path);
-            repo.commit("main", &[("noise", noise(random.next(), 9 << 20))]);
-        }
-        if random.percent(20) {
-            self.made += 1;
-            self.site.repo(&format!("{storage}/new-{}.git", self.made)).fill("main", 2);
-        }
-        let new: Vec<String> =
-            self.repositories().into_iter().filter(|path| path.contains("/new-")).collect();
-        if new.len() > 4 {
-            fs::remove_dir_all(self.site.path(&new[random.below(new.len())])).expect("remove a repository");
-        }
+        listed(self.site.ctl("list.toml", ["--embedded"]).envs(self.store.env("list")))
     }
 
     /// Stops all daemons, which have to end well.

@@ -14,6 +14,15 @@ use packhorse_testkit::{Fault, Plan, Rule};
 use super::estate::{COORDINATOR, Estate};
 use crate::histories::random::Random;
 
+/// What may be hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Season {
+    /// Everything.
+    Storms,
+    /// Everything but our daemons, so that there are some old enough to judge their memory.
+    Age,
+}
+
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -27,19 +36,25 @@ pub enum Trouble {
     Resets,
     /// The store cannot be reached for so long.
     Outage(Duration),
+    /// PostgreSQL is killed, and starts again after a pause.
+    KillPostgres(Duration),
+    /// PostgreSQL ends all connections.
+    EndConnections,
 }
 
-/// Draws a trouble; when the old are spared, neither the coordinator nor the second agent is hit.
-pub fn draw(random: &mut Random, spared: bool) -> Trouble {
+/// Draws a trouble, which hits no daemon of ours while these grow old.
+pub fn draw(random: &mut Random, season: Season) -> Trouble {
     let pause = Duration::from_millis(50 + random.below(900) as u64);
-    let agent = if spared { 0 } else { random.below(2) };
+    let agent = random.below(2);
     match random.below(100) {
-        0..25 => Trouble::Kill(agent, pause),
-        25..45 if !spared => Trouble::Kill(COORDINATOR, pause),
-        25..55 => Trouble::KillCaller,
-        55..70 => Trouble::KillGit,
-        70..85 => Trouble::Resets,
-        _ => Trouble::Outage(pause * 2),
+        0..22 if season == Season::Storms => Trouble::Kill(agent, pause),
+        22..40 if season == Season::Storms => Trouble::Kill(COORDINATOR, pause),
+        0..52 => Trouble::KillCaller,
+        52..64 => Trouble::KillGit,
+        64..75 => Trouble::Resets,
+        75..86 => Trouble::Outage(pause * 2),
+        86..94 => Trouble::KillPostgres(pause),
+        _ => Trouble::EndConnections,
     }
 }
 
@@ -67,6 +82,8 @@ impl Estate {
                 self.store.begin_outage();
                 return time;
             }
+            Trouble::KillPostgres(pause) => self.forge.kill(pause),
+            Trouble::EndConnections => self.forge.end_connections(),
             Trouble::KillCaller => {}
         }
         Duration::ZERO

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     estate::Estate,
-    trouble::{self, Trouble},
+    trouble::{self, Season, Trouble},
 };
 use crate::{histories::random::Random, system::site::json};
 
@@ -40,9 +40,9 @@ impl fmt::Display for Told {
 }
 
 /// A run that meets up to three troubles.
-pub fn run_in(estate: &mut Estate, random: &mut Random, number: u64, spared: bool) -> Told {
+pub fn run_in(estate: &mut Estate, random: &mut Random, number: u64, season: Season) -> Told {
     let count = if random.percent(10) { 0 } else { 1 + random.below(3) };
-    let plan = (0..count).map(|_| (trouble::draw(random, spared), random.below(70) as u64)).collect();
+    let plan = (0..count).map(|_| (trouble::draw(random, season), random.below(70) as u64)).collect();
     run(estate, number, plan)
 }
 
