@@ -70,7 +70,7 @@ impl fmt::Display for Tally {
              one point: {}, at most {beyond} bytes beyond it; {uploads} uploads left open",
             seconds(resumed),
             seconds(ended),
-            *sent as f64 / *unfinished as f64,
+            *sent as f64 / (*unfinished).max(1) as f64,
             middle_and_most(&mut ratios.clone()),
         )
     }

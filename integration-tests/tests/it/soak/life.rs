@@ -13,11 +13,20 @@ use crate::{histories::random::Random, system::site::noise};
 impl Estate {
     /// Makes three repositories in each storage.
     pub fn found(&self) {
-        for storage in STORAGES {
-            for name in ["large", "small", "other"] {
+        for (seed, storage) in (1..).zip(STORAGES) {
+            for name in ["small", "other"] {
                 self.site.repo(&format!("{storage}/{name}.git")).fill("main", 3);
             }
+            self.renew(storage, seed);
         }
+    }
+
+    /// Makes the large repository of a storage anew, so that the next run has something to upload in parts.
+    pub fn renew(&self, storage: &str, seed: u64) {
+        let path = format!("{storage}/large.git");
+        // It is not there at first.
+        let _ = fs::remove_dir_all(self.site.path(&path));
+        self.site.repo(&path).commit("main", &[("noise", noise(seed, 9 << 20))]);
     }
 
     /// The paths of all repositories, with their storage.
@@ -46,10 +55,7 @@ impl Estate {
         }
         let storage = *random.one(&[&STORAGES[0], &STORAGES[1]]);
         if random.percent(15) {
-            let path = format!("{storage}/large.git");
-            fs::remove_dir_all(self.site.path(&path)).expect("remove a repository");
-            let repo = self.site.repo(&path);
-            repo.commit("main", &[("noise", noise(random.next(), 9 << 20))]);
+            self.renew(storage, random.next());
         }
         if random.percent(20) {
             self.made += 1;

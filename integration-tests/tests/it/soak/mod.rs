@@ -53,6 +53,7 @@ impl Soak {
     /// A run that nobody disturbs, after which everything has to be right.
     fn end(mut self, number: u64, is_long: bool) {
         let Self { random, estate, books, leftovers, memory, .. } = &mut self;
+        estate.renew(estate::STORAGES[0], number);
         let before = books.record(estate);
         let last = weather::run_undisturbed(estate, number);
         eprintln!("{last}");
