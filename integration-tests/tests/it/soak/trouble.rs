@@ -46,10 +46,12 @@ pub enum Trouble {
 pub fn draw(random: &mut Random, season: Season) -> Trouble {
     let pause = Duration::from_millis(50 + random.below(900) as u64);
     let agent = random.below(2);
-    match random.below(100) {
-        0..22 if season == Season::Storms => Trouble::Kill(agent, pause),
-        22..40 if season == Season::Storms => Trouble::Kill(COORDINATOR, pause),
-        0..52 => Trouble::KillCaller,
+    let kills = 40;
+    let drawn = if season == Season::Storms { random.below(100) } else { kills + random.below(100 - kills) };
+    match drawn {
+        0..22 => Trouble::Kill(agent, pause),
+        22..40 => Trouble::Kill(COORDINATOR, pause),
+        40..52 => Trouble::KillCaller,
         52..64 => Trouble::KillGit,
         64..75 => Trouble::Resets,
         75..86 => Trouble::Outage(pause * 2),
