@@ -125,7 +125,7 @@ impl PostgresServer {
         let status = start.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
         let status = status.unwrap_or_else(|error| panic!("start {start:?}: {error}"));
         let log = || fs::read_to_string(&log).unwrap_or_else(|error| format!("no log: {error}"));
-        if status.success() { Ok(()) } else { Err(format!("{start:?}: {status}\n{}", log())) }
+        assert!(status.success(), "{start:?}: {status}\n{}", log());
     }
 
     fn program(&self, name: &str, account: Option<(u32, u32)>) -> Command {

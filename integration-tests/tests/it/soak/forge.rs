@@ -91,7 +91,7 @@ impl Forge {
     /// Starts the server when it is due, and says whether it is there.
     pub fn tend(&mut self) -> bool {
         if self.due.is_some_and(|due| due <= Instant::now()) {
-            self.server.start_again();
+            self.server.revive();
             self.due = None;
         }
         self.due.is_none()
