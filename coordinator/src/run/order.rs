@@ -126,6 +126,7 @@ impl RunOrder {
             filter: RepoFilter::new(patterns(&self.include)?, patterns(&self.exclude)?),
             components: ComponentSelection { only: components(&self.only)?, skip: components(&self.skip)? },
             dry_run: false,
+            patient: true,
         })
     }
 }
@@ -150,6 +151,7 @@ mod tests {
                 skip: ["db".parse().expect("valid component")].into(),
             },
             dry_run: false,
+            patient: true,
         };
         let config = packhorse_service::config::Config::default();
         let options = CoordinatorOptions::from_config(&config, &Default::default(), None).expect("valid");

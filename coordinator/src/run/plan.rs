@@ -70,13 +70,14 @@ pub async fn plan(
     now: Timestamp,
     attempt: String,
 ) -> Result<RunPlan, Problem> {
+    // Asked first, because agents cannot say what they serve as long as their vault is away.
+    let first = if request.patient { vault.clone() } else { vault.briefly() };
+    let (backups, _) = committed(&first).await?;
     let Chosen { agents, some_only: some_storages_only, failures } =
         match request.components.selects(&Component::Repositories) {
             true => choose_agents(options, request).await?,
             false => Chosen::default(),
         };
-    // A store that is away from the start is told at once; later ones are waited for.
-    let (backups, _) = committed(&vault.briefly()).await?;
     let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
     let bases = base_for(vault, &backups, &names).await?;
     let runs = if agents.is_empty() { Vec::new() } else { unfinished(vault, &backups).await? };

@@ -30,6 +30,8 @@ pub struct RunRequest {
     pub components: ComponentSelection,
     /// Look and decide, write nothing.
     pub dry_run: bool,
+    /// Nobody waits for it: a vault that is away at its beginning is waited for as in its middle.
+    pub patient: bool,
 }
 
 /// Parses a selection of components, and refuses names that neither configuration nor backup know.
@@ -74,6 +76,7 @@ impl RunRequest {
             filter: filter_from_wire(wire.filter.as_slice())?,
             components: components(&wire.only, &wire.skip, &directories)?,
             dry_run: wire.dry_run,
+            patient: false,
         })
     }
 }

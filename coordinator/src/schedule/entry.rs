@@ -63,7 +63,7 @@ impl Schedule {
             skip: config.skip,
             dry_run: false,
         };
-        RunRequest::from_wire(wire, options)
+        RunRequest::from_wire(wire, options).map(|request| RunRequest { patient: true, ..request })
     }
 
     /// Whether it leaves something out on purpose.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use packhorse_testkit::{Daemon, Fault, LoggedRequest, Operation, Plan, Rule, When};
+use packhorse_testkit::{Daemon, Fault, LoggedRequest, Operation, Plan, Rule, When, wait_until};
 use serde_json::Value;
 
 use super::{
@@ -112,6 +112,24 @@ fn an_outage_that_is_longer_than_the_budget_is_told_and_the_next_run_uses_what_w
         assert!(place.0 == "agent" || sent < 1 << 20, "what was durable is sent again: {summary:#}");
         crew.place.assert_restores(next, &states);
     }
+    crew.stop();
+}
+
+#[test]
+fn a_scheduled_run_has_the_whole_budget_from_its_start() {
+    let crew = Crew::start("", "[[schedule]]\nname = 'often'\ncron = '* * * * * *'\n");
+    crew.coordinator.wait_for_line("scheduled backup ended", SOON);
+    let first_of_run = |rule: Rule| rule.about("backups/").on(&[Operation::List]);
+    let plan = Plan::of(first_of_run(Rule::first(Fault::InternalError, 1)));
+    crew.place.server.set_faults(plan.with(first_of_run(Rule::always(Fault::AccessDenied))));
+    let line = crew.coordinator.wait_for_line("scheduled backup failed", SOON);
+    assert!(line.contains("retry_timeout: 720s"), "{line}");
+    crew.place.server.clear_faults();
+    let before = listed(crew.ctl([])).len();
+    wait_until("another backup", SOON, || match listed(crew.ctl([])).len() {
+        now if now > before => Ok(()),
+        now => Err(format!("{now} backups")),
+    });
     crew.stop();
 }
 
