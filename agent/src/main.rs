@@ -30,6 +30,7 @@ const ROLE: Role = Role {
         "agent_service.jobs",
         "agent_service.uploads",
         "agent_service.bandwidth",
+        "agent_service.rejoin_within",
         "agent_service.stall_timeout",
         "agent_service.repository_timeout",
         "agent_service.max_chain",

@@ -30,7 +30,8 @@ impl Lost {
         let stopped = problem.kind == ErrorKind::Cancelled;
         let broken = status.details().is_empty()
             && matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Internal);
-        let busy = (problem.kind, problem.subject) == (ErrorKind::Unavailable, Subject::Agent);
+        let busy = (problem.kind, problem.subject) == (ErrorKind::Unavailable, Subject::Agent)
+            && problem.what == packhorse_proto::START_JOB;
         if busy && !broken {
             Self::Busy(problem)
         } else if stopped || broken {
@@ -61,7 +62,8 @@ const IN_VAIN: u32 = 10;
 /// How long one agent is waited for.
 pub struct Patience {
     limit: Duration,
-    lost: Option<Instant>,
+    /// How it is missed, and since when.
+    lost: Option<(&'static str, Instant)>,
     pause: Duration,
     /// Most repositories and bytes that it has come to.
     best: (u64, u64),
@@ -96,10 +98,12 @@ impl Patience {
             Lost::Busy(problem) => ("agent busy", problem),
         };
         let now = Instant::now();
-        let since = *self.lost.get_or_insert_with(|| {
+        let known = self.lost.filter(|(how, _)| *how == what);
+        let (_, since) = known.unwrap_or_else(|| {
             tracing::warn!(%storage, %problem, "{what}, trying again for {:?}", self.limit);
-            now
+            (what, now)
         });
+        self.lost = Some((what, since));
         if now.duration_since(since) >= self.limit {
             return Err(problem);
         }

@@ -22,5 +22,8 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// Response metadata of `Create` and `Restore` that carries the run's name for `Cancel`.
 pub const RUN_METADATA: &str = "packhorse-run";
 
+/// The operation that an agent says it could not do when it is busy with another job for the storage.
+pub const START_JOB: &str = "start job";
+
 /// Version of the wire between coordinator and agents. Raised with every change that an older peer would misread.
 pub const PROTOCOL: u32 = 1;

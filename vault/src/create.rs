@@ -11,7 +11,7 @@ use bytes::Bytes;
 use object_store::{PutMode, PutOptions};
 use packhorse_model::{ErrorKind, ObjectDigest};
 
-use crate::{ObjectKey, Vault, VaultError, digest_of};
+use crate::{ObjectKey, Vault, VaultError, digest_of, open::BRIEF};
 
 /// Longest pause before a write is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -28,6 +28,7 @@ enum Found {
     Others,
     Nothing,
     Unreadable(VaultError),
+    Unanswered,
 }
 
 impl Vault {
@@ -40,14 +41,16 @@ impl Vault {
             if !error.may_have_written() {
                 return Err(error);
             }
-            let error = match self.find(&digest).await {
+            // What was just tried for long is not waited for as long again.
+            let found = tokio::time::timeout(patience.left().max(self.brief_budget()), self.find(&digest));
+            let error = match found.await.unwrap_or(Found::Unanswered) {
                 Found::Ours => return Ok(digest),
                 Found::Others => return Err(error.because_taken()),
                 Found::Nothing => error,
                 // "Exists" says nothing about whose it is, so what counts is that it could not be read.
                 Found::Unreadable(unread) if error.kind() == ErrorKind::AlreadyExists => unread,
                 Found::Unreadable(unread) if unread.kind() == ErrorKind::Denied => unread,
-                Found::Unreadable(_) => error,
+                Found::Unreadable(_) | Found::Unanswered => error,
             };
             if !error.is_transient() || !patience.pause().await {
                 return Err(error);
@@ -58,8 +61,17 @@ impl Vault {
 
     /// The patience with a write that begins now; a folder's answers need none.
     pub(crate) fn patience(&self) -> Patience {
-        let budget = if self.folder().is_some() { Duration::ZERO } else { self.retry_budget() };
-        Patience { ends: Instant::now() + budget, pause: Duration::from_millis(200) }
+        Patience::of(if self.folder().is_some() { Duration::ZERO } else { self.retry_budget() })
+    }
+
+    /// The patience with what follows a failure.
+    pub(crate) fn brief_patience(&self) -> Patience {
+        Patience::of(if self.folder().is_some() { Duration::ZERO } else { self.brief_budget() })
+    }
+
+    /// How long the store is asked for what follows a failure, or for what somebody waits for.
+    pub(crate) fn brief_budget(&self) -> Duration {
+        self.retry_budget().min(BRIEF)
     }
 
     /// Asks once for an object to be created, and says what the store answered.
@@ -82,6 +94,15 @@ impl Vault {
 }
 
 impl Patience {
+    fn of(budget: Duration) -> Self {
+        Self { ends: Instant::now() + budget, pause: Duration::from_millis(200) }
+    }
+
+    /// How much time there is.
+    pub(crate) fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
     /// Waits a little, longer each time; false when there is no time left.
     pub(crate) async fn pause(&mut self) -> bool {
         if Instant::now() + self.pause > self.ends {

@@ -17,7 +17,7 @@ use url::Url;
 use crate::{Vault, VaultError, folder::Folder, line::Connector};
 
 /// How long a store is waited for that nothing was heard of in a run, or by somebody who asks.
-const BRIEF: Duration = Duration::from_secs(60);
+pub(crate) const BRIEF: Duration = Duration::from_secs(60);
 /// How long one request can be tried again: it is signed once, and stores take a signature for 15 minutes. Beyond that
 /// they would say that our clock is wrong.
 const SIGNATURE: Duration = Duration::from_secs(14 * 60);
@@ -39,22 +39,24 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
         let store: Arc<dyn ObjectStore> = Arc::new(store);
         return Ok(vault([Arc::clone(&store), store], Some(folder), prefix, label, &options));
     }
-    let stores = [remote(&url, &options, &label)?, remote(&url, &brief(&options), &label)?];
+    let store = |budget| remote(&url, &options, budget, &label);
+    let stores = [store(options.retry_budget)?, store(options.retry_budget.min(BRIEF))?];
     Ok(vault(stores, None, prefix, label, &options))
 }
 
-/// The same for requests that somebody waits for.
-fn brief(options: &VaultSettings) -> VaultSettings {
-    VaultSettings { retry_budget: options.retry_budget.min(BRIEF), ..options.clone() }
-}
-
-fn remote(url: &Url, options: &VaultSettings, label: &str) -> Result<Arc<dyn ObjectStore>, VaultError> {
+/// A client that tries again for so long.
+fn remote(
+    url: &Url,
+    options: &VaultSettings,
+    budget: Duration,
+    label: &str,
+) -> Result<Arc<dyn ObjectStore>, VaultError> {
     Ok(match url.scheme() {
-        "s3" => Arc::new(s3(AmazonS3Builder::from_env(), url, options, label)?),
+        "s3" => Arc::new(s3(AmazonS3Builder::from_env(), url, options, budget, label)?),
         "gs" => Arc::new(
             GoogleCloudStorageBuilder::from_env()
                 .with_url(bucket_url(url))
-                .with_retry(retries(options))
+                .with_retry(retries(budget))
                 .with_client_options(Connector::options())
                 .with_http_connector(line(options)?)
                 .build()
@@ -63,7 +65,7 @@ fn remote(url: &Url, options: &VaultSettings, label: &str) -> Result<Arc<dyn Obj
         "az" | "azblob" => Arc::new(
             MicrosoftAzureBuilder::from_env()
                 .with_container_name(url.host_str().unwrap_or_default())
-                .with_retry(retries(options))
+                .with_retry(retries(budget))
                 .with_client_options(Connector::options())
                 .with_http_connector(line(options)?)
                 .build()
@@ -90,10 +92,10 @@ fn vault(
 pub(crate) fn open_s3(login: &AmazonS3Builder, options: &VaultSettings) -> Result<Vault, VaultError> {
     let (options, url) = parse(options)?;
     let prefix = Path::from_url_path(url.path()).map_err(|e| invalid(url.as_str(), e))?;
-    let store = |options: &VaultSettings| -> Result<Arc<dyn ObjectStore>, VaultError> {
-        Ok(Arc::new(s3(login.clone(), &url, options, url.as_str())?))
+    let store = |budget| -> Result<Arc<dyn ObjectStore>, VaultError> {
+        Ok(Arc::new(s3(login.clone(), &url, &options, budget, url.as_str())?))
     };
-    let stores = [store(&options)?, store(&brief(&options))?];
+    let stores = [store(options.retry_budget)?, store(options.retry_budget.min(BRIEF))?];
     Ok(vault(stores, None, prefix, url.to_string(), &options))
 }
 
@@ -106,6 +108,7 @@ fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
         return Err(invalid(url.host_str().unwrap_or("the URL"), answer));
     }
     let mut options = options.clone();
+    options.retry_budget = options.retry_budget.min(SIGNATURE);
     if url.scheme() == "s3" && options.endpoint.is_none() {
         // The name that the AWS tools use; read here, because plain http has to be allowed with it.
         options.endpoint =
@@ -147,12 +150,13 @@ fn s3(
     login: AmazonS3Builder,
     url: &Url,
     options: &VaultSettings,
+    budget: Duration,
     label: &str,
 ) -> Result<object_store::aws::AmazonS3, VaultError> {
     let bucket = url.host_str().ok_or_else(|| invalid(label, "names no bucket"))?;
     let mut builder = login
         .with_bucket_name(bucket)
-        .with_retry(retries(options))
+        .with_retry(retries(budget))
         .with_client_options(Connector::options())
         .with_http_connector(line(options)?);
     if let Some(endpoint) = &options.endpoint {
@@ -168,7 +172,7 @@ fn s3(
     builder.build().map_err(|e| invalid(label, e))
 }
 
-fn retries(options: &VaultSettings) -> RetryConfig {
+fn retries(budget: Duration) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -177,7 +181,7 @@ fn retries(options: &VaultSettings) -> RetryConfig {
         },
         // The budget of time is what ends the retries.
         max_retries: 10_000,
-        retry_timeout: options.retry_budget.min(SIGNATURE),
+        retry_timeout: budget,
     }
 }
 

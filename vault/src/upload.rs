@@ -12,6 +12,7 @@ use std::{
     io::{self, Write},
     mem,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -77,8 +78,8 @@ struct Upload {
 /// What became of an upload all of whose parts were sent, or that was given up.
 enum Sent {
     Done,
-    /// The answer to its completion does not say whether there is an object now.
-    Unsure(VaultError),
+    /// The answer to its completion does not say whether there is an object now, which may be asked for so long.
+    Unsure(VaultError, Duration),
 }
 
 enum Part {
@@ -165,8 +166,8 @@ impl ObjectWriter {
         self.send(Part::Finish).await?;
         let (sha256, sent) = self.join().await?;
         let finished = ObjectDigest { path: key.to_string(), size: self.size, sha256 };
-        if let Sent::Unsure(error) = sent
-            && !is_there(&vault, &key, &finished).await
+        if let Sent::Unsure(error, left) = sent
+            && !is_there(&vault, &key, &finished, left).await
         {
             return Err(error);
         }
@@ -297,10 +298,11 @@ async fn send_parts(
         }
     }
     vault.counter().put();
+    let patience = vault.patience();
     if let Err(error) = upload.complete().await {
         // From then on it cannot be completed any more, so what is found at its name is final.
         let _ = abort(&vault, &key, &mut upload).await;
-        return Ok(Sent::Unsure(failed(error)));
+        return Ok(Sent::Unsure(failed(error), patience.left().max(vault.brief_budget())));
     }
     make_durable(&vault).await.map_err(failed)?;
     Ok(Sent::Done)
@@ -308,8 +310,9 @@ async fn send_parts(
 
 /// Whether an object whose completion went wrong is there all the same: a store may have lost its answer, and knows
 /// nothing of the upload when it is asked again. The whole object is read.
-async fn is_there(vault: &Vault, key: &ObjectKey, digest: &ObjectDigest) -> bool {
-    if !matches!(vault.head(key).await, Ok(Some(size)) if size == digest.size) {
+async fn is_there(vault: &Vault, key: &ObjectKey, digest: &ObjectDigest, left: Duration) -> bool {
+    let looked = tokio::time::timeout(left, vault.head(key)).await;
+    if !matches!(looked, Ok(Ok(Some(size))) if size == digest.size) {
         return false;
     }
     let Ok(mut reader) = vault.reader(key, Some(digest)).await else { return false };
@@ -370,10 +373,14 @@ async fn abort(
     key: &ObjectKey,
     upload: &mut Box<dyn MultipartUpload>,
 ) -> object_store::Result<()> {
-    let mut patience = vault.patience();
+    let mut patience = vault.brief_patience();
     loop {
         vault.counter().put();
-        match upload.abort().await {
+        let aborted = match tokio::time::timeout(vault.brief_budget(), upload.abort()).await {
+            Ok(aborted) => aborted,
+            Err(late) => Err(object_store::Error::Generic { store: "S3", source: Box::new(late) }),
+        };
+        match aborted {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
             // The HTTP client does not repeat an abort whose answer was lost.
             Err(error) if !patience.pause().await => {

@@ -14,7 +14,7 @@ use super::{
     AgentOptions, Shared,
     catalogue::catalogue_of,
     job::{self, JobRequest, Part, Told},
-    jobs::{Finished, Job, JobKind, JobName},
+    jobs::{Finished, Job, JobKind, JobName, Manner},
     limits::JobShare,
 };
 use crate::backup::{BackupEvent, BackupJob, Progress, Rules, StorageResult, back_up_storage};
@@ -40,17 +40,17 @@ pub(super) async fn start(
     let share = shared.limits.share_of(&options, options.storage(&storage)?);
     let run = wire.run.clone();
     let job = job_of(shared, &options, wire, filter, &share).await?;
-    share.set(&limits);
     let name = JobName { kind: JobKind::Backup, run, backup: job.attempt.id.clone() };
     let progress = Arc::new(Progress::default());
     let (shown, told_as) = (Arc::clone(&progress), storage.to_string());
-    let (vault, working) = (shared.vault.paced(share.pace()), share.clone());
+    let (vault, working, first) = (shared.vault.paced(share.pace()), share.clone(), limits);
     let joined = shared.jobs.join_or_start(
         &storage,
         name,
-        false,
+        Manner { only_join: false, keep: options.rejoin_within },
         move || progress_of(&told_as, &shown),
         |handle, cancel| async move {
+            working.set(&first);
             let _at_work = working.begin();
             tracing::info!(storage = %job.storage, backup = %job.attempt.id, "backup starts");
             let storage = job.storage.clone();
@@ -63,6 +63,8 @@ pub(super) async fn start(
         },
     );
     let joined = joined.await?;
+    // Not before: a request that is refused changes nothing for the job that is at work.
+    share.set(&limits);
     shared.tracker.spawn(follow_limits(requests, share, Arc::clone(&joined.0)));
     Ok(job::pass_on(shared, joined, |told| {
         let event = match told {
@@ -110,8 +112,10 @@ async fn job_of(
 async fn follow_limits(mut requests: Streaming<v1::BackupStorageRequest>, share: JobShare, job: Arc<Job>) {
     loop {
         let message = tokio::select! {
-            message = requests.message() => message,
+            biased;
+            // What comes after the job's end is not for the storage's next one.
             _ = job.course().wait() => return,
+            message = requests.message() => message,
         };
         match message {
             Ok(Some(v1::BackupStorageRequest { request: Some(Request::Limits(limits)) })) => {

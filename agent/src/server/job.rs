@@ -56,12 +56,12 @@ pub async fn read_request<M, J>(
         loop {
             let message = requests.message().await.map_err(|e| refused(e.to_string()))?;
             // A stream that ended without `Go` may have been cut within the patterns.
-            let message =
-                message.ok_or_else(|| refused("the stream ended before its last pattern".into()))?;
+            let message = message
+                .ok_or_else(|| refused("the stream ended before it said that it is complete".into()))?;
             match part_of(message) {
                 Part::Job(first) if job.is_none() => job = Some(first),
                 Part::Filter(part) => parts.push(part),
-                Part::Limits(first) => limits = first,
+                Part::Limits(latest) => limits = latest,
                 Part::Go => break,
                 Part::Job(_) => return Err(refused("the stream carries two jobs".into())),
                 Part::Unknown => return Err(refused("the stream carries an unknown message".into())),

@@ -1,20 +1,21 @@
 //! The jobs of this agent, one per storage at a time: started, joined, replaced, stopped.
 //!
 //! Does not own: what a job does. A job belongs to a run, not to a connection: when its coordinator goes away it goes on,
-//! and whoever comes back for the same run joins it and is told everything again. A job that nobody follows gives way to
-//! another run's; a followed one is busy, and says with what. The last job of a storage is remembered, so that an answer
+//! and whoever comes back for the same run joins it and is told everything again. A job that nobody has followed for a
+//! while gives way to another run's; until then it is kept for its coordinator, and the storage is busy. The last job of a storage is remembered, so that an answer
 //! that got lost can be had again.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use packhorse_model::{BackupId, ErrorKind, Problem, StorageName, Subject};
-use packhorse_proto::v1;
+use packhorse_proto::{START_JOB, v1};
 use packhorse_service::{Course, Follower, daemon::Stages};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What a job came to.
@@ -61,6 +62,8 @@ pub struct Job {
     name: JobName,
     course: Course<Finished>,
     cancel: CancellationToken,
+    /// When another run first found that nobody follows it.
+    abandoned: Mutex<Option<Instant>>,
     progress: Box<dyn Fn() -> v1::StorageProgress + Send + Sync>,
 }
 
@@ -68,6 +71,19 @@ impl Job {
     /// Where its failures and its end are told.
     pub fn course(&self) -> &Course<Finished> {
         &self.course
+    }
+
+    /// Whether nobody has followed it since another run asked, so long ago.
+    fn is_abandoned_for(&self, time: Duration) -> bool {
+        if self.course.is_followed() {
+            *self.abandoned() = None;
+            return false;
+        }
+        self.abandoned().get_or_insert_with(Instant::now).elapsed() >= time
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far it is.
@@ -83,6 +99,15 @@ pub struct Jobs {
     stopping: CancellationToken,
     shutdown: CancellationToken,
     tracker: TaskTracker,
+}
+
+/// What a request for a job may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// Only join it, never start it.
+    pub only_join: bool,
+    /// How long another run's backup that nobody follows is kept for its coordinator.
+    pub keep: Duration,
 }
 
 /// What becomes of a request for a job.
@@ -105,7 +130,7 @@ impl Jobs {
         &self,
         storage: &StorageName,
         name: JobName,
-        only_join: bool,
+        manner: Manner,
         progress: impl Fn() -> v1::StorageProgress + Send + Sync + 'static,
         work: impl FnOnce(Arc<Job>, CancellationToken) -> F,
     ) -> Result<(Arc<Job>, Follower<Finished>), Problem>
@@ -115,8 +140,9 @@ impl Jobs {
         loop {
             let replaced = {
                 let mut jobs = self.lock();
-                match self.admit(jobs.get(storage), storage, &name, only_join)? {
+                match self.admit(jobs.get(storage), storage, &name, manner)? {
                     Admitted::Join(job) => {
+                        *job.abandoned() = None;
                         let follower = job.course.follow();
                         return Ok((job, follower));
                     }
@@ -125,6 +151,7 @@ impl Jobs {
                             name,
                             course: Course::new(),
                             cancel: self.shutdown.child_token(),
+                            abandoned: Mutex::default(),
                             progress: Box::new(progress),
                         });
                         jobs.insert(storage.clone(), Arc::clone(&job));
@@ -170,7 +197,7 @@ impl Jobs {
         known: Option<&Arc<Job>>,
         storage: &StorageName,
         name: &JobName,
-        only_join: bool,
+        Manner { only_join, keep }: Manner,
     ) -> Result<Admitted, Problem> {
         let same = known.filter(|job| job.name == *name);
         match (same, same.and_then(|job| job.course.ended())) {
@@ -182,19 +209,25 @@ impl Jobs {
         }
         if self.stopping.is_cancelled() {
             // Of the kind that the jobs of a stopping agent end with: whoever asks may come again.
-            return Err(Problem::cancelled("start job").on(storage).answered("the agent is stopping"));
+            return Err(Problem::cancelled(START_JOB).on(storage).answered("the agent is stopping"));
         }
         match known.filter(|job| job.course.ended().is_none()) {
             None => Ok(Admitted::Start),
-            Some(job) if !job.course.is_followed() => Ok(Admitted::Replace(Arc::clone(job))),
-            Some(job) => Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, "start job")
+            // Whoever restores wants that more than the backup that is in the way.
+            Some(job)
+                if job.is_abandoned_for(keep)
+                    || name.kind == JobKind::Restore && !job.course.is_followed() =>
+            {
+                Ok(Admitted::Replace(Arc::clone(job)))
+            }
+            Some(job) => Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, START_JOB)
                 .on(storage)
                 .answered(format!("the storage is busy with {}", job.name))
                 .next("wait for it, or cancel it where it was started")),
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StorageName, Arc<Job>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StorageName, Arc<Job>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -247,6 +280,7 @@ mod tests {
     struct Bench {
         jobs: Jobs,
         storage: StorageName,
+        manner: Manner,
     }
 
     type Joined = Result<(Arc<Job>, Follower<Finished>), Problem>;
@@ -254,7 +288,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let jobs = Jobs::new(Stages::default());
-            Self { jobs, storage: "default".parse().expect("valid name") }
+            Self { jobs, storage: "default".parse().expect("valid name"), manner: Manner::default() }
         }
 
         /// Asks for a job that ends when it is told to, or cancelled.
@@ -266,7 +300,7 @@ mod tests {
                     () = cancel.cancelled() => Err(Problem::cancelled("work")),
                 }
             };
-            self.jobs.join_or_start(&self.storage, name(run), false, progress, work).await
+            self.jobs.join_or_start(&self.storage, name(run), self.manner, progress, work).await
         }
     }
 
@@ -306,5 +340,25 @@ mod tests {
         assert!(bench.jobs.cancel(&bench.storage, "run 2") && !bench.jobs.cancel(&bench.storage, "run 1"));
         assert!(bytes(&again.course.wait().await).is_none(), "cancelled by name");
         drop(end);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_kept_for_its_coordinator_for_a_while() {
+        let keep = Duration::from_secs(30);
+        let bench = Bench { manner: Manner { keep, only_join: false }, ..Bench::new() };
+        let (_end, ended) = oneshot::channel();
+        let (first, follower) = bench.ask("run 1", ended).await.expect("started");
+        drop(follower);
+        bench.ask("run 2", oneshot::channel().1).await.err().expect("kept");
+        tokio::time::advance(keep / 2).await;
+        let (joined, follower) =
+            bench.ask("run 1", oneshot::channel().1).await.expect("its coordinator is back");
+        assert!(Arc::ptr_eq(&first, &joined));
+        tokio::time::advance(keep).await;
+        bench.ask("run 2", oneshot::channel().1).await.err().expect("it is followed");
+        drop(follower);
+        bench.ask("run 2", oneshot::channel().1).await.err().expect("kept anew");
+        tokio::time::advance(keep).await;
+        bench.ask("run 2", oneshot::channel().1).await.expect("it has been long enough");
+        assert!(bytes(&first.course.wait().await).is_none(), "the first was cancelled");
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Does not own: the waiting (`vault::Limit`, `vault::Pace`). The agent's own limits always hold; a coordinator can only
 //! lower what a storage takes, so that the agents of a run together stay within its limits. A storage leaves room for one
-//! repository of every other that is backed up at the time, so the slow repositories of one do not hold up another.
+//! repository of every other that is backed up at the time, so the slow repositories of one do not hold up another that
+//! begins with it; a slot that is taken is never taken away.
 
 use std::{
     collections::HashMap,

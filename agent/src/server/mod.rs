@@ -13,7 +13,7 @@ mod limits;
 mod restore;
 mod rights;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{
@@ -49,6 +49,8 @@ pub struct AgentOptions {
     pub uploads: usize,
     /// Bytes a second sent to the vault, likewise.
     pub bytes_per_second: u64,
+    /// How long a job whose coordinator went away is kept for it before another run may have the storage.
+    pub rejoin_within: Duration,
     /// How long a repository that hangs is waited for.
     pub patience: Patience,
     /// The git executable.
@@ -69,6 +71,7 @@ impl AgentOptions {
             jobs: if section.jobs == 0 { cpus } else { section.jobs },
             uploads: section.uploads,
             bytes_per_second: section.bandwidth.as_u64(),
+            rejoin_within: section.rejoin_within.duration(),
             patience: Patience {
                 stall: section.stall_timeout.duration(),
                 whole: section.repository_timeout.duration(),

@@ -13,7 +13,7 @@ use super::{
     Shared,
     catalogue::catalogue_of,
     job::{self, JobRequest, Part, Told, required},
-    jobs::{Finished, Job, JobKind, JobName},
+    jobs::{Finished, Job, JobKind, JobName, Manner},
 };
 use crate::restore::{RestoreEvent, RestoreJob, RestoreProgress, restore_storage};
 
@@ -56,7 +56,7 @@ pub(super) async fn start(
     let joined = shared.jobs.join_or_start(
         &target,
         name,
-        wire.join,
+        Manner { only_join: wire.join, keep: options.rejoin_within },
         move || progress_of(&told_as, &shown.lock().unwrap_or_else(PoisonError::into_inner)),
         |handle, cancel| async move {
             tracing::info!(storage = %job.target, backup = %job.backup_id, "restore starts");

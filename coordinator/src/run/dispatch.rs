@@ -135,26 +135,50 @@ impl Dispatch<'_> {
         storage: &StoragePlan,
         shares: &Shares,
     ) -> Result<(BackupStorageFinished, Vec<ItemFailure>), Problem> {
+        let mut attempt = self.plan.run.attempt.clone();
+        let mut patience = Patience::new(self.options.agent_patience);
+        let agent = self.agent_of(storage, &mut patience).await?;
+        let mut kept = None;
+        loop {
+            let share = match kept.take() {
+                Some(share) => share,
+                None => self.turn(shares).await?,
+            };
+            let lost = match self.follow((storage, &agent), &share, &attempt, &mut patience).await {
+                Ok(done) => return Ok(done),
+                Err(lost) => lost,
+            };
+            if let Lost::Busy(problem) = &lost {
+                // Others may have its share while it waits.
+                drop(share);
+                self.show_waiting(storage, problem);
+            } else {
+                // An agent that is lost may still be at work.
+                kept = Some(share);
+                attempt = Attempt::again(Timestamp::now(), random());
+            }
+            patience.wait(&storage.storage, lost, self.stop).await?;
+        }
+    }
+
+    /// Waits for a storage's turn.
+    async fn turn(&self, shares: &Shares) -> Result<Share, Problem> {
         let share = tokio::select! {
             share = shares.take() => share,
             () = self.stop.token.cancelled() => return Err(Problem::cancelled("back up storage")),
         };
         // Those that begin together know of each other before the first is told what it may take.
         tokio::task::yield_now().await;
-        let mut attempt = self.plan.run.attempt.clone();
-        let mut patience = Patience::new(self.options.agent_patience);
-        let agent = self.agent_of(storage, &mut patience).await?;
-        loop {
-            let lost = match self.follow((storage, &agent), &share, &attempt, &mut patience).await {
-                Ok(done) => return Ok(done),
-                Err(lost) => lost,
-            };
-            let was_begun = !matches!(lost, Lost::Busy(_));
-            patience.wait(&storage.storage, lost, self.stop).await?;
-            if was_begun {
-                attempt = Attempt::again(Timestamp::now(), random());
-            }
-        }
+        Ok(share)
+    }
+
+    fn show_waiting(&self, storage: &StoragePlan, problem: &Problem) {
+        let waits = format!("waits: {}", problem.answer.as_deref().unwrap_or_default());
+        self.board.storage(v1::StorageProgress {
+            storage: storage.storage.to_string(),
+            working_on: vec![waits],
+            ..v1::StorageProgress::default()
+        });
     }
 
     /// The storage's agent, which is waited for when a resumed run finds none yet.

@@ -20,7 +20,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// Looks for runs to resume, and starts them as tasks.
 pub async fn resume_all(shared: Arc<Shared>) {
     let journals = loop {
-        match own_runs(&shared).await {
+        let looked = tokio::select! {
+            looked = own_runs(&shared) => looked,
+            () = shared.stopping.cancelled() => return,
+        };
+        match looked {
             Ok(journals) => break journals,
             Err(problem) => tracing::warn!(%problem, "cannot look for runs to resume, trying again"),
         }

@@ -112,6 +112,8 @@ pub struct AgentLimits {
     pub uploads: usize,
     /// Bytes a second that are sent to the vault, by all storages together; 0 for no limit.
     pub bandwidth: ByteSize,
+    /// How long a job whose coordinator went away is kept for it before another run may have the storage.
+    pub rejoin_within: Span,
     /// How long work on a repository may give no sign of life before it is given up.
     pub stall_timeout: Span,
     /// How long work on a repository may take as a whole.
@@ -147,6 +149,7 @@ impl Default for AgentLimits {
             jobs: 0,
             uploads: 0,
             bandwidth: ByteSize::b(0),
+            rejoin_within: Span::from_secs(30),
             stall_timeout: Span::from_secs(600),
             repository_timeout: Span::from_secs(12 * 3600),
             max_chain: 64,

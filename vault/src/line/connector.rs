@@ -7,7 +7,9 @@
 
 use std::{pin::Pin, time::Duration};
 
+use bytes::Bytes;
 use http::{Method, response};
+use http_body_util::{BodyExt as _, Limited};
 use object_store::{
     ClientConfigKey, ClientOptions,
     client::{
@@ -21,6 +23,8 @@ use super::{answer::Answer, error, moving::Moving};
 
 /// Time for a connection to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Most bytes of an answer that is no object; a listing's page of a thousand keys has a few hundred thousand.
+const LONGEST: usize = 16 << 20;
 
 /// Makes clients that wait `patience` for a byte to move.
 #[derive(Debug)]
@@ -96,9 +100,9 @@ impl Line {
             () = moved.stops_for(self.patience) => return Err(error::stalled(self.patience)),
         };
         let (parts, body) = http::Response::<Body>::from(answer).into_parts();
-        let body = HttpResponseBody::new(Answer::new(body, self.patience));
+        let body = Answer::new(body, self.patience);
         if asks_for_an_object && parts.status.is_success() {
-            return Ok(HttpResponse::from_parts(parts, body));
+            return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }
         whole(parts, body).await
     }
@@ -109,8 +113,12 @@ fn is_listing(url: &reqwest::Url) -> bool {
     url.query_pairs().any(|(name, value)| name == "list-type" || name == "comp" && value == "list")
 }
 
-/// Takes the answer to its end.
-async fn whole(parts: response::Parts, body: HttpResponseBody) -> Result<HttpResponse, HttpError> {
-    let bytes = body.bytes().await.map_err(error::broken_off)?;
+/// Takes the answer to its end. Of one that is an error the status is worth more than its words.
+async fn whole(parts: response::Parts, body: Answer) -> Result<HttpResponse, HttpError> {
+    let bytes = match Limited::new(body, LONGEST).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(_) if !parts.status.is_success() => Bytes::new(),
+        Err(error) => return Err(error::broken_off(error)),
+    };
     Ok(HttpResponse::from_parts(parts, bytes.into()))
 }

@@ -11,14 +11,18 @@ use object_store::client::{HttpError, HttpErrorKind};
 #[error("operation timed out: nothing moved on the connection for {0:?}")]
 struct Stalled(Duration);
 
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+struct BrokenOff(#[source] Box<dyn Error + Send + Sync>);
+
 /// Nothing moved for so long.
 pub fn stalled(patience: Duration) -> HttpError {
     HttpError::new(HttpErrorKind::Timeout, Stalled(patience))
 }
 
 /// The answer ended before it was whole.
-pub fn broken_off(error: HttpError) -> HttpError {
-    HttpError::new(HttpErrorKind::Interrupted, error)
+pub fn broken_off(error: Box<dyn Error + Send + Sync>) -> HttpError {
+    HttpError::new(HttpErrorKind::Interrupted, BrokenOff(error))
 }
 
 /// The client failed.

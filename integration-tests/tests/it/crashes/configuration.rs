@@ -10,7 +10,7 @@ impl Town {
     pub fn configure(&self) {
         let (vault, (storages, others)) = (self.vault_section(), self.parts("", self.database.as_ref()));
         let agent = format!("unix://{}", self.site.path("agent.sock").display());
-        let section = format!("[agent_service]\nlisten = '{agent}'\ngrace = '1s'\n");
+        let section = format!("[agent_service]\nlisten = '{agent}'\ngrace = '1s'\nrejoin_within = '0s'\n");
         self.site.write("agent.toml", &format!("{vault}{section}{storages}"));
         for number in [1, 2] {
             let listen = self.address(number);

@@ -101,7 +101,7 @@ impl Hosts {
         for (number, host) in agent_hosts.iter().enumerate() {
             let listen = format!("https://{}:{PORT}", host.address());
             let mut config = format!(
-                "{vault}[agent_service]\nlisten = '{listen}'\ngrace = '1s'\ngit = '{}'\n{}{}",
+                "{vault}[agent_service]\nlisten = '{listen}'\ngrace = '1s'\nrejoin_within = '0s'\ngit = '{}'\n{}{}",
                 gates[number].git().display(),
                 tls_section(&site, &format!("agent-{number}.internal")),
                 peer("coordinator.internal", "coordinator"),

@@ -53,7 +53,10 @@ impl Estate {
         let agents = [0, 1].map(|_| format!("http://127.0.0.1:{}", free_port()));
         let (vault, git) = (self.vault_section(), self.doom.git());
         for (number, (storage, listen)) in STORAGES.iter().zip(&agents).enumerate() {
-            let section = format!("[agent_service]\nlisten = '{listen}'\ngit = '{}'\n", git.display());
+            let section = format!(
+                "[agent_service]\nlisten = '{listen}'\nrejoin_within = '0s'\ngit = '{}'\n",
+                git.display()
+            );
             let storage = self.site.storage_section(storage, storage);
             let config = format!("{vault}{section}max_chain = 8\njobs = 2\n{storage}");
             self.site.write(&format!("agent-{number}.toml"), &config);

@@ -51,7 +51,7 @@ impl Fleet {
         for (number, address) in addresses.iter().enumerate() {
             let git = gate.git();
             let mut config = format!(
-                "{vault}[agent_service]\nlisten = '{address}'\ngrace = '1s'\ngit = '{}'\n",
+                "{vault}[agent_service]\nlisten = '{address}'\ngrace = '1s'\nrejoin_within = '0s'\ngit = '{}'\n",
                 git.display()
             );
             for name in STORAGES[number] {

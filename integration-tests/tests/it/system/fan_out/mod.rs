@@ -61,6 +61,12 @@ impl Post {
         self.coordinators.push(daemon);
     }
 
+    /// Starts a coordinator that was killed.
+    fn start_again(&mut self, number: usize) {
+        let daemon = self.daemon(Binary::Coordinator, &format!("coordinator-{number}"), "coordinator ready");
+        self.coordinators[number] = daemon;
+    }
+
     /// Agents and a coordinator over all of them.
     fn started(agents: &[&[&str]], agent: &str, section: &str) -> Self {
         let mut post = Self::new(agents, agent);

@@ -107,3 +107,54 @@ fn the_same_storages_are_backed_up_by_one_after_the_other() {
         }
     }
 }
+
+#[test]
+fn a_storage_is_kept_for_a_coordinator_that_is_killed_and_comes_back() {
+    let git = CountedGit::new();
+    let mut post = rivals(&git);
+    git.close("");
+    let create = |post: &Post, number: usize| {
+        post.ctl_at(number, ["create", "--backup-id", &format!("000{}", number + 2)]).spawn()
+    };
+    let mut first = create(&post, 0);
+    git.wait_for(2);
+    post.coordinators[0].kill();
+    let mut second = create(&post, 1);
+    post.coordinators[1].wait_for_line("busy with backup 0002", SOON);
+    post.start_again(0);
+    post.coordinators[0].wait_for_line("resuming run", SOON);
+    git.open();
+    for run in [&mut first, &mut second] {
+        assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
+    }
+    assert_eq!(
+        git.started(),
+        6,
+        "nothing was begun again, and the second run uses what the first has stored"
+    );
+    for (id, storage) in [("0002", "first"), ("0003", "second")] {
+        assert_holds(&post, id, storage, &states(&post, storage));
+    }
+}
+
+#[test]
+fn a_run_that_has_to_wait_changes_no_limits_of_the_one_that_is_at_work() {
+    let git = CountedGit::new();
+    let mut post = Post::new(&[&["first"]], &format!("jobs = 4\n{}", git.line()));
+    post.start(&post.addresses.clone(), "jobs = 1");
+    post.start(&post.addresses.clone(), "");
+    post.fill("first", 6);
+    post.ctl(["create", "--backup-id", "0001"]).run().expect_success();
+    post.change("first", 6);
+    git.close("");
+    let mut first = post.ctl_at(0, ["create", "--backup-id", "0002"]).spawn();
+    git.wait_for(1);
+    let mut waiting = post.ctl_at(1, ["create", "--backup-id", "0003"]).spawn();
+    post.coordinators[1].wait_for_line("busy with backup 0002", SOON);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(git.started(), 1, "the run that is at work keeps to its own limit");
+    git.open();
+    for run in [&mut first, &mut waiting] {
+        assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
+    }
+}

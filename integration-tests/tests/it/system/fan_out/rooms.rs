@@ -28,22 +28,22 @@ fn slow_repositories_of_one_storage_leave_room_for_another_of_its_agent() {
     let git = CountedGit::new();
     let post = Post::started(&[&["slow", "quick"]], &format!("jobs = 2\n{}", git.line()), "");
     for storage in ["slow", "quick"] {
-        post.fill(storage, 4);
+        post.fill(storage, 12);
     }
     post.ctl(["create", "--backup-id", "0001"]).run().expect_success();
     for storage in ["slow", "quick"] {
-        post.change(storage, 4);
+        post.change(storage, 12);
     }
-    // The slow one comes first: the other does not yet know what it has to build on.
+    // Neither packs anything before both are at work: they do not yet know what they have to build on.
     let catalogue = |id: &str| format!("backups/{id}/repositories/quick.jsonl.zst");
-    let base = catalogue("0001");
-    post.store
-        .stop_at_where(1, When::Before, move |r| r.operation == Operation::Get && r.key.ends_with(&base));
+    let is_base = |r: &LoggedRequest| r.operation == Operation::Get && r.key.contains("0001/repositories/");
+    post.store.stop_at_where(1, When::Before, is_base);
     git.close("slow");
     let mut run = post.ctl(["create", "--backup-id", "0002"]).spawn();
-    post.store.wait_until_held(SOON);
-    git.wait_for(1);
-    thread::sleep(AWHILE);
+    wait_until("both to ask for their bases", SOON, || {
+        let held = post.store.log().into_iter().filter(|r| r.status.is_none() && is_base(r)).count();
+        if held == 2 { Ok(()) } else { Err(format!("{held} of them")) }
+    });
     post.store.release();
     wait_until("the other storage's catalogue", SOON, || {
         let keys = post.keys();
