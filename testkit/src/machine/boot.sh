@@ -16,10 +16,13 @@ mkdir "$disk/upper" "$disk/work" "$disk/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$disk/upper,workdir=$disk/work" "$disk/root"
 cd "$disk/root"
 mount -t proc proc proc
+# As the first process of a machine systemd would set what belongs to the whole kernel.
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 mount --rbind /dev dev
-mount -t sysfs sysfs sys
+mount -t sysfs -o ro sysfs sys
 groups=sys/fs/cgroup
 for kind in $kinds; do
     case $kind in
@@ -42,5 +45,5 @@ chroot . /bin/sh -ec "$first"
 pivot_root . before
 umount -l /before
 ip link set lo up
-exec /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=false </dev/null
+exec env container=packhorse /lib/systemd/systemd --system --unit=multi-user.target --log-target=console --show-status=false </dev/null
 '
