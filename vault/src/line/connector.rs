@@ -2,8 +2,8 @@
 //!
 //! Does not own: watching (`moving`, `answer`) or trying again. Of all answers only an object is handed on as it comes, and
 //! read on where it ended; the others are short and are taken whole, so that one that breaks off is a request that failed,
-//! which the store's client tries again. Requests for credentials of the platform, which have other timeouts, are left to
-//! the store's own client.
+//! which the store's client tries again. Requests for credentials of the platform go to an address of its own, mostly in
+//! the clear: those that have other timeouts are left to the store's own client, the others get a client that may do that.
 
 use std::{pin::Pin, time::Duration};
 
@@ -30,6 +30,7 @@ const LONGEST: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Connector {
     line: Line,
+    authorities: Vec<Certificate>,
     own: Option<String>,
 }
 
@@ -46,14 +47,9 @@ impl Connector {
         authorities: Vec<Certificate>,
         in_the_clear: bool,
     ) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .user_agent(concat!("packhorse/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIME)
-            .tls_certs_merge(authorities)
-            .https_only(!in_the_clear)
-            .build()?;
+        let line = Line { client: client(&authorities, in_the_clear)?, patience };
         let own = Self::options().get_config_value(&ClientConfigKey::ConnectTimeout);
-        Ok(Self { line: Line { client, patience }, own })
+        Ok(Self { line, authorities, own })
     }
 
     /// The options of a store that uses this connector.
@@ -64,11 +60,25 @@ impl Connector {
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        if options.get_config_value(&ClientConfigKey::ConnectTimeout) == self.own {
-            return Ok(HttpClient::new(self.line.clone()));
+        if options.get_config_value(&ClientConfigKey::ConnectTimeout) != self.own {
+            return ReqwestConnector::default().connect(options);
         }
-        ReqwestConnector::default().connect(options)
+        let mut line = self.line.clone();
+        if options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true") {
+            line.client = client(&self.authorities, true)
+                .map_err(|source| object_store::Error::Generic { store: "HTTP", source: source.into() })?;
+        }
+        Ok(HttpClient::new(line))
     }
+}
+
+fn client(authorities: &[Certificate], in_the_clear: bool) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .user_agent(concat!("packhorse/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIME)
+        .tls_certs_merge(authorities.iter().cloned())
+        .https_only(!in_the_clear)
+        .build()
 }
 
 /// The trait's method is an `async fn`, spelled out.
@@ -121,4 +131,24 @@ async fn whole(parts: response::Parts, body: Answer) -> Result<HttpResponse, Htt
         Err(error) => return Err(error::broken_off(error)),
     };
     Ok(HttpResponse::from_parts(parts, bytes.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_testkit::FaultyS3;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn only_credentials_may_be_fetched_in_the_clear_beside_a_store_with_tls() {
+        let server = FaultyS3::start();
+        let connector = Connector::new(Duration::from_secs(5), Vec::new(), false).expect("a client");
+        let ask = async |options: &ClientOptions| {
+            let client = connector.connect(options).expect("a client");
+            let request = http::Request::get(server.endpoint()).body(Vec::new().into()).expect("a request");
+            client.execute(request).await
+        };
+        ask(&Connector::options()).await.err().expect("the store is asked with TLS alone");
+        ask(&Connector::options().with_allow_http(true)).await.expect("the platform is asked as it wants");
+    }
 }

@@ -5,6 +5,7 @@
 //! exit code of 0 means that everything is there, and what was committed before restores exactly.
 
 mod away;
+mod credentials;
 mod crew;
 mod named;
 mod outages;
