@@ -24,7 +24,7 @@ mod xml;
 pub use ceph::CephGateway;
 pub use certificates::{CertificateAuthority, IssuedCertificate};
 pub use command::{hermetic_command, run_checked, run_with_input};
-pub use deadline::wait_until;
+pub use deadline::{assert_stays, wait_until};
 pub use faults::{Fault, FaultyS3, LoggedRequest, Operation, Plan, Rule, When};
 pub use git::{GitRepo, Head, HookEntry, ReachableObjects, RefState, RepoState};
 pub use machine::Machine;

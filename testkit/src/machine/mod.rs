@@ -8,12 +8,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
 
-use crate::{Backupctl, CliOutput, hermetic_command};
+use crate::{Backupctl, CliOutput, deadline::wait_for, hermetic_command};
 
 const BOOT: &str = include_str!("boot.sh");
 /// Time to boot, which takes a second.
@@ -52,24 +52,25 @@ impl Machine {
     }
 
     fn wait_until_booted(&mut self) -> Result<(), String> {
-        let begun = Instant::now();
-        while begun.elapsed() < BOOT_TIME {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended: {status}"));
-            }
-            // The script became `unshare`, and the only child of that is the machine's first process.
-            let children = format!("/proc/{0}/task/{0}/children", self.child.id());
-            if let Some(init) = fs::read_to_string(children).ok().and_then(|pids| pids.trim().parse().ok()) {
-                self.init = init;
-                let asked = self.command("systemctl").arg("is-system-running").output();
-                let state = asked.map(|asked| asked.stdout).unwrap_or_default();
-                if ["running", "degraded"].contains(&String::from_utf8_lossy(&state).trim()) {
-                    return Ok(());
-                }
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        wait_for(BOOT_TIME, || match self.child.try_wait() {
+            // There is nothing to wait for any more.
+            Ok(Some(status)) => Ok(Err(format!("it ended: {status}"))),
+            _ => self.look().map(Ok),
+        })?
+    }
+
+    /// Finds the machine's first process, and asks it whether everything was started.
+    fn look(&mut self) -> Result<(), String> {
+        // The script became `unshare`, and the only child of that is the first process.
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let init = fs::read_to_string(children).ok().and_then(|pids| pids.trim().parse().ok());
+        self.init = init.ok_or("there is no first process")?;
+        let asked = self.command("systemctl").arg("is-system-running").output();
+        let state = asked.map(|asked| asked.stdout).unwrap_or_default();
+        match String::from_utf8_lossy(&state).trim() {
+            "running" | "degraded" => Ok(()),
+            state => Err(format!("not within {BOOT_TIME:?}: {state}")),
         }
-        Err(format!("not within {BOOT_TIME:?}"))
     }
 
     /// What systemd said so far.
@@ -124,12 +125,8 @@ fn remove_groups(group: &Path) {
             remove_groups(&entry.path());
         }
     }
-    for _ in 0..40 {
-        match fs::remove_dir(group) {
-            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            _ => return,
-        }
-    }
+    let _ = wait_for(Duration::from_secs(2), || match fs::remove_dir(group) {
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Err(error.to_string()),
+        _ => Ok(()),
+    });
 }

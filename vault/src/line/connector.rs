@@ -148,7 +148,7 @@ mod tests {
             let request = http::Request::get(server.endpoint()).body(Vec::new().into()).expect("a request");
             client.execute(request).await
         };
-        ask(&Connector::options()).await.err().expect("the store is asked with TLS alone");
+        ask(&Connector::options()).await.expect_err("the store is asked with TLS alone");
         ask(&Connector::options().with_allow_http(true)).await.expect("the platform is asked as it wants");
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Does not own: coordinators that die (`crashes`). Runs overlap for certain, because packs are held until both are there.
 
-use packhorse_testkit::RepoState;
+use std::time::Duration;
+
+use packhorse_testkit::{RepoState, assert_stays};
 
 use super::{
     super::{
@@ -151,8 +153,12 @@ fn a_run_that_has_to_wait_changes_no_limits_of_the_one_that_is_at_work() {
     git.wait_for(1);
     let mut waiting = post.ctl_at(1, ["create", "--backup-id", "0003"]).spawn();
     post.coordinators[1].wait_for_line("busy with backup 0002", SOON);
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    assert_eq!(git.started(), 1, "the run that is at work keeps to its own limit");
+    assert_stays("the limit of the run that is at work", Duration::from_millis(1500), || {
+        match git.started() {
+            1 => Ok(()),
+            many => Err(format!("{many} at once")),
+        }
+    });
     git.open();
     for run in [&mut first, &mut waiting] {
         assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));

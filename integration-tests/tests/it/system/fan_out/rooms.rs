@@ -3,12 +3,9 @@
 //! Does not own: how limits are shared out (`coordinator::run::shares`, `agent::server::limits`). Uploads are held at the
 //! store, so those that are under way at once can be counted.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use packhorse_testkit::{LoggedRequest, Operation, When, wait_until};
+use packhorse_testkit::{LoggedRequest, Operation, When, assert_stays, wait_until};
 
 use super::{
     super::{
@@ -73,11 +70,12 @@ fn all_agents_together_upload_no_more_at_once_than_the_coordinator_lets_them() {
             let of = |name: &str| held.iter().any(|request| request.key.contains(name));
             if of("first") && of("second") && held.len() >= least { Ok(()) } else { Err(format!("{held:?}")) }
         });
-        thread::sleep(AWHILE);
-        let held = under_way(&post);
+        assert_stays("the limit", AWHILE, || match under_way(&post) {
+            held if held.len() <= most => Ok(()),
+            held => Err(format!("{section}: {held:#?}")),
+        });
         post.store.release();
         assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
-        assert!((least..=most).contains(&held.len()), "{section}: {held:#?}");
     }
 }
 
@@ -96,11 +94,12 @@ fn all_agents_together_pack_no_more_at_once_than_the_coordinator_lets_them() {
         git.close("");
         let mut run = post.ctl(["create", "--backup-id", "0002"]).spawn();
         git.wait_for(least);
-        thread::sleep(AWHILE);
-        let at_once = git.started();
+        assert_stays("the limit", AWHILE, || match git.started() {
+            few if few <= most => Ok(()),
+            many => Err(format!("{section}: {many} at once")),
+        });
         git.open();
         assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
-        assert!((least..=most).contains(&at_once), "{section}: {at_once} at once");
         assert_eq!(git.started(), 10, "every repository was packed by git");
     }
 }
