@@ -4,40 +4,38 @@
 //! Does not own: what is in a segment (`packhorse_vault`). Only the parts of the large upload are held, so the repositories
 //! before it in the storage wait in vain for the catalogue, and go into a segment meanwhile.
 
-use packhorse_testkit::{Operation, When, wait_until};
+use packhorse_testkit::{Daemon, Operation, When, wait_until};
 
 use super::{
     aftermath::{Aftermath, assert_latest_is_newest},
     ground::Ground,
     point::{Phase, Scene, Then, Victim},
     spot::Spot,
-    town::SOON,
+    town::{SOON, Town},
 };
 
-#[test]
-fn an_agent_goes_on_from_the_segments_of_its_last_life() {
-    let (phase, victim) = (Phase::Full, Victim::Agent);
-    let ground = Ground::new(Scene::Plain, phase, victim);
-    let mut town = ground.town(phase);
+const PHASE: Phase = Phase::Full;
+const VICTIM: Victim = Victim::Agent;
+
+/// A run that is held after a segment was written, before the storage's last repository.
+fn held(ground: &Ground) -> (Town, Daemon) {
+    let mut town = ground.town(PHASE);
     town.start_all();
-    let (number, filter) = Spot::Kind("part".to_owned(), 1).filter(victim);
+    let (number, filter) = Spot::Kind("part".to_owned(), 1).filter(VICTIM);
     town.server.stop_at_where(number, When::Before, filter);
-    let mut call = town.create(victim, phase.id()).spawn();
+    let call = town.create(VICTIM, PHASE.id()).spawn();
     town.server.wait_until_held(SOON);
     wait_until("a segment", SOON, || {
         let keys = town.server.keys();
         let found = keys.iter().any(|key| key.contains("/segments/one/"));
         if found { Ok(()) } else { Err(format!("{keys:#?}")) }
     });
+    (town, call)
+}
 
-    town.kill(victim);
-    let aftermath = Aftermath::of(&town.server, phase.id(), Then::Restart);
-    town.server.release();
-    let before = town.server.log().len();
-    town.start(victim);
-    assert_eq!(call.wait(SOON), 0, "{}\n{}", call.lines().join("\n"), town.said());
-    aftermath.assert_nothing_again(&town.server);
-    assert_latest_is_newest(&town.server);
+/// What the segment lists is known by it; what no segment lists is found by its name.
+#[track_caller]
+fn assert_segments_were_read(town: &Town, before: usize) {
     let log = town.server.log();
     let has_read = |key: &str| {
         log[before..].iter().any(|request| request.operation == Operation::Get && request.key.contains(key))
@@ -45,6 +43,39 @@ fn an_agent_goes_on_from_the_segments_of_its_last_life() {
     assert!(has_read("/segments/one/"), "the segment was not read");
     assert!(!has_read("manifests/one/hooked.git/0001.toml"), "what the segment lists was asked for again");
     assert!(has_read("manifests/one/team/app.git/0001.toml"), "what no segment lists is found by its name");
-    assert_eq!(town.listed(victim), [phase.id()]);
-    town.assert_restores(phase.id(), ground.storages.states(phase));
+}
+
+#[test]
+fn an_agent_goes_on_from_the_segments_of_its_last_life() {
+    let ground = Ground::new(Scene::Plain, PHASE, VICTIM);
+    let (mut town, mut call) = held(&ground);
+    town.kill(VICTIM);
+    let aftermath = Aftermath::of(&town.server, PHASE.id(), Then::Restart);
+    town.server.release();
+    let before = town.server.log().len();
+    town.start(VICTIM);
+    assert_eq!(call.wait(SOON), 0, "{}\n{}", call.lines().join("\n"), town.said());
+    aftermath.assert_nothing_again(&town.server);
+    assert_latest_is_newest(&town.server);
+    assert_segments_were_read(&town, before);
+    assert_eq!(town.listed(VICTIM), [PHASE.id()]);
+    town.assert_restores(PHASE.id(), ground.storages.states(PHASE));
+}
+
+#[test]
+fn another_run_goes_on_from_the_segments_of_a_dead_one() {
+    let ground = Ground::new(Scene::Plain, PHASE, VICTIM);
+    let (mut town, mut call) = held(&ground);
+    call.kill();
+    town.kill_all();
+    let aftermath = Aftermath::of(&town.server, PHASE.id(), Then::Next);
+    town.server.release();
+    let before = town.server.log().len();
+    // Nobody else than a `backupctl` for itself, which resumes nothing.
+    town.alone("ctl", "embedded.toml", ["create", "--backup-id", "0009"]).run().expect_success();
+    aftermath.assert_nothing_again(&town.server);
+    assert_latest_is_newest(&town.server);
+    assert_segments_were_read(&town, before);
+    assert_eq!(town.listed(Victim::Embedded), ["0009"]);
+    town.assert_restores("0009", ground.storages.states(PHASE));
 }
