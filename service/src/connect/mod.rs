@@ -94,3 +94,50 @@ fn refused_by_tls(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls with these answers, and says the last one and how many were asked for.
+    async fn called<const N: usize>(answers: [Result<u8, Status>; N]) -> (Result<u8, String>, usize) {
+        let (mut answers, mut calls) = (answers.into_iter(), 0);
+        let answer = call_again(|| {
+            calls += 1;
+            std::future::ready(answers.next().expect("no more calls than this"))
+        });
+        let answer = answer.await.map_err(|status| status.message().to_owned());
+        (answer, calls)
+    }
+
+    /// What a call on a connection that is gone is answered with.
+    fn gone() -> Status {
+        let error = Endpoint::from_shared("no address").expect_err("it is none");
+        Status::from_error(Box::new(error))
+    }
+
+    #[tokio::test]
+    async fn a_call_is_made_again_once_when_its_connection_was_gone() {
+        assert_eq!(called([Err(gone()), Ok(7)]).await, (Ok(7), 2));
+        let (answer, calls) = called([Err(gone()), Err(gone()), Ok(7)]).await;
+        assert!(answer.is_err());
+        assert_eq!(calls, 2, "once and not for ever");
+    }
+
+    #[tokio::test]
+    async fn what_the_server_answers_is_the_answer() {
+        assert_eq!(called([Ok(7), Ok(8)]).await, (Ok(7), 1));
+        let busy = || Err(Status::unavailable("busy"));
+        assert_eq!(called([busy(), Ok(8)]).await, (Err("busy".to_owned()), 1));
+        // Also when it answers no better the second time.
+        assert_eq!(called([Err(gone()), busy()]).await, (Err("busy".to_owned()), 2));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_nobody_is_one_of_transport() {
+        let channel = Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+        let status = health.check(tonic_health::pb::HealthCheckRequest::default()).await;
+        assert!(is_of_transport(&status.expect_err("nobody listens there")));
+    }
+}

@@ -129,7 +129,8 @@ async fn frames(stream: &mut TlsStream<TcpStream>) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_answer_a_ping_is_gone_and_who_does_stays() {
-    let alive = Duration::from_millis(100);
+    // Also the time that an honest friend has for its answer.
+    let alive = Duration::from_secs(1);
     let served = Served::start_with(Bounds { alive, ..Bounds::default() }).await;
     let friend = served.channel("friend.internal").await.expect("a friend");
     let mut watching = watch(&friend).await.expect("served");
@@ -143,7 +144,7 @@ async fn who_does_not_answer_a_ping_is_gone_and_who_does_stays() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_connection_makes_way_for_a_new_one_and_its_calls_end_first() {
-    let age = Duration::from_millis(200);
+    let age = Duration::from_secs(2);
     let served = Served::start_with(Bounds { age, ..Bounds::default() }).await;
     let friend = served.channel("friend.internal").await.expect("a friend");
     let mut watching = watch(&friend).await.expect("served");
