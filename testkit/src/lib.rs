@@ -7,6 +7,7 @@
 mod ceph;
 mod certificates;
 mod command;
+mod counting;
 mod deadline;
 mod differences;
 mod faults;
@@ -24,6 +25,7 @@ mod xml;
 pub use ceph::CephGateway;
 pub use certificates::{CertificateAuthority, IssuedCertificate};
 pub use command::{hermetic_command, run_checked, run_with_input};
+pub use counting::CountingRelay;
 pub use deadline::{assert_stays, wait_until};
 pub use faults::{Fault, FaultyS3, LoggedRequest, Operation, Plan, Rule, When};
 pub use git::{GitRepo, Head, HookEntry, ReachableObjects, RefState, RepoState};

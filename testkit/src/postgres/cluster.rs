@@ -1,9 +1,9 @@
 //! Making, starting and stopping the throwaway cluster.
 //!
-//! Does not own: queries (`queries`), or crashes (`crash`). PostgreSQL refuses to run as root, so root runs it as the user `postgres`. The
-//! socket is trusted, and so is the user `postgres` of its network; every other role has to give its password over TCP.
-//! Nothing is synced to disk: a test never asks this cluster to survive a power cut. It survives its own death, so what
-//! is committed is written before it is answered.
+//! Does not own: queries (`queries`), or crashes (`crash`). PostgreSQL refuses to run as root, so root runs it as the user
+//! `postgres`. The socket is trusted, and so is the user `postgres` of its network; every other role has to give its
+//! password over TCP. Nothing is synced to disk: a test never asks this cluster to survive a power cut. It survives its
+//! own death, so what is committed is written before it is answered.
 
 use std::{
     fs,
@@ -118,6 +118,11 @@ impl PostgresServer {
 
     /// Starts the server and returns when it answers, after it recovered from a crash if there was one.
     pub(super) fn launch(&self) {
+        self.try_launch().unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// The same; says why it does not start.
+    pub(super) fn try_launch(&self) -> Result<(), String> {
         let log = self.folder.join("log");
         let mut start = self.program("pg_ctl", unprivileged_account());
         start.arg("start").arg("--wait").arg("--pgdata").arg(self.folder.join("data")).arg("--log").arg(&log);
@@ -125,7 +130,7 @@ impl PostgresServer {
         let status = start.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status();
         let status = status.unwrap_or_else(|error| panic!("start {start:?}: {error}"));
         let log = || fs::read_to_string(&log).unwrap_or_else(|error| format!("no log: {error}"));
-        assert!(status.success(), "{start:?}: {status}\n{}", log());
+        if status.success() { Ok(()) } else { Err(format!("{start:?}: {status}\n{}", log())) }
     }
 
     fn program(&self, name: &str, account: Option<(u32, u32)>) -> Command {

@@ -28,7 +28,8 @@ impl PostgresServer {
         for file in ["data/postmaster.pid", &format!(".s.PGSQL.{}.lock", self.port())] {
             fs::remove_file(self.folder.join(file)).expect("a server that was killed leaves its lock files");
         }
-        self.launch();
+        // While it was dead, somebody else may have been given its port for a moment.
+        wait_until("PostgreSQL on its old port", Duration::from_secs(60), || self.try_launch());
     }
 
     /// Ends all connections but the one that asks for it, and says how many there were.
@@ -67,7 +68,26 @@ fn is_alive(process: Pid) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
+
+    #[test]
+    fn a_postgres_server_comes_back_to_a_port_that_somebody_has_for_a_while() {
+        let server = PostgresServer::start();
+        server.kill();
+        let thief = TcpListener::bind((Ipv4Addr::LOCALHOST, server.port())).expect("the port is free");
+        std::thread::scope(|scope| {
+            scope.spawn(|| server.revive());
+            let log = || fs::read_to_string(server.folder.join("log")).unwrap_or_default();
+            wait_until("a start in vain", Duration::from_secs(30), || {
+                let log = log();
+                if log.contains("could not bind") { Ok(()) } else { Err(log) }
+            });
+            drop(thief);
+        });
+        assert_eq!(server.psql("postgres", "SELECT 1"), "1");
+    }
 
     #[test]
     fn a_postgres_server_that_is_killed_comes_back_with_what_was_committed() {
