@@ -1,57 +1,27 @@
 //! What grows with what: the coordinator with storages and not with repositories, the agent with neither.
 //!
-//! Does not own: how fast it is (`bench`). Repositories are synthetic: hard links to the files of a few real ones, so that
-//! 100,000 of them (in the long suite) are made in moments. Peaks are read from the kernel while the daemons still live.
+//! Does not own: how fast it is (`bench`), or making repositories (`synthetic`). Peaks are read from the kernel while the
+//! daemons still live; what coordinator and agent tell each other is counted in between, because the kernel's count of a
+//! process leaves out its sockets.
+
+mod synthetic;
 
 use std::{
     fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::Stdio,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use packhorse_testkit::{Backupctl, Binary, Daemon, GitRepo, hermetic_command};
+use packhorse_testkit::{Backupctl, Binary, CountingRelay, Daemon, GitRepo};
 
-use crate::system::site::{Site, json, noise};
+use self::synthetic::{enlarge, synthesise};
+use crate::system::site::{Site, json};
 
 /// Time for a daemon to start.
 const SOON: Duration = Duration::from_secs(60);
-/// Hard links to one file, of which ext4 has 65,000.
-const LINKS: usize = 50_000;
 
 fn is_long() -> bool {
     std::env::var_os("PACKHORSE_LONG").is_some()
-}
-
-/// A repository whose files the others share.
-fn template(site: &Site, number: usize) -> PathBuf {
-    let repo = GitRepo::init(site.path(&format!("template-{number}.git")));
-    repo.fill("main", 2);
-    repo.run(&["repack", "-adq"]);
-    repo.run(&["pack-refs", "--all"]);
-    repo.path().to_owned()
-}
-
-/// Makes a storage of this many repositories.
-fn synthesise(site: &Site, storage: &str, count: usize) {
-    let root = site.folder(storage);
-    let mut shared = PathBuf::new();
-    for number in 0..count {
-        if number % LINKS == 0 {
-            shared = template(site, number / LINKS);
-        }
-        let repo = root.join(format!("{:03}/{:02}/{number:06}.git", number / 1000, number / 100 % 10));
-        fs::create_dir_all(repo.join("objects/pack")).expect("make folders");
-        fs::create_dir(repo.join("refs")).expect("make folder");
-        for name in ["HEAD", "packed-refs"] {
-            fs::hard_link(shared.join(name), repo.join(name)).expect("link");
-        }
-        for entry in fs::read_dir(shared.join("objects/pack")).expect("packs") {
-            let entry = entry.expect("pack");
-            fs::hard_link(entry.path(), repo.join("objects/pack").join(entry.file_name())).expect("link");
-        }
-    }
 }
 
 /// The most memory that a process has held so far, in MiB.
@@ -61,8 +31,8 @@ fn peak(daemon: &Daemon) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
 }
 
-/// The bytes that a process has read and written so far, in files and sockets alike.
-fn traffic(daemon: &Daemon) -> u64 {
+/// The bytes that a process has read and written in files so far.
+fn files(daemon: &Daemon) -> u64 {
     let told = fs::read_to_string(format!("/proc/{}/io", daemon.pid())).expect("the process lives");
     let of = |name: &str| {
         let line = told.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells");
@@ -71,48 +41,26 @@ fn traffic(daemon: &Daemon) -> u64 {
     of("rchar:") + of("wchar:")
 }
 
-/// Makes a repository of this many MiB that do not compress, in files of 16 MiB.
-fn enlarge(repo: &GitRepo, mib: usize) {
-    const FILE: usize = 16 << 20;
-    let mut import = hermetic_command("git");
-    import.args([
-        "-c",
-        "core.compression=0",
-        "-c",
-        "fastimport.unpackLimit=1",
-        "-c",
-        "core.bigFileThreshold=1m",
-        "fast-import",
-        "--quiet",
-        "--done",
-    ]);
-    let mut import = import.current_dir(repo.path()).stdin(Stdio::piped()).spawn().expect("start git");
-    let mut input = import.stdin.take().expect("a pipe");
-    let files = mib.div_ceil(FILE >> 20);
-    for number in 0..files {
-        write!(input, "blob\nmark :{}\ndata {FILE}\n", number + 1).expect("write");
-        input.write_all(&noise(number as u64, FILE)).expect("write");
-    }
-    write!(input, "commit refs/heads/main\ncommitter a <a@b> 1700000000 +0000\ndata 1\nx\n").expect("write");
-    for number in 0..files {
-        writeln!(input, "M 100644 :{} file-{number}", number + 1).expect("write");
-    }
-    write!(input, "\ndone\n").expect("write");
-    drop(input);
-    assert!(import.wait().expect("wait for git").success());
-}
-
 /// A coordinator and an agent for each storage.
 struct Fleet {
     site: Site,
     agents: Vec<Daemon>,
+    /// What each agent and the coordinator tell each other goes through one.
+    relays: Vec<CountingRelay>,
     coordinator: Daemon,
 }
 
-fn start(binary: Binary, config: &Path, ready: &str) -> Daemon {
+/// Starts a daemon, and says what it said when it was ready.
+fn start(binary: Binary, config: &Path, ready: &str) -> (Daemon, String) {
     let daemon = Daemon::spawn(binary, ["--config".as_ref(), config.as_os_str()]);
-    daemon.wait_for_line(ready, SOON);
-    daemon
+    let line = daemon.wait_for_line(ready, SOON);
+    (daemon, line)
+}
+
+/// The port at the end of an address.
+fn port(ready: &str) -> u16 {
+    let port = ready.split("address=").nth(1).and_then(|address| address.trim().rsplit(':').next());
+    port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("no port in {ready}"))
 }
 
 impl Fleet {
@@ -120,21 +68,20 @@ impl Fleet {
         let vault = format!("[vault]\nurl = '{}'\n", site.vault_url());
         let mut coordinator =
             format!("{vault}[coordinator]\nlisten = 'unix://{}'\n", site.path("coordinator.sock").display());
-        let mut agents = Vec::new();
+        let (mut agents, mut relays) = (Vec::new(), Vec::new());
         for number in 0..storages {
-            let listen = format!("unix://{}", site.path(&format!("agent-{number}.sock")).display());
             let name = format!("storage-{number}");
-            let config = format!(
-                "{vault}[agent_service]\nlisten = '{listen}'\n{}",
-                site.storage_section(&name, &name)
-            );
+            let storage = site.storage_section(&name, &name);
+            let config = format!("{vault}[agent_service]\nlisten = 'http://127.0.0.1:0'\n{storage}");
             let config = site.write(&format!("agent-{number}.toml"), &config);
-            agents.push(start(Binary::Agent, &config, "agent ready"));
-            coordinator += &format!("[[agent]]\naddress = '{listen}'\n");
+            let (agent, ready) = start(Binary::Agent, &config, "agent ready");
+            let relay = CountingRelay::start(port(&ready));
+            coordinator += &format!("[[agent]]\naddress = 'http://127.0.0.1:{}'\n", relay.port());
+            (agents.push(agent), relays.push(relay));
         }
         let config = site.write("coordinator.toml", &coordinator);
-        let coordinator = start(Binary::Coordinator, &config, "coordinator ready");
-        Self { site, agents, coordinator }
+        let (coordinator, _) = start(Binary::Coordinator, &config, "coordinator ready");
+        Self { site, agents, relays, coordinator }
     }
 
     /// A call of the coordinator.
@@ -150,29 +97,43 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Bytes that the coordinator has moved so far: in files, to the first agent, and from it.
+    fn traffic(&self) -> [u64; 3] {
+        let [to, from] = self.relays[0].counts();
+        [files(&self.coordinator), to, from]
+    }
+}
+
+/// The coordinator's peak and its traffic with so many repositories, without what is told as time goes by.
+fn measure(count: usize) -> (u64, [u64; 3]) {
+    let site = Site::new();
+    synthesise(&site, "storage-0", count);
+    let fleet = Fleet::start(site, 1);
+    let (before, begun) = (fleet.traffic(), Instant::now());
+    assert_eq!(fleet.create(), [count as u64, 0]);
+    assert_eq!(fleet.create(), [0, count as u64]);
+    let (after, seconds) = (fleet.traffic(), begun.elapsed().as_secs());
+    let moved = [0, 1, 2].map(|way| after[way] - before[way]);
+    assert!(moved.iter().all(|bytes| *bytes > 0), "nothing was counted: {moved:?}");
+    let (coordinator, agent) = (peak(&fleet.coordinator), peak(&fleet.agents[0]));
+    eprintln!(
+        "{count} repositories: coordinator {coordinator} MiB, agent {agent} MiB at most; in {seconds} s the coordinator \
+         moved {moved:?} bytes in files, to the agent and from it"
+    );
+    assert!(agent <= 256, "the agent held {agent} MiB");
+    // Progress is told a few times a second, however many repositories there are.
+    (coordinator, moved.map(|bytes| bytes.saturating_sub(seconds * 4096)))
+}
+
 #[test]
 fn the_coordinator_does_not_grow_with_repositories_nor_the_agent_beyond_its_bound() {
-    let (mut peaks, mut traffics) = (Vec::new(), Vec::new());
-    for count in [100, if is_long() { 100_000 } else { 2_000 }] {
-        let site = Site::new();
-        synthesise(&site, "storage-0", count);
-        let fleet = Fleet::start(site, 1);
-        let (before, begun) = (traffic(&fleet.coordinator), Instant::now());
-        assert_eq!(fleet.create(), [count as u64, 0]);
-        assert_eq!(fleet.create(), [0, count as u64]);
-        let (bytes, seconds) = (traffic(&fleet.coordinator) - before, begun.elapsed().as_secs());
-        let (coordinator, agent) = (peak(&fleet.coordinator), peak(&fleet.agents[0]));
-        eprintln!(
-            "{count} repositories: coordinator {coordinator} MiB, agent {agent} MiB at most; \
-             coordinator read and wrote {bytes} bytes in {seconds} s"
-        );
-        // Progress is told a few times a second, however many repositories there are.
-        traffics.push(bytes.saturating_sub(seconds * 4096));
-        assert!(agent <= 256, "the agent held {agent} MiB");
-        peaks.push(coordinator);
+    let (few, few_moved) = measure(100);
+    let (many, many_moved) = measure(if is_long() { 100_000 } else { 2_000 });
+    assert!(many <= few + 8, "the coordinator grew from {few} to {many} MiB");
+    for (way, bound) in [64 << 10, 4 << 10, 16 << 10].into_iter().enumerate() {
+        assert!(many_moved[way] <= few_moved[way] + bound, "it grew: {few_moved:?} {many_moved:?}");
     }
-    assert!(peaks[1] <= peaks[0] + 8, "the coordinator grew from {} to {} MiB", peaks[0], peaks[1]);
-    assert!(traffics[1] <= traffics[0] + (64 << 10), "its traffic grew: {traffics:?}");
 }
 
 #[test]
