@@ -134,3 +134,6 @@ impl Queue {
         self.heap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
