@@ -12,6 +12,7 @@ use super::{
     ground::Ground,
     point::{Point, Then, Victim},
     sequel::{another, restart},
+    storages::MOVED,
     town::{SOON, Town},
 };
 
@@ -96,11 +97,11 @@ fn assert_little_is_sent_again(numbers: &Numbers, aftermath: &Aftermath, town: &
     let Numbers { sent, unfinished, moved, .. } = numbers;
     if *moved {
         // What changed is sent besides, and is in no reference.
-        return;
+        return aftermath.assert_nothing_again(&town.server, &MOVED);
     }
     assert!(
         *sent <= unfinished * 12 / 10 + ALLOWANCE,
         "{sent} bytes were sent although only {unfinished} were unfinished"
     );
-    aftermath.assert_nothing_again(&town.server);
+    aftermath.assert_nothing_again(&town.server, &[]);
 }

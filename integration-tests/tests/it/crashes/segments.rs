@@ -55,7 +55,7 @@ fn an_agent_goes_on_from_the_segments_of_its_last_life() {
     let before = town.server.log().len();
     town.start(VICTIM);
     assert_eq!(call.wait(SOON), 0, "{}\n{}", call.lines().join("\n"), town.said());
-    aftermath.assert_nothing_again(&town.server);
+    aftermath.assert_nothing_again(&town.server, &[]);
     assert_latest_is_newest(&town.server);
     assert_segments_were_read(&town, before);
     assert_eq!(town.listed(VICTIM), [PHASE.id()]);
@@ -73,7 +73,7 @@ fn another_run_goes_on_from_the_segments_of_a_dead_one() {
     let before = town.server.log().len();
     // Nobody else than a `backupctl` for itself, which resumes nothing.
     town.alone("ctl", "embedded.toml", ["create", "--backup-id", "0009"]).run().expect_success();
-    aftermath.assert_nothing_again(&town.server);
+    aftermath.assert_nothing_again(&town.server, &[]);
     assert_latest_is_newest(&town.server);
     assert_segments_were_read(&town, before);
     assert_eq!(town.listed(Victim::Embedded), ["0009"]);

@@ -129,9 +129,12 @@ fn change(folder: &Path, bytes: usize) {
     fs::write(folder.join("blobs/third"), noise(5, 50_000)).expect("write file");
 }
 
+/// What changes between a crash and the run after it.
+pub const MOVED: [&str; 3] = ["one/team/app.git", "two/wiki.git", "one/empty.git"];
+
 /// Changes a site between a crash and the run after it.
 pub fn change_once_more(site: &Path) {
-    GitRepo::open(site.join("one/team/app.git")).fill("topic", 1);
-    GitRepo::open(site.join("two/wiki.git")).fill("main", 2);
-    GitRepo::open(site.join("one/empty.git")).fill("main", 1);
+    for (path, branch) in MOVED.into_iter().zip(["topic", "main", "main"]) {
+        GitRepo::open(site.join(path)).fill(branch, 1);
+    }
 }
