@@ -29,8 +29,8 @@ pub struct Before {
 #[derive(Default)]
 pub struct Books {
     states: BTreeMap<String, Vec<RepoState>>,
-    /// Every committed backup: what there was, and whether the run said that it has all of it.
-    backups: BTreeMap<String, (Before, Option<bool>)>,
+    /// Every committed backup: what there was, and whether it says that it has all of it.
+    backups: BTreeMap<String, (Before, bool)>,
     codes: BTreeMap<Option<i32>, u64>,
     checks: u64,
 }
@@ -51,21 +51,21 @@ impl Books {
     }
 
     /// Compares what a run said with what is listed, of this run and of all before it.
-    pub fn settle(&mut self, told: &Told, before: Before, listed: &[String]) {
+    pub fn settle(&mut self, told: &Told, before: Before, estate: &Estate) {
+        let listed = estate.listed();
         *self.codes.entry(told.code).or_default() += 1;
         assert!(told.code.is_none_or(|code| HONEST.contains(&code)), "{told}");
         assert!(told.code == Some(0) || !told.troubles.is_empty(), "nothing was in the way of {told}");
         let lost: Vec<&String> = self.backups.keys().filter(|id| !listed.contains(id)).collect();
         assert!(lost.is_empty(), "backups are lost: {lost:?}, after {told}");
         let is_listed = listed.contains(&told.id);
-        match told.code {
-            Some(code @ (0 | 3)) => {
-                assert!(is_listed, "said to be committed, and is not listed: {told}");
-                self.backups.insert(told.id.clone(), (before, Some(code == 0)));
-            }
-            // Its caller was not told how it ended, or only that it lost sight of it.
-            _ if is_listed => drop(self.backups.insert(told.id.clone(), (before, None))),
-            _ => {}
+        let said = told.code.filter(|code| matches!(code, 0 | 3)).map(|code| code == 0);
+        assert!(said.is_none() || is_listed, "said to be committed, and is not listed: {told}");
+        if is_listed {
+            // Its caller may not have been told how it ended, or only that it lost sight of it.
+            let is_whole = estate.is_complete(&told.id);
+            assert_eq!(said.unwrap_or(is_whole), is_whole, "the caller was told something else: {told}");
+            self.backups.insert(told.id.clone(), (before, is_whole));
         }
         assert_eq!(listed.len(), self.backups.len(), "{listed:?} has backups that nobody made");
     }
@@ -85,11 +85,17 @@ impl Books {
         }
     }
 
+    /// Restores every backup that there is and compares it.
+    pub fn check_all(&mut self, estate: &mut Estate, random: &mut Random) {
+        let ids: Vec<String> = self.backups.keys().cloned().collect();
+        ids.iter().for_each(|id| self.check(estate, random, id));
+    }
+
     /// Restores a backup, half of the times after a restore that is killed, and compares it.
     fn check(&mut self, estate: &mut Estate, random: &mut Random, id: &str) {
         self.checks += 1;
-        let (before, complete) = &self.backups[id];
-        let is_whole = *complete == Some(true);
+        let (before, is_whole) = &self.backups[id];
+        let is_whole = *is_whole;
         let cut = random.percent(50).then(|| Cut(1 + random.below(40) as u64));
         let Restored { folders, tables } = estate.restore(id, is_whole, cut.as_ref());
         let mut missing = Vec::new();

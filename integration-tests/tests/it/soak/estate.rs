@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use packhorse_testkit::{Backupctl, Binary, Daemon, FaultyS3, free_port, wait_until};
 
 use super::{forge::Forge, trouble::Doom};
-use crate::system::site::{Site, listed};
+use crate::system::site::{Site, json, listed, text};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -127,6 +127,17 @@ impl Estate {
     /// The committed backups, newest first, as the vault has them.
     pub fn listed(&self) -> Vec<String> {
         listed(self.site.ctl("list.toml", ["--embedded"]).envs(self.store.env("list")))
+    }
+
+    /// Whether a committed backup says that it has everything.
+    pub fn is_complete(&self, id: &str) -> bool {
+        let show = self.site.ctl("list.toml", ["show", id, "--json", "--embedded"]);
+        let shown = json(&show.envs(self.store.env("list")).run().expect_success());
+        match text(&shown["state"]).as_str() {
+            "complete" => true,
+            "incomplete" => false,
+            _ => panic!("{shown:#}"),
+        }
     }
 
     /// Stops all daemons, which have to end well.
