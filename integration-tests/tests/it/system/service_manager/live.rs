@@ -128,7 +128,9 @@ fn the_units_start_at_boot_back_up_every_night_and_survive_what_kills_them() {
         state => Err(format!("{state}\n{}", said(&machine))),
     });
     assert_eq!(machine.property("packhorse-backup.service", "Result"), "success", "{}", said(&machine));
+    assert_confined(&machine, coordinator);
     assert_confined(&machine, agent);
+    assert_gives_way_and_reaches_its_storage(&machine, agent);
 
     // A crash of either, and one that no longer answers.
     for (unit, signal) in [(agent, "KILL"), (coordinator, "KILL"), (agent, "STOP")] {
@@ -181,14 +183,26 @@ fn assert_confined(machine: &Machine, unit: &str) {
     for line in ["NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "Seccomp:\t2"] {
         assert!(status.contains(line), "no {line} in {status}");
     }
+    for path in ["/etc/x", "/usr/bin/x", "/var/opt/x"] {
+        assert_ne!(touch(machine, &pid, path), 0, "{path} is read-only for it");
+    }
+    // The vault is a folder of this host.
+    let path = "/var/backups/packhorse/x";
+    assert_eq!(touch(machine, &pid, path), 0, "the vault is not");
+    fs::remove_file(machine.path(path)).expect("remove it");
+}
+
+/// The same, of what is the agent's only.
+#[track_caller]
+fn assert_gives_way_and_reaches_its_storage(machine: &Machine, unit: &str) {
+    let (pid, path) = (pid(machine, unit), format!("{STORAGE}/x"));
     let class = machine.run("ionice", &["-p", &pid]).expect_success().stdout;
     assert!(class.starts_with("idle"), "{class}");
-    let touch = |path: &str| {
-        let enter = ["--target", &pid, "--mount", "touch", path];
-        machine.run("nsenter", &enter).code
-    };
-    assert_ne!(touch("/etc/x"), 0, "the system is read-only for it");
-    assert_ne!(touch("/var/opt/x"), 0);
-    assert_eq!(touch(&format!("{STORAGE}/x")), 0, "the storage is not");
-    fs::remove_file(machine.path(&format!("{STORAGE}/x"))).expect("remove it");
+    assert_eq!(touch(machine, &pid, &path), 0, "the storage is not read-only for it");
+    fs::remove_file(machine.path(&path)).expect("remove it");
+}
+
+/// Makes a file in the view that a process has of the files, and says how that ended.
+fn touch(machine: &Machine, pid: &str, path: &str) -> i32 {
+    machine.run("nsenter", &["--target", pid, "--mount", "touch", path]).code
 }
