@@ -1,6 +1,6 @@
-//! Limits on repositories, uploads and bandwidth, and the order within a storage.
+//! Limits on bandwidth.
 //!
-//! Does not own: how limits are shared out (`coordinator::run::shares`). Nothing here asserts how long something may take
+//! Does not own: how limits are shared out (`coordinator::run::shares`), or other limits (`fan_out`). Nothing here asserts how long something may take
 //! at most; a limit only shows in how long it takes at least.
 
 use std::{fs, time::Instant};
@@ -41,26 +41,4 @@ fn bandwidth_is_kept_by_agent_storage_and_coordinator() {
         // The first upload is not held back; the manifest and the catalogue are after it.
         assert!(begun.elapsed().as_secs_f64() > 1.5, "{agent}{coordinator}{storage}: {:?}", begun.elapsed());
     }
-}
-
-#[test]
-fn the_largest_repository_does_not_wait_for_all_that_come_before_it() {
-    let site = Site::new();
-    for number in 0..150 {
-        site.repo(&format!("storage/a/{number:03}.git")).fill("main", 1);
-    }
-    site.repo("storage/z.git").commit("main", &[("noise", noise(7, 2_000_000))]);
-    let config = format!(
-        "[vault]\nurl = '{}'\n[agent_service]\njobs = 1\n{}",
-        site.vault_url(),
-        site.storage_section("default", "storage")
-    );
-    site.write("packhorse.toml", &config);
-    site.ctl("packhorse.toml", ["create", "--backup-id", "0001"]).run().expect_success();
-    let written = |path: &str| {
-        let manifest = site.path(&format!("vault/manifests/default/{path}/0001.toml"));
-        fs::metadata(&manifest).and_then(|meta| meta.modified()).expect("the manifest is there")
-    };
-    let last = (0..150).map(|number| written(&format!("a/{number:03}.git"))).max().expect("150 of them");
-    assert!(written("z.git") < last, "the largest came last");
 }

@@ -6,6 +6,7 @@
 
 mod counted_git;
 mod disguise;
+mod largest;
 mod odd;
 mod patterns;
 mod rivals;
@@ -29,6 +30,11 @@ struct Post {
 impl Post {
     /// Agents that serve these storages, each with `agent` in its section.
     fn new(agents: &[&[&str]], agent: &str) -> Self {
+        Self::with(agents, agent, "")
+    }
+
+    /// The same, with `storage` in the section of each storage.
+    fn with(agents: &[&[&str]], agent: &str, storage: &str) -> Self {
         let mut post = Self {
             site: Site::new(),
             store: FaultyS3::start(),
@@ -38,8 +44,8 @@ impl Post {
         };
         for (number, storages) in agents.iter().enumerate() {
             let (address, name) = (format!("http://127.0.0.1:{}", free_port()), format!("agent-{number}"));
-            let storages: String =
-                storages.iter().map(|name| post.site.storage_section(name, name)).collect();
+            let section = |name: &&str| format!("{}{storage}\n", post.site.storage_section(name, name));
+            let storages: String = storages.iter().map(section).collect();
             let vault = post.store.vault_section("v");
             let config = format!("{vault}[agent_service]\nlisten = '{address}'\n{agent}\n{storages}");
             post.site.write(&format!("{name}.toml"), &config);

@@ -57,33 +57,62 @@ fn under_way(post: &Post) -> Vec<LoggedRequest> {
     log.into_iter().filter(|r| r.status.is_none() && writes(r, &["first", "second"])).collect()
 }
 
+/// Where a limit stands, with the fewest and the most of two agents with one storage each that there are at once.
+type Row = ([&'static str; 3], usize, usize);
+
+/// Agents that serve `first` and `second`, with these lines in the sections of agents, storages and coordinator.
+fn post_with([agent, storage, coordinator]: [&str; 3], more: &str) -> Post {
+    let mut post = Post::with(&[&["first"], &["second"]], &format!("{more}\n{agent}"), storage);
+    post.start(&post.addresses.clone(), coordinator);
+    post
+}
+
+/// Uploads that are held once those of `storages` are there.
+fn held_uploads(post: &Post, storages: &[&str], (least, most): (usize, usize)) -> Vec<LoggedRequest> {
+    wait_until("uploads", SOON, || {
+        let held = under_way(post);
+        let of = |name: &&str| held.iter().any(|request| request.key.contains(*name));
+        if storages.iter().all(of) && held.len() >= least { Ok(()) } else { Err(format!("{held:?}")) }
+    });
+    assert_stays("the limit", AWHILE, || match under_way(post) {
+        held if held.len() <= most => Ok(()),
+        held => Err(format!("{held:#?}")),
+    });
+    under_way(post)
+}
+
 #[test]
-fn all_agents_together_upload_no_more_at_once_than_the_coordinator_lets_them() {
-    for (section, least, most) in [("uploads = 2", 2, 2), ("", 3, 100)] {
-        let post = Post::started(&[&["first"], &["second"]], "jobs = 4", section);
+fn all_agents_together_upload_no_more_at_once_than_each_section_lets_them() {
+    const ROWS: [Row; 4] = [
+        (["", "", "uploads = 2"], 2, 2),
+        (["uploads = 2", "", ""], 4, 4),
+        (["", "uploads = 1", ""], 2, 2),
+        (["", "", ""], 5, 100),
+    ];
+    for (sections, least, most) in ROWS {
+        let post = post_with(sections, "jobs = 4");
         post.fill("first", 5);
         post.fill("second", 5);
         post.store.stop_at_where(1, When::Before, |request| writes(request, &["first", "second"]));
         let mut run = post.ctl(["create", "--backup-id", "0001"]).spawn();
-        wait_until("uploads of both agents", SOON, || {
-            let held = under_way(&post);
-            let of = |name: &str| held.iter().any(|request| request.key.contains(name));
-            if of("first") && of("second") && held.len() >= least { Ok(()) } else { Err(format!("{held:?}")) }
-        });
-        assert_stays("the limit", AWHILE, || match under_way(&post) {
-            held if held.len() <= most => Ok(()),
-            held => Err(format!("{section}: {held:#?}")),
-        });
+        held_uploads(&post, &["first", "second"], (least, most));
         post.store.release();
-        assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
+        assert_eq!(run.wait(SOON), 0, "{sections:?}: {}", run.lines().join("\n"));
     }
 }
 
 #[test]
-fn all_agents_together_pack_no_more_at_once_than_the_coordinator_lets_them() {
-    for (section, least, most) in [("jobs = 2", 2, 2), ("", 3, 8)] {
+fn all_agents_together_pack_no_more_at_once_than_each_section_lets_them() {
+    const ROWS: [Row; 5] = [
+        (["jobs = 4", "", "jobs = 2"], 2, 2),
+        (["jobs = 2", "", ""], 4, 4),
+        (["jobs = 4", "jobs = 1", ""], 2, 2),
+        (["jobs = 4", "", "storages = 1"], 4, 4),
+        (["jobs = 4", "", ""], 5, 8),
+    ];
+    for (sections, least, most) in ROWS {
         let git = CountedGit::new();
-        let post = Post::started(&[&["first"], &["second"]], &format!("jobs = 4\n{}", git.line()), section);
+        let post = post_with(sections, &git.line());
         for storage in ["first", "second"] {
             post.fill(storage, 5);
         }
@@ -96,11 +125,28 @@ fn all_agents_together_pack_no_more_at_once_than_the_coordinator_lets_them() {
         git.wait_for(least);
         assert_stays("the limit", AWHILE, || match git.started() {
             few if few <= most => Ok(()),
-            many => Err(format!("{section}: {many} at once")),
+            many => Err(format!("{sections:?}: {many} at once")),
         });
         git.open();
         assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
         assert_eq!(git.started(), 10, "every repository was packed by git");
+    }
+}
+
+#[test]
+fn only_so_many_storages_are_at_work_at_once() {
+    let post = post_with(["", "", "storages = 1"], "jobs = 4");
+    post.fill("first", 3);
+    post.fill("second", 3);
+    post.store.stop_at_where(1, When::Before, |request| writes(request, &["first", "second"]));
+    let mut run = post.ctl(["create", "--backup-id", "0001"]).spawn();
+    let held = held_uploads(&post, &[], (1, 100));
+    let at_work = |name: &str| held.iter().any(|request| request.key.contains(name));
+    assert_ne!(at_work("first"), at_work("second"), "{held:#?}");
+    post.store.release();
+    assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
+    for storage in ["first", "second"] {
+        assert_eq!(post.paths("0001", storage).len(), 3);
     }
 }
 

@@ -1,0 +1,61 @@
+//! The largest repository goes first, wherever it lies.
+//!
+//! Does not own: the queue (`agent::backup::queue`). The only slot is held until the agent has looked at everything, so
+//! that what comes next is a choice, however fast the machine is. The large one has a FIFO for its packed refs at first,
+//! so that it is known when it is looked at.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::Path,
+};
+
+use packhorse_testkit::{LoggedRequest, Operation, When, hermetic_command, run_checked};
+
+use super::{
+    super::{daemons::SOON, site::noise},
+    Post,
+};
+
+/// Small repositories, all of which come before the large one by name.
+const SMALL: usize = 150;
+/// How many may go before it: the one that is held, and few more while it goes from whoever looked at it to the queue.
+const AT_MOST: usize = 10;
+
+/// Puts a FIFO in place of the repository's packed refs.
+fn pack_refs_into_fifo(repo: &Path) {
+    run_checked(hermetic_command("mkfifo").arg(repo.join("packed-refs")));
+}
+
+/// Waits until the FIFO is read, from which nothing comes, and takes it away.
+fn wait_until_looked_at(repo: &Path) {
+    let fifo = repo.join("packed-refs");
+    // Opening waits for the other side.
+    let mut end = OpenOptions::new().write(true).open(&fifo).expect("somebody reads it");
+    fs::remove_file(fifo).expect("take it away");
+    end.write_all(b"# pack-refs with: peeled fully-peeled sorted \n").expect("it is still read");
+}
+
+#[test]
+fn the_largest_repository_does_not_wait_for_all_that_come_before_it() {
+    let post = Post::started(&[&["only"]], "jobs = 1", "");
+    for number in 0..SMALL {
+        post.site.repo(&format!("only/a/{number:03}.git")).fill("main", 1);
+    }
+    post.site.repo("only/z.git").commit("main", &[("noise", noise(7, 2_000_000))]);
+    let large = post.site.path("only/z.git");
+    pack_refs_into_fifo(&large);
+    let is_bundle = |r: &LoggedRequest| r.operation.writes() && r.key.starts_with("v/only/");
+    post.store.stop_at_where(1, When::Before, is_bundle);
+    let mut run = post.ctl(["create", "--backup-id", "0001"]).spawn();
+    post.store.wait_until_held(SOON);
+    wait_until_looked_at(&large);
+    post.store.release();
+    assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
+    let log = post.store.log();
+    let written = log.iter().filter(|r| r.operation != Operation::Get && r.key.ends_with("/0001.toml"));
+    let order: Vec<&str> = written.map(|request| request.key.as_str()).collect();
+    assert_eq!(order.len(), SMALL + 1, "{order:#?}");
+    let place = order.iter().position(|key| key.contains("/z.git/")).expect("it is backed up");
+    assert!(place <= AT_MOST, "the largest came {place} places after the first");
+}
