@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustls::{CertificateError, Error as TlsError};
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, mpsc},
@@ -130,7 +131,8 @@ impl Acceptor {
         match shaken {
             Ok(Ok(stream)) => Some((who(&stream, from), stream)).map(|(who, s)| (Io::Tls(Box::new(s)), who)),
             Ok(Err(error)) => {
-                refuse(Reason::Handshake, error.to_string());
+                let refusals = self.access.refusals();
+                refusals.note(Reason::Handshake, from, cause_of(&error), error);
                 None
             }
             Err(_) => {
@@ -138,6 +140,27 @@ impl Acceptor {
                 None
             }
         }
+    }
+}
+
+/// What a handshake that failed is called in the log, so that one cause does not hide another.
+fn cause_of(error: &io::Error) -> &'static str {
+    let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) else {
+        return "connect, and hang up";
+    };
+    match error {
+        TlsError::NoCertificatesPresented => "connect without a certificate",
+        TlsError::InvalidCertificate(error) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "connect with an expired certificate"
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "connect with a certificate of another authority"
+            }
+            _ => "connect with an invalid certificate",
+        },
+        TlsError::AlertReceived(_) => "connect, and refuse our certificate",
+        _ => "connect without proper TLS",
     }
 }
 

@@ -17,7 +17,7 @@ use packhorse_proto::v1::{
 use packhorse_testkit::{Backupctl, Binary};
 use tonic::{Code, transport::Channel};
 
-use super::{super::site::Site, SOON, Secured, assert_refused_once, start};
+use super::{super::site::Site, SOON, Secured, assert_counted, assert_refused_once, counts, start};
 
 /// The beginning of a TLS record with a long ClientHello, of which nothing more comes.
 const HELLO: [u8; 9] = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc];
@@ -44,7 +44,12 @@ fn silent_and_slow_connections_hold_up_nobody() {
         assert!(!waited, "still open: {read:?}");
     }
     assert_refused_once(&secured.coordinator, &["slow", "127.0.0.1"]);
-    secured.stop();
+    let [coordinator, _] = secured.stop();
+    let counts = counts(&coordinator);
+    // The byte that asks whether one is still open is no TLS, where it comes before the daemon has lost patience.
+    let of = |reason| counts.get(reason).copied().unwrap_or_default();
+    assert_eq!(of("slow") + of("handshake"), 200, "{counts:?}");
+    assert!(of("slow") >= 100, "{counts:?}");
 }
 
 #[test]
@@ -55,7 +60,10 @@ fn more_handshakes_than_there_is_room_for_hold_up_nobody() {
     assert_refused_once(&secured.coordinator, &["crowded", "127.0.0.1"]);
     drop(streams);
     secured.ctl("ops.internal", ["list"]).run().expect_success();
-    secured.stop();
+    let [coordinator, _] = secured.stop();
+    let crowded = counts(&coordinator)["crowded"];
+    // All but those that there is room for, and of these one made room for each of the honest calls at most.
+    assert!((600 - 256..=600 - 256 + 2).contains(&crowded), "{crowded}");
 }
 
 #[test]
@@ -113,7 +121,10 @@ async fn messages_that_are_too_large_are_refused() {
     // Such headers may cost the caller its connection, but nobody else theirs.
     let channel = secured.channel(&secured.address, "ops.internal").await;
     CoordinatorServiceClient::new(channel).list(ListRequest {}).await.expect("the coordinator goes on");
-    secured.stop();
+    let [coordinator, agent] = secured.stop();
+    assert_counted(&coordinator, [("size", 2)]);
+    // A job that is cut off is also one that the agent cannot take.
+    assert_counted(&agent, [("request", 2), ("size", 2)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

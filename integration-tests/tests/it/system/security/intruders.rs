@@ -5,11 +5,20 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    sync::Arc,
 };
 
 use packhorse_testkit::{CertificateAuthority, Signal, wait_until};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    version::TLS13,
+};
+use tokio::io::AsyncReadExt as _;
+use tokio_rustls::TlsConnector;
 
-use super::{PEERS, SOON, Secured, assert_refused_once, refusals, write_coordinator};
+use super::{PEERS, SOON, Secured, assert_counted, assert_refused_once, refusals, write_coordinator};
 
 #[test]
 fn certificates_that_are_not_good_are_refused() {
@@ -28,13 +37,14 @@ fn certificates_that_are_not_good_are_refused() {
             assert_refused_once(&secured.coordinator, &["nobody.internal", what, "stranger"]);
         }
     }
-    // Both come from one address and fail in the same step, so the first stands for both.
-    assert_refused_once(&secured.coordinator, &["handshake", "127.0.0.1"]);
+    // Both come from one address and fail in the same step, and neither hides the other.
+    for cause in ["of another authority", "an expired certificate"] {
+        assert_refused_once(&secured.coordinator, &["handshake", "127.0.0.1", cause]);
+    }
+    assert_eq!(refusals(&secured.coordinator.lines(), &["handshake"]).len(), 2);
     secured.ctl("ops.internal", ["list"]).run().expect_success();
     let [coordinator, _] = secured.stop();
-    let told = coordinator.iter().find(|line| line.contains("refusals since the start"));
-    let told = told.expect("counts are told at the end");
-    assert!(told.contains("handshake 6") && told.contains("stranger 3"), "{told}");
+    assert_counted(&coordinator, [("handshake", 6), ("stranger", 3)]);
 }
 
 #[test]
@@ -51,23 +61,29 @@ fn an_expired_certificate_is_refused_by_its_date() {
 fn an_observer_looks_and_changes_nothing() {
     let secured = Secured::start();
     secured.ctl("ops.internal", ["create", "--backup-id", "0001"]).run().expect_success();
-    for args in [&["list"][..], &["show", "0001"], &["agents"]] {
+    let looks = [&["list"][..], &["show", "0001"], &["agents"], &["status"], &["status", "--follow", "0001"]];
+    for args in looks {
         secured.ctl("watch.internal", []).args(args).run().expect_success();
     }
-    for args in [&["create"][..], &["restore", "0001", "--force"]] {
+    for args in [&["create"][..], &["restore", "0001", "--force"], &["cancel", "0001"]] {
         let output = secured.ctl("watch.internal", []).args(args).run().expect_code(12);
         assert!(
             output.stderr.contains("watch.internal") && output.stderr.contains("role operator"),
             "{output:#?}"
         );
     }
-    for method in ["Create", "Restore"] {
+    for method in ["Create", "Restore", "Cancel"] {
         let what = format!("/packhorse.v1.CoordinatorService/{method}");
         assert_refused_once(&secured.coordinator, &["watch.internal", &what, "role"]);
     }
     secured.ctl("agent.internal", ["list"]).run().expect_code(12);
     assert_refused_once(&secured.coordinator, &["agent.internal", "CoordinatorService/List", "is agent"]);
-    secured.stop();
+    let [coordinator, agent] = secured.stop();
+    assert_counted(&coordinator, [("role", 4)]);
+    assert!(
+        !agent.iter().any(|line| line.contains("refus")),
+        "nothing of this came to the agent: {agent:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,7 +101,8 @@ async fn only_a_coordinator_drives_an_agent() {
             assert_refused_once(&secured.agent, &[name, "/packhorse.v1.AgentService/Describe"]);
         }
     }
-    secured.stop();
+    let [_, agent] = secured.stop();
+    assert_counted(&agent, [("stranger", 2)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +117,8 @@ async fn a_method_that_is_in_no_table_is_refused() {
     let status = client.unary(tonic::Request::new(()), path, codec).await.expect_err("there is none");
     assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
     assert_refused_once(&secured.coordinator, &["ops.internal", "CoordinatorService/Destroy", "method"]);
-    secured.stop();
+    let [coordinator, _] = secured.stop();
+    assert_counted(&coordinator, [("method", 1)]);
 }
 
 #[test]
@@ -132,4 +150,34 @@ fn who_speaks_no_tls_is_not_understood() {
         lines => Err(format!("{lines:?}")),
     });
     secured.stop();
+}
+
+/// What a daemon has for a client that knows the authority and has no certificate.
+async fn without_certificate(secured: &Secured, address: &str) -> std::io::Result<u8> {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(secured.authority.certificate().as_bytes()).expect("PEM");
+    roots.add(authority).expect("an authority");
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config.with_protocol_versions(&[&TLS13]).expect("TLS 1.3");
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    let stream = tokio::net::TcpStream::connect(address.trim_start_matches("https://")).await?;
+    // The client is through before it is judged.
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await?.read_u8().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_without_a_certificate_is_refused_by_both_daemons() {
+    let secured = Secured::start();
+    for (daemon, address) in
+        [(&secured.coordinator, &secured.address), (&secured.agent, &secured.agent_address)]
+    {
+        let error = without_certificate(&secured, address).await.expect_err("the daemon hangs up");
+        assert!(error.to_string().contains("CertificateRequired"), "{error}");
+        assert_refused_once(daemon, &["handshake", "127.0.0.1", "connect without a certificate"]);
+    }
+    for log in secured.stop() {
+        assert_counted(&log, [("handshake", 1)]);
+    }
 }

@@ -11,7 +11,7 @@ mod paths;
 mod renewal;
 mod sockets;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use packhorse_model::Subject;
 use packhorse_service::{Address, Tls, config::TlsSection, connect};
@@ -152,4 +152,22 @@ fn assert_refused_once(daemon: &Daemon, texts: &[&str]) {
         found => Ok(found),
     });
     assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+/// How often each reason was counted, as a daemon told when it ended.
+#[track_caller]
+fn counts(log: &[String]) -> BTreeMap<String, u64> {
+    let mut told = log.iter().filter(|line| line.contains("refusals since the start"));
+    let (line, other) = (told.next().unwrap_or_else(|| panic!("no counts in {log:#?}")), told.next());
+    assert_eq!(other, None, "told once");
+    let counts = line.split("counts=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let counts = counts.unwrap_or_else(|| panic!("{line}")).split(", ");
+    let pair = |count: &str| count.split_once(' ').and_then(|(r, n)| Some((r.to_owned(), n.parse().ok()?)));
+    counts.map(|count| pair(count).unwrap_or_else(|| panic!("{line}"))).collect()
+}
+
+/// Panics unless these were the refusals of a daemon that has ended, and there were no others.
+#[track_caller]
+fn assert_counted<const N: usize>(log: &[String], expected: [(&str, u64); N]) {
+    assert_eq!(counts(log), expected.map(|(reason, count)| (reason.to_owned(), count)).into());
 }

@@ -11,7 +11,7 @@ use packhorse_proto::v1::{
 use packhorse_testkit::TreeState;
 use tonic::{Code, Status, transport::Channel};
 
-use super::{Secured, assert_refused_once};
+use super::{Secured, assert_counted, assert_refused_once};
 
 /// Names that lead out of where they belong.
 const PATHS: [&str; 7] = ["../x", "..", "/etc/passwd", "a/../../x", "default/../../etc", "x\0y", "../*"];
@@ -73,7 +73,8 @@ async fn a_coordinator_takes_no_path_that_leads_elsewhere() {
         assert_refused_once(&secured.coordinator, &["ops.internal", &what, "request"]);
     }
     TreeState::assert_same(&before, &TreeState::of(secured.site.path("vault")));
-    secured.stop();
+    let [coordinator, _] = secured.stop();
+    assert_counted(&coordinator, [("request", 16 * PATHS.len() as u64)]);
 }
 
 async fn back_up(client: &mut AgentServiceClient<Channel>, job: BackupJob) -> Result<(), Status> {
