@@ -55,10 +55,15 @@ impl GitChild {
 
     /// Runs a command to its end and gives its output. Blocking.
     pub(super) fn run(&self, command: Command, what: &str, input: Option<Input>) -> Result<Vec<u8>, Problem> {
+        self.unless_stopped(what, self.finish(command, what, input))?
+    }
+
+    /// Waits for this, unless the restore is cancelled before it has come. Blocking.
+    pub(super) fn unless_stopped<T>(&self, what: &str, work: impl Future<Output = T>) -> Result<T, Problem> {
         Handle::current().block_on(async {
             tokio::select! {
                 () = self.cancel.cancelled() => Err(Problem::cancelled(what)),
-                result = self.finish(command, what, input) => result,
+                done = work => Ok(done),
             }
         })
     }

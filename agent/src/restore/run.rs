@@ -44,12 +44,12 @@ pub async fn restore_storage(
     cancel: CancellationToken,
 ) -> Result<RestoreResult, Problem> {
     check_root(&job)?;
-    let selection = Arc::new(Selection::open(&vault, &job).await?);
-    let survey = blocking({
-        let selection = Arc::clone(&selection);
-        move || selection.survey()
-    })
-    .await?;
+    let selection = tokio::select! {
+        () = cancel.cancelled() => return Err(Problem::cancelled("restore storage").on(&job.target)),
+        opened = Selection::open(&vault, &job) => Arc::new(opened?),
+    };
+    let surveyed = Arc::clone(&selection);
+    let survey = blocking(move || surveyed.survey()).await?;
     let restore = open(vault, job, events, cancel).await?;
     let mut watching = JoinSet::new();
     watching.spawn(restore.clone().tell_progress());

@@ -21,6 +21,9 @@ use crate::{
     stop::Stop,
 };
 
+/// The item of a storage that failed as a whole.
+pub const WHOLE_STORAGE: &str = "(whole storage)";
+
 /// What stays the same for all storages of a restore.
 pub struct Restore<'a> {
     /// Its name.
@@ -64,7 +67,7 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> Vec<Restored
             }
             Err(problem) => {
                 let storage = Some(storage.target.to_string());
-                let item = "(whole storage)".into();
+                let item = WHOLE_STORAGE.into();
                 board.failed(ItemFailure { component: Component::Repositories, storage, item, problem });
             }
         }
@@ -73,6 +76,16 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> Vec<Restored
         board.failed(matched_nothing(pattern));
     }
     items
+}
+
+/// What a lost agent means for a restore, which no other run goes on with.
+fn of_restore(problem: Problem, begun: bool) -> Problem {
+    if begun {
+        return problem
+            .leaving("what was in place stays, each repository whole")
+            .next("check the agent and the network to it, then restore again with --force");
+    }
+    Problem { state: None, ..problem }.next("check the agent and the network to it, then restore again")
 }
 
 type Done = (RestoreStorageFinished, Vec<ItemFailure>);
@@ -87,6 +100,7 @@ impl Restore<'_> {
                 Ok(done) => return Ok(done),
                 // Whoever asked for a restore can ask again, and may rather stop what is in its way.
                 Err(Lost::Busy(problem)) => return Err(problem),
+                Err(Lost::Perhaps(problem)) => Lost::Perhaps(of_restore(problem, join)),
                 Err(lost) => lost,
             };
             patience.wait(&storage.target, lost, self.stop).await?;

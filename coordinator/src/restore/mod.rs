@@ -91,13 +91,12 @@ fn finish(
     let (failures, failures_total) = board.failures();
     let nothing = storages.iter().chain(&databases).chain(&directories).all(|item| item.items == 0);
     if nothing && let Some(failure) = failures.first() {
-        let more = failures_total - 1;
-        let mut problem = failure.problem.clone().while_doing(&format!("restore {}", failure.item));
-        problem.state = Some(match more {
-            0 => "nothing was restored; the target is as it was".into(),
-            _ => format!("nothing was restored; the target is as it was; {more} more items failed"),
+        let problem = failure.problem.clone().while_doing(&format!("restore {}", failure.item));
+        let state = state_of_nothing(&failures);
+        return Err(match failures_total - 1 {
+            0 => problem.leaving(state),
+            more => problem.leaving(format!("{state}; {more} more items failed")),
         });
-        return Err(problem);
     }
     if nothing && storages.is_empty() && databases.is_empty() && directories.is_empty() {
         return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "restore backup")
@@ -115,6 +114,13 @@ fn finish(
         failures,
         failures_total,
     })
+}
+
+/// What is said of a restore that brought nothing back: a storage whose agent was lost may hold more than was told.
+fn state_of_nothing(failures: &[ItemFailure]) -> String {
+    let mut whole = failures.iter().filter(|failure| failure.item == dispatch::WHOLE_STORAGE);
+    let told = whole.find_map(|failure| failure.problem.state.clone());
+    told.unwrap_or_else(|| "nothing was restored; the target is as it was".into())
 }
 
 async fn restore_databases(

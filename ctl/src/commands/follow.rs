@@ -132,6 +132,6 @@ fn unknown(session: &Session, run: &str) -> Problem {
     Problem::new(ErrorKind::Unavailable, Subject::Coordinator, "follow run")
         .on(session.address())
         .answered(format!("the coordinator was lost, and now that it is back it knows of no such run: {run}"))
-        .leaving("it had not begun, or is not resumed; earlier backups are as they were")
-        .next("run again")
+        .leaving("it had not begun, or is not resumed; earlier backups and what a restore put in place stay")
+        .next("run again; a restore with --force")
 }

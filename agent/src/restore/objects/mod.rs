@@ -18,7 +18,6 @@ use std::{io::BufRead, path::Path};
 
 use packhorse_model::{ErrorKind, Problem};
 use packhorse_vault::{BundleHeader, Manifest, ObjectFormat, ObjectKey, ObjectReader, Step, Vault};
-use tokio::runtime::Handle;
 
 use crate::restore::{
     Progress,
@@ -56,14 +55,13 @@ impl Objects<'_> {
 
     /// The step's bundle; none when the repository was empty then, for which other writers store no bundle.
     fn open(&self, step: &Step) -> Result<Option<ObjectReader>, Problem> {
-        let runtime = Handle::current();
         let path = step.bundle_path.as_str();
         let digest = self.manifest.digest(path);
         let absent = if path.is_empty() {
             None
         } else {
             let key = ObjectKey::from_stored(path)?;
-            match runtime.block_on(self.vault.reader(&key, digest)) {
+            match self.git.unless_stopped("read bundle", self.vault.reader(&key, digest))? {
                 Ok(reader) => return Ok(Some(reader)),
                 Err(error) => Some(error),
             }
@@ -73,8 +71,8 @@ impl Objects<'_> {
         {
             return Err(vault_problem(error));
         }
-        let refs = runtime.block_on(fetch_named(self.vault, self.manifest, &step.ref_path));
-        match refs {
+        let refs = fetch_named(self.vault, self.manifest, &step.ref_path);
+        match self.git.unless_stopped("read refs", refs)? {
             Ok(refs) if refs.is_empty() => Ok(None),
             Ok(_) => Err(corrupt("read bundle", path, "is missing, although the step has refs")),
             Err(error) if error.kind() == ErrorKind::NotFound && self.manifest.empty => Ok(None),

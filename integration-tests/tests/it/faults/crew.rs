@@ -59,6 +59,23 @@ impl Crew {
         self.ctl(["create", "--json", "--backup-id", id])
     }
 
+    /// Kills the agent and starts it again.
+    pub fn kill_agent(&mut self) {
+        self.agent.kill();
+        self.start_agent();
+    }
+
+    /// Starts the agent, which was ended.
+    pub fn start_agent(&mut self) {
+        self.agent = launch(&self.place.site, &self.place.server, Binary::Agent, "agent");
+    }
+
+    /// Kills the coordinator and starts it again.
+    pub fn kill_coordinator(&mut self) {
+        self.coordinator.kill();
+        self.coordinator = launch(&self.place.site, &self.place.server, Binary::Coordinator, "coordinator");
+    }
+
     /// Stops both, which have to end well.
     pub fn stop(self) {
         let Self { agent, coordinator, .. } = self;
