@@ -64,8 +64,7 @@ fn a_coordinator_that_comes_back_when_its_agents_are_done_takes_their_results() 
     let (mut fleet, run) = held();
     fleet.coordinator().kill();
     fleet.gate.open();
-    fleet.agent(0).wait_for_line("backup ends", SOON);
-    fleet.agent(1).wait_for_line("backup ends", SOON);
+    fleet.wait_for_ends(4);
     fleet.coordinator = Some(fleet.daemon(Binary::Coordinator, "coordinator", "resuming run"));
     assert_finished(fleet, run, &[]);
 }

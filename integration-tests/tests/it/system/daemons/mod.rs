@@ -6,12 +6,13 @@
 mod agents;
 mod callers;
 mod lives;
+mod resumed;
 mod service;
 mod young;
 
 use std::time::Duration;
 
-use packhorse_testkit::{Backupctl, Binary, Daemon, GitRepo, RepoState, free_port};
+use packhorse_testkit::{Backupctl, Binary, Daemon, GitRepo, RepoState, free_port, wait_until};
 
 use super::{
     gate::Gate,
@@ -90,6 +91,18 @@ impl Fleet {
 
     fn coordinator(&mut self) -> &mut Daemon {
         self.coordinator.as_mut().expect("the coordinator was started")
+    }
+
+    /// Waits until both agents have ended so many jobs of backups.
+    fn wait_for_ends(&mut self, jobs: usize) {
+        for number in [0, 1] {
+            let agent = self.agent(number);
+            wait_until("the ends of an agent's jobs", SOON, || {
+                let lines = agent.lines();
+                let ended = lines.iter().filter(|line| line.contains("backup ends")).count();
+                if ended >= jobs { Ok(()) } else { Err(lines.join("\n")) }
+            });
+        }
     }
 
     fn ctl<const N: usize>(&self, args: [&str; N]) -> Backupctl {
