@@ -1,34 +1,43 @@
-//! An agent that is not what it says: it passes every call on to a real one, and tells of itself what a test wants.
+//! An agent that is not what it says: it passes every call on to a real one, and tells what a test wants of itself, and
+//! of what a backup came to.
 //!
-//! Does not own: any answer but `Describe`. So all that follows from what it says is done by real daemons.
+//! Does not own: any other answer. So all that follows from what it says is done by real daemons.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, pin::Pin, thread};
 
 use packhorse_model::Subject;
 use packhorse_proto::v1::{
-    BackupStorageEvent, BackupStorageRequest, CancelJobRequest, CancelJobResponse, DescribeRequest,
-    DescribeResponse, RestoreStorageEvent, RestoreStorageRequest,
+    BackupStorageEvent, BackupStorageFinished, BackupStorageRequest, CancelJobRequest, CancelJobResponse,
+    DescribeRequest, DescribeResponse, RestoreStorageEvent, RestoreStorageRequest,
     agent_service_client::AgentServiceClient,
     agent_service_server::{AgentService, AgentServiceServer},
+    backup_storage_event::Event,
 };
 use packhorse_service::connect;
 use tokio::sync::oneshot;
-use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
 use tonic::{
     Request, Response, Status, Streaming,
     transport::{Channel, Server},
 };
 
-type Change = fn(&mut DescribeResponse);
+/// What is changed on the way.
+#[derive(Clone, Copy)]
+pub struct Lies {
+    /// What it says of itself.
+    pub of_itself: fn(&mut DescribeResponse),
+    /// What it says that a storage's backup came to.
+    pub of_backups: fn(&mut BackupStorageFinished),
+}
 
 struct Passing {
     agent: AgentServiceClient<Channel>,
-    change: Change,
+    lies: Lies,
 }
 
 #[tonic::async_trait]
 impl AgentService for Passing {
-    type BackupStorageStream = Streaming<BackupStorageEvent>;
+    type BackupStorageStream = Pin<Box<dyn Stream<Item = Result<BackupStorageEvent, Status>> + Send>>;
     type RestoreStorageStream = Streaming<RestoreStorageEvent>;
 
     async fn describe(
@@ -36,7 +45,7 @@ impl AgentService for Passing {
         request: Request<DescribeRequest>,
     ) -> Result<Response<DescribeResponse>, Status> {
         let mut answer = self.agent.clone().describe(request.into_inner()).await?.into_inner();
-        (self.change)(&mut answer);
+        (self.lies.of_itself)(&mut answer);
         Ok(Response::new(answer))
     }
 
@@ -44,7 +53,17 @@ impl AgentService for Passing {
         &self,
         request: Request<Streaming<BackupStorageRequest>>,
     ) -> Result<Response<Self::BackupStorageStream>, Status> {
-        self.agent.clone().backup_storage(request.into_inner().filter_map(Result::ok)).await
+        let requests = request.into_inner().filter_map(Result::ok);
+        let events = self.agent.clone().backup_storage(requests).await?.into_inner();
+        let change = self.lies.of_backups;
+        Ok(Response::new(Box::pin(events.map(move |event| {
+            event.map(|mut event| {
+                if let Some(Event::Finished(finished)) = &mut event.event {
+                    change(finished);
+                }
+                event
+            })
+        }))))
     }
 
     async fn restore_storage(
@@ -71,8 +90,8 @@ pub struct Disguise {
 }
 
 impl Disguise {
-    /// Stands before the agent at `address`, and changes what it says of itself.
-    pub fn before(address: &str, change: Change) -> Self {
+    /// Stands before the agent at `address`, and changes what it says.
+    pub fn before(address: &str, lies: Lies) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let own: SocketAddr = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
@@ -81,7 +100,7 @@ impl Disguise {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async move {
                 let channel = connect(&address, Subject::Agent, None).await.expect("the agent listens");
-                let service = Passing { agent: AgentServiceClient::new(channel), change };
+                let service = Passing { agent: AgentServiceClient::new(channel), lies };
                 listener.set_nonblocking(true).expect("set non-blocking");
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
                 let server = Server::builder().add_service(AgentServiceServer::new(service));

@@ -7,6 +7,7 @@
 mod counted_git;
 mod disguise;
 mod largest;
+mod lies;
 mod odd;
 mod patterns;
 mod rivals;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     super::site::{json, text},
     Post,
-    disguise::Disguise,
+    disguise::{Disguise, Lies},
 };
 
 /// What `agents` says of the one at this address: its problem's text, and its remarks.
@@ -44,12 +44,17 @@ fn two_agents_that_claim_one_storage_are_named_and_the_others_are_backed_up() {
     assert!(agents.stdout.contains("served by several agents"), "{}", agents.stdout);
 }
 
+/// A coordinator over an agent as it is, and one that says something else of itself.
+fn post_with(of_itself: fn(&mut DescribeResponse)) -> (Post, Disguise) {
+    disguised(Lies { of_itself, of_backups: |_| {} })
+}
+
 /// A coordinator over an agent as it is, and one in disguise.
-fn post_with(change: fn(&mut DescribeResponse)) -> (Post, Disguise) {
+pub fn disguised(lies: Lies) -> (Post, Disguise) {
     let mut post = Post::new(&[&["plain"], &["odd"]], "");
     post.fill("plain", 1);
     post.fill("odd", 1);
-    let disguise = Disguise::before(&post.addresses[1], change);
+    let disguise = Disguise::before(&post.addresses[1], lies);
     post.start(&[post.addresses[0].clone(), disguise.address.clone()], "");
     (post, disguise)
 }
