@@ -257,6 +257,9 @@ async fn stopped_as_orphan(job: &Job) -> Result<Finished, Problem> {
 }
 
 #[cfg(test)]
+mod restore_tests;
+
+#[cfg(test)]
 mod tests {
     use tokio::sync::oneshot;
 
