@@ -111,11 +111,14 @@ fn summary(
     let is_own = |path: &str| {
         ObjectKey::is_catalogue_of(path, &storage.storage) && ObjectKey::part_of(&plan.run.id, path).is_ok()
     };
+    let problem = Problem::new(ErrorKind::Invalid, Subject::Agent, "read the agent's result");
     if let Some(other) = catalogue.iter().find(|catalogue| !is_own(&catalogue.path)) {
-        let problem = Problem::new(ErrorKind::Invalid, Subject::Agent, "read the agent's result");
         return Err(problem
             .on(&other.path)
             .answered("is not the key of a catalogue of this run and storage"));
+    }
+    if catalogue.is_none() && !request.dry_run {
+        return Err(problem.on(&storage.storage).answered("it names no catalogue"));
     }
     Ok(StorageSummary {
         storage: storage.storage.clone(),

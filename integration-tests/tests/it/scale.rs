@@ -77,7 +77,8 @@ impl Fleet {
             let (agent, ready) = start(Binary::Agent, &config, "agent ready");
             let relay = CountingRelay::start(port(&ready));
             coordinator += &format!("[[agent]]\naddress = 'http://127.0.0.1:{}'\n", relay.port());
-            (agents.push(agent), relays.push(relay));
+            agents.push(agent);
+            relays.push(relay);
         }
         let config = site.write("coordinator.toml", &coordinator);
         let (coordinator, _) = start(Binary::Coordinator, &config, "coordinator ready");

@@ -26,7 +26,8 @@ impl Bench {
             cancel.cancelled().await;
             Err(Problem::cancelled("work"))
         };
-        self.jobs.join_or_start(&self.storage, name, only_join, v1::StorageProgress::default, work).await
+        let manner = Manner { only_join, ..Manner::default() };
+        self.jobs.join_or_start(&self.storage, name, manner, v1::StorageProgress::default, work).await
     }
 
     async fn begin(&self, kind: JobKind) -> (Arc<Job>, Follower<Finished>) {
@@ -95,7 +96,7 @@ async fn a_restore_is_not_begun_again_by_who_only_joins() {
     let other = bench.ask(JobKind::Restore, "run 2", true).await.err().expect("another's");
     assert_eq!(other.kind, ErrorKind::NotFound, "{other}");
     job.cancel.cancel();
-    let ended = job.course.wait().await.err().expect("cancelled");
+    let ended = job.course.wait().await.expect_err("cancelled");
     let told = bench.ask(JobKind::Restore, "run 1", true).await.err().expect("it is over");
     assert_eq!(told.to_string(), ended.to_string(), "its own end is told");
 }

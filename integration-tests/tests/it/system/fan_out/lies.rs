@@ -56,3 +56,12 @@ fn a_catalogue_that_is_not_the_agents_own_is_a_named_failure_and_in_no_report() 
         assert_ne!(refused.code, 0, "{number}: {refused:?}");
     }
 }
+
+#[test]
+fn a_backup_without_a_catalogue_is_a_named_failure() {
+    let (post, _disguise) =
+        disguised(Lies { of_itself: |_| {}, of_backups: |finished| finished.catalogue = None });
+    let summary = json(&post.ctl(["create", "--json", "--backup-id", "0001"]).run().expect_code(3));
+    assert_eq!(text(&summary["failures"][0]["storage"]), "odd", "{summary:#}");
+    assert_eq!(storages_in_report(&post), ["plain"]);
+}
