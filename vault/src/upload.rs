@@ -334,7 +334,7 @@ async fn feed(
 ) -> object_store::Result<bool> {
     let mut in_flight = FuturesUnordered::new();
     let mut parts_sent = 0_usize;
-    let finished = loop {
+    loop {
         let part = tokio::select! {
             part = parts.recv(), if in_flight.len() < PARTS_IN_FLIGHT => part,
             Some(done) = in_flight.next() => {
@@ -358,14 +358,15 @@ async fn feed(
                     if flush && sent.is_ok() { make_durable(vault).await } else { sent }
                 });
             }
-            Some(Part::Finish) => break true,
-            None => break false,
+            Some(Part::Finish) => break,
+            // Given up: what is on its way is not waited for, because a store that does not answer may take long.
+            None => return Ok(false),
         }
-    };
+    }
     while let Some(done) = in_flight.next().await {
         done?;
     }
-    Ok(finished)
+    Ok(true)
 }
 
 async fn abort(

@@ -1,7 +1,7 @@
 //! A run that is cancelled while its agent has an upload open: told, given up at the store, and done by the next run.
 //!
-//! Does not own: runs that are cancelled elsewhere (`system::daemons`). The store holds a part of the upload until the run
-//! has ended, so the stop does not wait for it; the upload itself ends when its last part is answered or given up.
+//! Does not own: runs that are cancelled elsewhere (`system::daemons`). The store holds a part of the upload to the end, so
+//! neither the run nor its upload waits for it.
 
 use packhorse_testkit::{LoggedRequest, Operation, When, wait_until};
 
@@ -29,11 +29,11 @@ fn a_cancelled_run_gives_its_open_upload_up_and_the_next_one_succeeds() {
     assert!(text(&cancelled["end"]["state"]).contains("nothing was committed"), "{cancelled:#}");
     assert_eq!(run.wait(SOON), 130, "{:#?}\n{:#?}", run.stdout_lines(), run.lines());
     assert!(server.held().is_some(), "the run waited for the part");
-    server.release();
     wait_until("the end of the upload", SOON, || match server.open_uploads() {
         open if open.is_empty() => Ok(()),
         open => Err(format!("{open:?}")),
     });
+    server.release();
 
     assert_eq!(listed(crew.ctl([])), ["0001"]);
     let status = json(&crew.ctl(["status", "--json"]).run().expect_success());
