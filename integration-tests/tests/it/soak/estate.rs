@@ -133,7 +133,7 @@ impl Estate {
     pub fn is_complete(&self, id: &str) -> bool {
         let show = self.site.ctl("list.toml", ["show", id, "--json", "--embedded"]);
         let shown = json(&show.envs(self.store.env("list")).run().expect_success());
-        match text(&shown["state"]).as_str() {
+        match text(&shown["report"]["state"]).as_str() {
             "complete" => true,
             "incomplete" => false,
             _ => panic!("{shown:#}"),
