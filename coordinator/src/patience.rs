@@ -1,12 +1,13 @@
 //! What a lost connection to an agent means, and how long the agent is waited for.
 //!
 //! Does not own: what is done when it is back. An answer that the agent gave itself is final; a connection that broke, or
-//! an agent that is being stopped, may come back, and one that is busy may become free. Patience starts anew whenever the agent is heard.
+//! an agent that is being stopped, may come back, and one that is busy may become free. Patience starts anew whenever the
+//! agent is heard.
 
 use std::time::Duration;
 
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
-use packhorse_proto::{problem_of_status, v1::StorageProgress};
+use packhorse_proto::{START_JOB, problem_of_status, v1::StorageProgress};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -30,12 +31,10 @@ impl Lost {
         let stopped = problem.kind == ErrorKind::Cancelled;
         let broken = status.details().is_empty()
             && matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Internal);
-        let busy = (problem.kind, problem.subject) == (ErrorKind::Unavailable, Subject::Agent)
-            && problem.what == packhorse_proto::START_JOB;
-        if busy && !broken {
-            Self::Busy(problem)
-        } else if stopped || broken {
+        if stopped || broken {
             Self::Perhaps(unreachable(problem, address))
+        } else if problem.kind == ErrorKind::Unavailable && problem.what == START_JOB {
+            Self::Busy(problem)
         } else {
             Self::For(problem)
         }

@@ -19,6 +19,18 @@ pub mod v1 {
 /// The compiled `.proto` files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// The paths of the calls of one of our services, sorted: what a list of rights has to name.
+pub fn methods_of(service: &str) -> Vec<String> {
+    let files: prost_types::FileDescriptorSet =
+        prost::Message::decode(DESCRIPTORS).expect("they were compiled with the crate");
+    let services = files.file.iter().flat_map(|file| &file.service);
+    let methods = services.filter(|found| found.name() == service).flat_map(|found| &found.method);
+    let mut paths: Vec<_> =
+        methods.map(|method| format!("/packhorse.v1.{service}/{}", method.name())).collect();
+    paths.sort();
+    paths
+}
+
 /// Response metadata of `Create` and `Restore` that carries the run's name for `Cancel`.
 pub const RUN_METADATA: &str = "packhorse-run";
 

@@ -43,14 +43,14 @@ pub(super) async fn start(
     let name = JobName { kind: JobKind::Backup, run, backup: job.attempt.id.clone() };
     let progress = Arc::new(Progress::default());
     let (shown, told_as) = (Arc::clone(&progress), storage.to_string());
-    let (vault, working, first) = (shared.vault.paced(share.pace()), share.clone(), limits);
+    let (vault, working) = (shared.vault.paced(share.pace()), share.clone());
     let joined = shared.jobs.join_or_start(
         &storage,
         name,
         Manner { only_join: false, keep: options.rejoin_within },
         move || progress_of(&told_as, &shown),
         |handle, cancel| async move {
-            working.set(&first);
+            working.set(&limits);
             let _at_work = working.begin();
             tracing::info!(storage = %job.storage, backup = %job.attempt.id, "backup starts");
             let storage = job.storage.clone();

@@ -114,37 +114,19 @@ pub fn pass_on<E: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        pin::Pin,
-        task::{Context, Poll},
-    };
-
     use bytes::Bytes;
-    use http_body::{Body, Frame};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
     use tonic::codec::Codec as _;
     use tonic_prost::ProstCodec;
 
     use super::*;
 
-    /// The body of a request that never ends.
-    struct Never;
-
-    impl Body for Never {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            Poll::Pending
-        }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_request_that_is_never_complete_is_given_up() {
         let decoder = ProstCodec::<v1::Go, v1::Go>::default().decoder();
-        let mut requests = Streaming::new_request(decoder, Never, None, None);
+        let never = tokio_stream::pending::<Result<Frame<Bytes>, Status>>();
+        let mut requests = Streaming::new_request(decoder, StreamBody::new(never), None, None);
         let begun = tokio::time::Instant::now();
         let Err(problem) = read_request(&mut requests, |_| Part::<()>::Go).await else {
             panic!("it was read")

@@ -2,8 +2,8 @@
 //!
 //! Does not own: what a job does. A job belongs to a run, not to a connection: when its coordinator goes away it goes on,
 //! and whoever comes back for the same run joins it and is told everything again. A job that nobody has followed for a
-//! while gives way to another run's; until then it is kept for its coordinator, and the storage is busy. The last job of a storage is remembered, so that an answer
-//! that got lost can be had again.
+//! while gives way to another run's; until then it is kept for its coordinator, and the storage is busy. The last job of
+//! a storage is remembered, so that an answer that got lost can be had again.
 
 use std::{
     collections::HashMap,

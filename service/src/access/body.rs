@@ -148,6 +148,8 @@ impl HttpBody for Counted {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::StreamBody;
+
     use super::*;
 
     fn message(length: usize) -> Vec<u8> {
@@ -177,20 +179,6 @@ mod tests {
         }
         meter.count(&[0]).expect_err("one byte more");
     }
-    /// A body that never comes.
-    struct Never;
-
-    impl HttpBody for Never {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            Poll::Pending
-        }
-    }
 
     async fn next(body: &mut Bounded) -> Option<Result<Frame<Bytes>, Status>> {
         std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
@@ -200,7 +188,11 @@ mod tests {
     async fn a_request_that_does_not_end_is_refused_unless_it_may_stay_open() {
         let refusals = Refusals::default();
         let bounded = |stays_open| {
-            Bounded::new(Body::new(Never), (refusals.clone(), "w".into(), "x".into()), stays_open)
+            Bounded::new(
+                Body::new(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Status>>())),
+                (refusals.clone(), "w".into(), "x".into()),
+                stays_open,
+            )
         };
         let begun = tokio::time::Instant::now();
         let refused = next(&mut bounded(false)).await.expect("an end").expect_err("too slow");
