@@ -34,6 +34,7 @@ const ROLE: Role = Role {
         "agent_service.stall_timeout",
         "agent_service.repository_timeout",
         "agent_service.max_chain",
+        "agent_service.max_garbage",
         "agent_service.gitaly_manifests",
         "agent_service.grace",
     ],

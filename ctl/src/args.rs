@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use packhorse_model::{BackupId, BackupSelector, Component, InvalidInput, RepoPattern, StorageName};
 
 const EXIT_CODES: &str = "\
@@ -122,6 +122,15 @@ fn storage_pair(text: &str) -> Result<(StorageName, StorageName), InvalidInput> 
     Ok((from.parse()?, to.parse()?))
 }
 
+/// When it is proven that a backup holds everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Prove {
+    /// While it is made
+    Now,
+    /// Not in this run: it is left to verify, and the backup is listed as unproven
+    Later,
+}
+
 /// Flags of `create`.
 #[derive(ClapArgs)]
 pub struct CreateArgs {
@@ -131,6 +140,9 @@ pub struct CreateArgs {
     /// Refuse to run when there is no backup to build on
     #[arg(long)]
     pub incremental: bool,
+    /// When to prove that full steps hold everything that the refs reach
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Prove::Now)]
+    pub prove: Prove,
     /// ID of the backup; default <unix time>_<date>_<version>
     #[arg(long, value_name = "ID")]
     pub backup_id: Option<BackupId>,
@@ -262,7 +274,7 @@ pub struct IssueArgs {
 }
 
 /// The roles of certificates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CertificateRole {
     /// Serves, and calls nobody
     Agent,

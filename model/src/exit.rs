@@ -57,7 +57,8 @@ impl Exit {
     /// The code of a run that ended in this state.
     pub fn of_state(state: RunState) -> Self {
         match state {
-            RunState::Complete => Self::Complete,
+            // That something was left unproven was asked for.
+            RunState::Complete | RunState::Unproven => Self::Complete,
             RunState::Incomplete => Self::Incomplete,
         }
     }
@@ -78,5 +79,6 @@ mod tests {
         assert_eq!(code(ErrorKind::Corrupt, Subject::Vault), 4);
         assert_eq!(code(ErrorKind::Internal, Subject::Host), 1);
         assert_eq!(Exit::of_state(RunState::Incomplete).code(), 3);
+        assert_eq!(Exit::of_state(RunState::Unproven).code(), 0);
     }
 }

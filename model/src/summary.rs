@@ -13,6 +13,8 @@ use crate::{BackupId, Counts, ItemFailure, ObjectDigest, StorageName};
 pub enum RunState {
     /// All of it.
     Complete,
+    /// Nothing is known to be missing, but of some repositories it was left to `verify` to prove that.
+    Unproven,
     /// Committed, but the named items are missing.
     Incomplete,
 }
@@ -34,6 +36,9 @@ pub struct StorageSummary {
     /// Whether a filter left repositories out; such a catalogue is not a base for later runs.
     #[serde(default)]
     pub filtered: bool,
+    /// Repositories of which it was left to `verify` to prove that everything is there.
+    #[serde(default)]
+    pub unproven: u64,
     /// Failures of this storage, all of them, also those that no longer fit the list of the summary.
     #[serde(default)]
     pub failures: u64,
@@ -88,6 +93,9 @@ pub struct RunSummary {
     pub finished_at: jiff::Timestamp,
     /// Repositories of all storages by outcome.
     pub repositories: Counts,
+    /// Repositories of which it was left to `verify` to prove that everything is there.
+    #[serde(default)]
+    pub unproven: u64,
     /// Bytes that this run wrote.
     pub bytes_new: u64,
     /// Bytes of everything that the backup names.
@@ -108,9 +116,13 @@ impl RunSummary {
     /// How many failures a summary names.
     pub const MAX_FAILURES: usize = 1000;
 
-    /// The state that follows from the number of failures.
-    pub fn state_of(failures_total: u64) -> RunState {
-        if failures_total == 0 { RunState::Complete } else { RunState::Incomplete }
+    /// The state that follows from the numbers of failures and of unproven repositories.
+    pub fn state_of(failures_total: u64, unproven: u64) -> RunState {
+        match (failures_total, unproven) {
+            (0, 0) => RunState::Complete,
+            (0, _) => RunState::Unproven,
+            _ => RunState::Incomplete,
+        }
     }
 }
 

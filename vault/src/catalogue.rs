@@ -39,12 +39,19 @@ pub struct CatalogueEntry {
     /// Bytes of everything that the manifest names.
     #[serde(default)]
     pub bytes_total: u64,
+    /// Whether it was left to `verify` to prove that the manifest's bundles hold everything that the refs reach.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unproven: bool,
     /// HEAD, as a ref name with unusual bytes as `%XX`, or an object id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Writes a catalogue as a stream of lines.

@@ -24,7 +24,7 @@ pub struct BackupInformation {
     pub packhorse_version: String,
     /// Format number of everything the backup names.
     pub packhorse_format: u32,
-    /// Whether anything selected is missing.
+    /// Whether anything selected is missing, or left unproven.
     pub state: RunState,
     /// Whether a storage, filter or component selection left parts out on purpose.
     #[serde(default)]
@@ -42,6 +42,9 @@ pub struct BackupInformation {
     pub repositories: u64,
     /// Repositories that failed.
     pub repositories_failed: u64,
+    /// Repositories of which it was left to `verify` to prove that everything is there.
+    #[serde(default)]
+    pub unproven: u64,
     /// Databases in the backup.
     pub databases: u64,
     /// Directories in the backup.

@@ -47,7 +47,7 @@ pub use inventory::{CommittedBackup, StorageBase, base_for, committed, load_summ
 pub use journal::{RunEnd, RunJournal, UnfinishedRun, finished_part, name_of_run, record_part, unfinished};
 pub use key::ObjectKey;
 pub use limit::{Limit, LimitGuard};
-pub use manifest::{Manifest, Packhorse, RefStorage, Step, Symref};
+pub use manifest::{ClosedPack, Manifest, Packhorse, RefStorage, Step, Symref};
 pub use oid::{ObjectFormat, Oid};
 pub use open::open;
 pub use pace::Pace;

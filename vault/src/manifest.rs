@@ -7,7 +7,7 @@
 use packhorse_model::{ObjectDigest, decode_ref_name, encode_ref_name};
 use serde::Deserialize;
 
-use crate::{FORMAT, Fingerprint, ObjectKey, VaultError};
+use crate::{FORMAT, Fingerprint, ObjectKey, Oid, VaultError};
 
 /// The steps of one repository in one backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,21 @@ pub struct Packhorse {
     pub symrefs: Vec<Symref>,
     /// Names that an earlier step of this chain lists and the last one does not.
     pub removed: Vec<Vec<u8>>,
-    /// Every object that the steps name.
+    /// Whether it was left to `verify` to prove that the bundles hold everything that the refs reach.
+    pub unproven: bool,
+    /// Packs of the repository of which is proven that everything that their objects name is in them.
+    pub closed_packs: Vec<ClosedPack>,
+    /// Every object that the steps name, and indices of their packs.
     pub objects: Vec<ObjectDigest>,
+}
+
+/// A pack in a repository whose objects name nothing that is neither in it nor in the packs that it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedPack {
+    /// The hash of its bytes, as its trailer has it.
+    pub pack: Oid,
+    /// The same of others.
+    pub needs: Vec<Oid>,
 }
 
 /// How a repository stores its refs.
@@ -139,6 +152,9 @@ impl Manifest {
         if let Some(head) = self.head_reference.as_ref().filter(|head| std::str::from_utf8(head).is_err()) {
             push_key(out, "head_reference", &encode_ref_name(head));
         }
+        if table.unproven {
+            out.push_str("unproven = true\n");
+        }
         if !table.removed.is_empty() {
             out.push_str("removed = [\n");
             for name in &table.removed {
@@ -150,6 +166,12 @@ impl Manifest {
             out.push_str("\n[[packhorse.symrefs]]\n");
             push_key(out, "name", &encode_ref_name(&symref.name));
             push_key(out, "target", &encode_ref_name(&symref.target));
+        }
+        for closed in &table.closed_packs {
+            out.push_str("\n[[packhorse.closed_packs]]\n");
+            push_key(out, "pack", &closed.pack.to_string());
+            let needs: Vec<String> = closed.needs.iter().map(|need| quote(&need.to_string())).collect();
+            out.push_str(&format!("needs = [{}]\n", needs.join(", ")));
         }
         for object in &table.objects {
             out.push_str("\n[[packhorse.objects]]\n");
@@ -195,8 +217,26 @@ impl Manifest {
                     other => return Err(corrupt(format!("has unknown ref storage {other:?}"))),
                 };
                 let removed = table.removed.iter().map(decode).collect::<Result<_, _>>()?;
-                let Table { fingerprint, objects, .. } = table;
-                Some(Packhorse { fingerprint, ref_storage, symrefs, removed, objects })
+                let oid = |hex: &String| {
+                    let oid = Oid::from_hex(hex.as_bytes());
+                    oid.ok_or_else(|| corrupt(format!("has a pack named {hex:?}")))
+                };
+                let closed_pack = |raw: &RawClosedPack| {
+                    let needs = raw.needs.iter().map(oid).collect::<Result<_, VaultError>>()?;
+                    Ok(ClosedPack { pack: oid(&raw.pack)?, needs })
+                };
+                let closed_packs =
+                    table.closed_packs.iter().map(closed_pack).collect::<Result<_, VaultError>>()?;
+                let Table { fingerprint, unproven, objects, .. } = table;
+                Some(Packhorse {
+                    fingerprint,
+                    ref_storage,
+                    symrefs,
+                    removed,
+                    unproven,
+                    closed_packs,
+                    objects,
+                })
             }
         };
         let Raw { empty, non_existent, object_format, steps, .. } = raw;
@@ -226,9 +266,20 @@ struct Table {
     #[serde(default)]
     removed: Vec<String>,
     #[serde(default)]
+    unproven: bool,
+    #[serde(default)]
+    closed_packs: Vec<RawClosedPack>,
+    #[serde(default)]
     symrefs: Vec<RawSymref>,
     #[serde(default)]
     objects: Vec<ObjectDigest>,
+}
+
+#[derive(Deserialize)]
+struct RawClosedPack {
+    pack: String,
+    #[serde(default)]
+    needs: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -270,6 +321,10 @@ mod tests {
 
     fn key() -> ObjectKey {
         ObjectKey::from_stored("manifests/default/a.git/A.toml").expect("plain key")
+    }
+
+    fn oid(byte: u8) -> Oid {
+        Oid::from_bytes(&[byte; 20]).expect("20 bytes")
     }
 
     fn manifest() -> Manifest {
@@ -315,6 +370,11 @@ mod tests {
             ref_storage: RefStorage::Reftable,
             symrefs: vec![Symref { name: b"refs/x\xfe".to_vec(), target: b"refs/y%".to_vec() }],
             removed: vec![b"refs/heads/it's".to_vec(), b"refs/heads/\x80".to_vec()],
+            unproven: true,
+            closed_packs: vec![
+                ClosedPack { pack: oid(1), needs: vec![] },
+                ClosedPack { pack: oid(2), needs: vec![oid(1), oid(3)] },
+            ],
             objects: vec![ObjectDigest {
                 path: "default/a'b.git/A/001.bundle".into(),
                 size: 7,
@@ -357,6 +417,8 @@ mod tests {
             ref_storage: RefStorage::Files,
             symrefs: Vec::new(),
             removed: Vec::new(),
+            unproven: false,
+            closed_packs: Vec::new(),
             objects: named.filter(|key| !key.is_empty()).map(digest).collect(),
         });
         let text = whole.to_toml();

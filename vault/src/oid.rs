@@ -58,6 +58,11 @@ impl Oid {
         Some(oid)
     }
 
+    /// The id that is all zeros, which nothing has.
+    pub fn null(format: ObjectFormat) -> Self {
+        Self { bytes: [0; 32], len: format.len_in_bytes() as u8 }
+    }
+
     /// The id written as 40 or 64 hex digits.
     pub fn from_hex(hex: &[u8]) -> Option<Self> {
         if hex.len() != 40 && hex.len() != 64 {

@@ -135,6 +135,16 @@ impl ObjectWriter {
         if self.permit.is_free() { self.buffer.len() } else { 0 }
     }
 
+    /// Sends everything that was written, so that nothing of the budget is held while another object is written. It
+    /// must have been all. Blocking.
+    pub fn seal(&mut self) -> io::Result<()> {
+        if self.permit.is_free() {
+            return Ok(());
+        }
+        let (part, runtime) = (self.take_part().map_err(VaultError::into_io)?, self.runtime.clone());
+        runtime.block_on(self.send(part)).map_err(VaultError::into_io)
+    }
+
     /// Completes the object and says where it lies and what it holds. Durable when it returns. Blocking.
     pub fn finish(self) -> Result<ObjectDigest, VaultError> {
         let runtime = self.runtime.clone();
@@ -254,8 +264,7 @@ impl Write for ObjectWriter {
         self.buffer.extend_from_slice(taken);
         self.size += taken.len() as u64;
         if self.buffer.len() == self.part_size {
-            let (part, runtime) = (self.take_part().map_err(VaultError::into_io)?, self.runtime.clone());
-            runtime.block_on(self.send(part)).map_err(VaultError::into_io)?;
+            self.seal()?;
         }
         Ok(taken.len())
     }

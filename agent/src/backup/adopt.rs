@@ -114,6 +114,7 @@ async fn read(
         refs,
         bytes_new: stored.size + bytes_of_run(run, path, table),
         bytes_total: stored.size + manifest.bytes_total(),
+        unproven: table.unproven,
         head,
         error: None,
     };

@@ -13,11 +13,13 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
-use packhorse_vault::{BundleHeader, ObjectWriter, Oid, RefSnapshot, VaultError, empty_pack};
+use packhorse_model::ObjectDigest;
+use packhorse_vault::{BundleHeader, ObjectKey, ObjectWriter, Oid, RefSnapshot, VaultError, empty_pack};
 
 use super::{
-    copy::{self, CopyError},
+    copy::{self, CopyError, Knowledge, Trust},
     pack_proof,
     plan::Continuation,
     prerequisites,
@@ -32,6 +34,12 @@ const CHUNK: usize = 256 * 1024;
 const SMALL_CHUNK: usize = 32 * 1024;
 /// Repositories below this size are packed by one thread: starting more costs more than it saves.
 const SMALL: u64 = 8 << 20;
+/// Bytes of a pack from which on its index is stored.
+const WORTH_AN_INDEX: u64 = 1 << 20;
+/// Objects below which a walk takes less time than to remember what it proved.
+const WORTH_KNOWING: u32 = 10_000;
+/// Objects likewise.
+const OBJECTS_WORTH_AN_INDEX: u32 = 5_000;
 
 /// Why there is no bundle.
 #[derive(Debug)]
@@ -54,7 +62,65 @@ pub struct Source<'a> {
     pub watch: &'a Watch,
 }
 
-/// The object that becomes a bundle; what is written is progress.
+/// A bundle that was written and is not completed yet.
+pub struct Bundle {
+    /// The bundle.
+    pub object: ObjectWriter,
+    /// The index of its pack.
+    pub index: Option<ObjectWriter>,
+    /// What is known of its completeness.
+    pub knowledge: Knowledge,
+}
+
+impl Bundle {
+    /// A bundle that git packed, which fails when anything is missing.
+    fn by_git(writer: BundleWriter) -> Self {
+        Self { object: writer.object, index: None, knowledge: Knowledge::default() }
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.object.bytes_written() + self.index.as_ref().map_or(0, ObjectWriter::bytes_written)
+    }
+
+    /// Bytes that are held outside the vault's budget until it is completed.
+    pub fn bytes_buffered(&self) -> usize {
+        self.object.bytes_buffered() + self.index.as_ref().map_or(0, ObjectWriter::bytes_buffered)
+    }
+
+    /// Completes it together with other objects of the step, and gives their digests.
+    pub async fn complete_with(
+        self,
+        others: Vec<(ObjectKey, Bytes)>,
+    ) -> Result<(Vec<ObjectDigest>, Knowledge), VaultError> {
+        let mut digests = self.object.complete_with(others).await?;
+        if let Some(index) = self.index {
+            digests.push(index.complete().await?);
+        }
+        Ok((digests, self.knowledge))
+    }
+}
+
+/// The objects of a step that are written as streams.
+#[derive(Clone, Copy, Debug)]
+pub enum Stream {
+    /// The bundle.
+    Bundle,
+    /// The index of its pack.
+    Index,
+}
+
+impl Stream {
+    /// How its key ends.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Index => "idx",
+        }
+    }
+}
+
+/// An object of a step on its way; what is written is progress.
 pub struct BundleWriter {
     /// The object.
     pub object: ObjectWriter,
@@ -95,20 +161,21 @@ struct Range {
 /// Writes the bundle of a full step. Blocking.
 pub fn write_full(
     source: &Source<'_>,
+    trust: &Trust,
     git: &Git,
-    open: impl Fn(u64) -> BundleWriter,
-) -> Result<BundleWriter, BundleError> {
+    open: impl Fn(Stream, u64) -> BundleWriter,
+) -> Result<Bundle, BundleError> {
     let listed = source.refs.refs.iter().map(|(name, oid)| (name.to_vec(), oid)).collect();
     let header = header(source.refs, listed, vec![]);
-    match copy_full(source, &header, &open) {
-        Ok(writer) => Ok(writer),
+    match copy_full(source, &header, trust, &open) {
+        Ok(bundle) => Ok(bundle),
         Err(CopyError::Pack(finding)) => Err(BundleError::Git(finding)),
         Err(CopyError::Receiver(error)) => Err(vault_error(error)),
         Err(CopyError::Cancelled) => Err(BundleError::Cancelled),
         Err(CopyError::Unsuited(_)) if source.watch.cancel.is_cancelled() => Err(BundleError::Cancelled),
         Err(CopyError::Unsuited(reason)) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
-            pack_full(source, git, header, open)
+            pack_full(source, git, header, open).map(Bundle::by_git)
         }
     }
 }
@@ -116,14 +183,29 @@ pub fn write_full(
 fn copy_full(
     source: &Source<'_>,
     header: &BundleHeader,
-    open: impl Fn(u64) -> BundleWriter,
-) -> Result<BundleWriter, CopyError> {
-    let copy = copy::prepare(source.dir, source.refs, &source.watch.cancel)?;
+    trust: &Trust,
+    open: impl Fn(Stream, u64) -> BundleWriter,
+) -> Result<Bundle, CopyError> {
+    let (copy, mut knowledge) = copy::prepare(source.dir, source.refs, trust, &source.watch.cancel)?;
     let header = header.to_bytes();
-    let mut writer = open(copy.size() + header.len() as u64);
+    let size = copy.size();
+    let mut writer = open(Stream::Bundle, size + header.len() as u64);
     writer.write_all(&header).map_err(CopyError::Receiver)?;
-    copy.write(source.refs.object_format, &mut writer, &source.watch.cancel)?;
-    Ok(writer)
+    let written = copy.write(&mut writer, &source.watch.cancel)?;
+    if written.objects() < WORTH_KNOWING {
+        knowledge.closed.clear();
+    }
+    // A small pack is indexed sooner than its index is asked for.
+    let index = if size >= WORTH_AN_INDEX || written.objects() >= OBJECTS_WORTH_AN_INDEX {
+        // Who holds a part of the upload budget must not wait for another.
+        writer.object.seal().map_err(CopyError::Receiver)?;
+        let mut index = open(Stream::Index, written.index_size());
+        written.write_index(&mut index).map_err(CopyError::Receiver)?;
+        Some(index.object)
+    } else {
+        None
+    };
+    Ok(Bundle { object: writer.object, index, knowledge })
 }
 
 /// Has git pack everything, the packs' checksums being proven meanwhile.
@@ -131,7 +213,7 @@ fn pack_full(
     source: &Source<'_>,
     git: &Git,
     header: BundleHeader,
-    open: impl Fn(u64) -> BundleWriter,
+    open: impl Fn(Stream, u64) -> BundleWriter,
 ) -> Result<BundleWriter, BundleError> {
     let tips: BTreeSet<Oid> =
         source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
@@ -158,8 +240,8 @@ pub fn write_increment(
     source: &Source<'_>,
     base: &Continuation,
     git: &Git,
-    open: impl Fn(u64) -> BundleWriter,
-) -> Result<BundleWriter, BundleError> {
+    open: impl Fn(Stream, u64) -> BundleWriter,
+) -> Result<Bundle, BundleError> {
     let mut objects = Objects::open(source.dir, source.refs.object_format).map_err(unreadable)?;
     // Tips that were pruned cannot be given to git; then the increment only gets larger. HEAD's own object is no
     // base, because a reader that replays the chain does not keep it.
@@ -178,7 +260,7 @@ pub fn write_increment(
     let prerequisites = prerequisites::of(&mut objects, &targets, &known);
     drop(objects);
     let range = Range { header: header(source.refs, listed, prerequisites), tips, known };
-    write(source, git, &range, Proof::Inflate, open)
+    write(source, git, &range, Proof::Inflate, open).map(Bundle::by_git)
 }
 
 fn header(refs: &RefSnapshot, mut listed: Vec<(Vec<u8>, Oid)>, prerequisites: Vec<Oid>) -> BundleHeader {
@@ -193,11 +275,11 @@ fn write(
     git: &Git,
     range: &Range,
     proof: Proof,
-    open: impl Fn(u64) -> BundleWriter,
+    open: impl Fn(Stream, u64) -> BundleWriter,
 ) -> Result<BundleWriter, BundleError> {
     let header = range.header.to_bytes();
     if range.tips.is_empty() {
-        let mut writer = open(header.len() as u64);
+        let mut writer = open(Stream::Bundle, header.len() as u64);
         writer.write_all(&header).map_err(vault_error)?;
         writer.write_all(&empty_pack(source.refs.object_format)).map_err(vault_error)?;
         return Ok(writer);
@@ -225,7 +307,7 @@ fn write(
         .map_err(|e| BundleError::Git(format!("start git: {e}")))?;
     child.feed(revisions(range));
     let Some(stdout) = child.stdout() else { return Err(BundleError::Git("git has no output".into())) };
-    let mut writer = open(size_on_disk + header.len() as u64);
+    let mut writer = open(Stream::Bundle, size_on_disk + header.len() as u64);
     writer.write_all(&header).map_err(vault_error)?;
     let copied = match proof {
         Proof::Inflate => copy_inflating(stdout, &mut writer, source.refs),

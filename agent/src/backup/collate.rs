@@ -26,7 +26,7 @@ pub struct Line {
 }
 
 /// What the entries add up to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Collated {
     /// Repositories by outcome.
     pub counts: Counts,
@@ -34,6 +34,8 @@ pub struct Collated {
     pub bytes_new: u64,
     /// Bytes of everything the entries name.
     pub bytes_total: u64,
+    /// Entries that are unproven.
+    pub unproven: u64,
     /// The catalogue; none in a dry run.
     pub catalogue: Option<ObjectDigest>,
 }
@@ -74,7 +76,7 @@ pub fn run(
 ) -> Result<Collated, Problem> {
     let mut waiting = BTreeMap::new();
     let mut next = 0;
-    let mut collated = Collated { counts: Counts::default(), bytes_new: 0, bytes_total: 0, catalogue: None };
+    let mut collated = Collated::default();
     while let Some(line) = next_line(&mut lines, &mut writers) {
         waiting.insert(line.number, line);
         while let Some(Line { entry, permit, .. }) = waiting.remove(&next) {
@@ -130,5 +132,6 @@ impl Collated {
         self.counts.add(entry.outcome);
         self.bytes_new += entry.bytes_new;
         self.bytes_total += entry.bytes_total;
+        self.unproven += u64::from(entry.unproven);
     }
 }

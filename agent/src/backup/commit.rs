@@ -6,11 +6,15 @@
 use bytes::Bytes;
 use packhorse_model::{ObjectDigest, RepoPath, Sha256Hex, StorageName};
 use packhorse_vault::{
-    Head, Manifest, ObjectKey, ObjectWriter, Packhorse, RefSnapshot, RunAttempt, Step, Vault, VaultError,
-    digest_of,
+    Head, Manifest, ObjectKey, Packhorse, RefSnapshot, RunAttempt, Step, Vault, VaultError, digest_of,
 };
 
-use super::{plan::Plan, snapshot::Snapshot};
+use super::{
+    bundle::Bundle,
+    copy::Knowledge,
+    plan::{Continuation, Plan},
+    snapshot::Snapshot,
+};
 
 /// Which repository of which run.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Committed {
     pub bytes_new: u64,
     /// Bytes of the manifest and of everything that it names.
     pub bytes_total: u64,
+    /// Whether it was left unproven that the bundles hold everything.
+    pub unproven: bool,
 }
 
 impl Committed {
@@ -42,6 +48,7 @@ impl Committed {
             steps: u32::try_from(manifest.steps.len()).unwrap_or(u32::MAX),
             bytes_new: bytes_of_step + stored.size,
             bytes_total: manifest.bytes_total() + stored.size,
+            unproven: manifest.packhorse.as_ref().is_some_and(|table| table.unproven),
             manifest: stored,
         }
     }
@@ -52,7 +59,7 @@ impl Place {
     pub fn step_number(plan: &Plan) -> usize {
         match plan {
             Plan::Increment(base) => base.manifest.steps.len() + 1,
-            Plan::Empty | Plan::Full => 1,
+            Plan::Empty | Plan::Full(_) => 1,
         }
     }
 
@@ -75,7 +82,7 @@ pub async fn commit(
     place: &Place,
     plan: Plan,
     snapshot: &Snapshot,
-    bundle: Option<ObjectWriter>,
+    bundle: Option<Bundle>,
 ) -> Result<Committed, VaultError> {
     let mut others = vec![(place.step_key(&plan, "refs"), Bytes::from(snapshot.refs.refs_file()))];
     if let Some(archive) = &snapshot.hooks {
@@ -83,9 +90,9 @@ pub async fn commit(
     }
     let path_of = |number: usize| others.get(number).map(|(key, _)| key.to_string()).unwrap_or_default();
     let (ref_path, custom_hooks_path) = (path_of(0), path_of(1));
-    let new = match bundle {
-        Some(writer) => writer.complete_with(others).await?,
-        None => vault.create_all(others).await?,
+    let (new, knowledge) = match bundle {
+        Some(bundle) => bundle.complete_with(others).await?,
+        None => (vault.create_all(others).await?, Knowledge::default()),
     };
     let step = Step {
         // Gitaly names a bundle even where an empty repository has none.
@@ -95,7 +102,7 @@ pub async fn commit(
         custom_hooks_path,
     };
     let bytes_new: u64 = new.iter().map(|object| object.size).sum();
-    let manifest = manifest(plan, snapshot, step, new);
+    let manifest = manifest(plan, snapshot, step, new, knowledge);
     let stored = publish(vault, place, &manifest).await?;
     Ok(Committed::new(&manifest, stored, bytes_new))
 }
@@ -123,15 +130,27 @@ async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<Ob
     vault.create_with_latest(&key, &latest, manifest.to_toml().into()).await
 }
 
-fn manifest(plan: Plan, snapshot: &Snapshot, mut step: Step, new: Vec<ObjectDigest>) -> Manifest {
+fn manifest(
+    plan: Plan,
+    snapshot: &Snapshot,
+    mut step: Step,
+    new: Vec<ObjectDigest>,
+    knowledge: Knowledge,
+) -> Manifest {
     let refs: &RefSnapshot = &snapshot.refs;
-    let (mut steps, mut objects, removed) = match plan {
+    let (mut steps, mut objects, removed, knowledge) = match plan {
         Plan::Increment(base) => {
-            let base = *base;
-            let table = base.manifest.packhorse;
-            (base.manifest.steps, table.map(|table| table.objects).unwrap_or_default(), base.removed)
+            let Continuation { manifest, removed, .. } = *base;
+            let (objects, knowledge) = match manifest.packhorse {
+                // An increment proves that it holds what the base does not; what is known of packs stays true.
+                Some(Packhorse { objects, unproven, closed_packs, .. }) => {
+                    (objects, Knowledge { unproven, closed: closed_packs })
+                }
+                None => (Vec::new(), knowledge),
+            };
+            (manifest.steps, objects, removed, knowledge)
         }
-        Plan::Empty | Plan::Full => (Vec::new(), Vec::new(), Vec::new()),
+        Plan::Empty | Plan::Full(_) => (Vec::new(), Vec::new(), Vec::new(), knowledge),
     };
     step.previous_ref_path = steps.last().map(|last| last.ref_path.clone()).unwrap_or_default();
     steps.push(step);
@@ -150,6 +169,8 @@ fn manifest(plan: Plan, snapshot: &Snapshot, mut step: Step, new: Vec<ObjectDige
             ref_storage: refs.ref_storage,
             symrefs: refs.symrefs.clone(),
             removed,
+            unproven: knowledge.unproven,
+            closed_packs: knowledge.closed,
             objects,
         }),
     }

@@ -128,6 +128,8 @@ pub struct StorageResult {
     pub bytes_new: u64,
     /// Bytes of everything that the catalogue's manifests name.
     pub bytes_total: u64,
+    /// Repositories of which it was left to `verify` to prove that everything is there.
+    pub unproven: u64,
     /// The catalogue; none in a dry run.
     pub catalogue: Option<ObjectDigest>,
     /// Failures told, those without a repository included.
@@ -302,6 +304,7 @@ pub async fn back_up_storage(
         counts: collated.counts,
         bytes_new: collated.bytes_new,
         bytes_total: collated.bytes_total,
+        unproven: collated.unproven,
         catalogue: collated.catalogue,
         failures,
         unmatched,

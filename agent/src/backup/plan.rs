@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use packhorse_model::{ErrorKind, Problem};
 use packhorse_vault::{
-    CatalogueEntry, Manifest, ObjectKey, RefList, RefSnapshot, Vault, VaultError, digest_of, parse_refs_file,
+    CatalogueEntry, ClosedPack, Manifest, ObjectKey, RefList, RefSnapshot, Vault, VaultError, digest_of,
+    parse_refs_file,
 };
 
 use super::snapshot::Snapshot;
@@ -18,8 +19,8 @@ use super::snapshot::Snapshot;
 pub enum Plan {
     /// A repository without refs: a manifest and an empty refs list.
     Empty,
-    /// A new chain.
-    Full,
+    /// A new chain; with what the old one knew of the repository's packs.
+    Full(Vec<ClosedPack>),
     /// One more step.
     Increment(Box<Continuation>),
 }
@@ -42,50 +43,81 @@ pub struct Rules {
     pub max_chain: u32,
     /// Always start a new chain.
     pub full: bool,
+    /// Leave it to `verify` to prove that full steps hold everything that the refs reach.
+    pub prove_later: bool,
+    /// Share of a repository's objects that a full step may hold although nothing reaches them, 0 to 1.
+    pub max_garbage: f64,
 }
 
 /// Removed names that a manifest may carry before a new chain is cheaper.
 const MAX_REMOVED: usize = 10_000;
 
-/// Decides for a repository that is not settled by what the vault has.
+/// Bytes of a repository above which it pays to ask what the last step knew of its packs.
+const LARGE: u64 = 16 << 20;
+
+/// Decides for a repository that is not settled by what the vault has, and that takes about this many bytes.
 pub async fn decide(
     vault: &Vault,
     snapshot: &Snapshot,
     base: Option<&CatalogueEntry>,
+    size: u64,
     rules: Rules,
 ) -> Result<Plan, Problem> {
     if snapshot.refs.is_empty() {
         return Ok(Plan::Empty);
     }
-    let Some(base) = base.filter(|_| !rules.full) else { return Ok(Plan::Full) };
-    match continuation(vault, &snapshot.refs, base, rules).await {
-        Ok(Some(continuation)) => Ok(Plan::Increment(Box::new(continuation))),
-        Ok(None) => Ok(Plan::Full),
-        // What the chain names is gone or damaged: the only safe step is a new chain.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
-            tracing::warn!(repository = %base.path, %error, "chain unusable, starting a new one");
-            Ok(Plan::Full)
+    let nothing_known = || Plan::Full(Vec::new());
+    let Some(base) = base else { return Ok(nothing_known()) };
+    let new_chain = rules.full || base.steps >= rules.max_chain;
+    if new_chain && size < LARGE {
+        return Ok(nothing_known());
+    }
+    let manifest = match manifest_of(vault, base).await {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) => return Ok(nothing_known()),
+        Err(error) => return unusable(base, error, Vec::new()),
+    };
+    let known = |manifest: &Manifest| match &manifest.packhorse {
+        Some(table) if manifest.object_format == snapshot.refs.object_format.as_str() => {
+            table.closed_packs.clone()
         }
-        Err(error) => Err(Problem::from(error).while_doing("plan increment")),
+        _ => Vec::new(),
+    };
+    let known = known(&manifest);
+    if new_chain {
+        return Ok(Plan::Full(known));
+    }
+    match continuation(vault, &snapshot.refs, manifest).await {
+        Ok(Some(continuation)) => Ok(Plan::Increment(Box::new(continuation))),
+        Ok(None) => Ok(Plan::Full(known)),
+        Err(error) => unusable(base, error, known),
     }
 }
 
-async fn continuation(
-    vault: &Vault,
-    refs: &RefSnapshot,
-    base: &CatalogueEntry,
-    rules: Rules,
-) -> Result<Option<Continuation>, VaultError> {
-    if base.steps >= rules.max_chain {
-        return Ok(None);
+/// When what the chain names is gone or damaged, the only safe step is a new chain.
+fn unusable(base: &CatalogueEntry, error: VaultError, known: Vec<ClosedPack>) -> Result<Plan, Problem> {
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
+        tracing::warn!(repository = %base.path, %error, "chain unusable, starting a new one");
+        return Ok(Plan::Full(known));
     }
+    Err(Problem::from(error).while_doing("plan increment"))
+}
+
+async fn manifest_of(vault: &Vault, base: &CatalogueEntry) -> Result<Option<Manifest>, VaultError> {
     let Some(key) = &base.manifest else { return Ok(None) };
     let key = ObjectKey::from_stored(key)?;
     let bytes = vault.get(&key).await?;
     if base.manifest_sha256.as_ref().is_some_and(|digest| digest_of(&key, &bytes).sha256 != *digest) {
         return Err(VaultError::corrupt("read manifest", &key, "its digest is not the catalogue's"));
     }
-    let manifest = Manifest::parse(&bytes, &key)?;
+    Manifest::parse(&bytes, &key).map(Some)
+}
+
+async fn continuation(
+    vault: &Vault,
+    refs: &RefSnapshot,
+    manifest: Manifest,
+) -> Result<Option<Continuation>, VaultError> {
     let Some(table) = &manifest.packhorse else { return Ok(None) };
     let same_format = manifest.object_format == refs.object_format.as_str();
     let Some(last) = manifest.steps.last().filter(|_| same_format && !manifest.empty) else {
@@ -93,7 +125,7 @@ async fn continuation(
     };
     vault.check_present(&table.objects).await?;
     let Some(digest) = manifest.digest(&last.ref_path) else {
-        return Err(VaultError::corrupt("read manifest", &key, "names a refs list without a digest"));
+        return Err(VaultError::corrupt("read manifest", &last.ref_path, "has no digest in its manifest"));
     };
     let bytes = vault.get_checked(digest).await?;
     let (_, old) = parse_refs_file(&bytes, refs.object_format, &last.ref_path)?;

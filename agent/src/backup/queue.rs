@@ -29,7 +29,8 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// A repository that waits.
 pub struct Waiting {
-    size: u64,
+    /// Bytes that it takes, about.
+    pub size: u64,
     /// Number in the order of the walk.
     pub number: u64,
     /// The repository.

@@ -7,14 +7,15 @@
 use std::{sync::Arc, time::Duration};
 
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
-use packhorse_vault::{CatalogueEntry, Head, ObjectWriter, PartSize, RefSnapshot, VaultError};
+use packhorse_vault::{CatalogueEntry, Head, PartSize, RefSnapshot, VaultError};
 use tokio::task::spawn_blocking;
 
 use super::{
     Run, adopt,
     bases::{Base, Origin},
-    bundle::{self, BundleError, BundleWriter, Source},
+    bundle::{self, Bundle, BundleError, BundleWriter, Source, Stream},
     commit::{self, Committed, Place},
+    copy::Trust,
     discover::Candidate,
     plan::{self, Plan},
     queue::Slot,
@@ -27,16 +28,17 @@ const ATTEMPTS: usize = 3;
 /// Time for work that hangs to stop when it is told to, before it is left behind.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
-/// Backs up one repository that is not settled yet, and says what became of it. Without a snapshot it is read again.
+/// Backs up one repository of about this many bytes that is not settled yet, and says what became of it. Without a
+/// snapshot it is read again.
 pub async fn back_up(
     run: &Arc<Run>,
     candidate: Candidate,
     base: Option<Base>,
-    snapshot: Option<Snapshot>,
+    (snapshot, size): (Option<Snapshot>, u64),
     slot: Slot,
 ) -> CatalogueEntry {
     let known = base.as_ref().map(|base| base.entry.clone());
-    match attempt(run, &candidate, base, snapshot, slot).await {
+    match attempt(run, &candidate, base, (snapshot, size), slot).await {
         Ok(entry) => entry,
         Err(SnapshotError::Gone) => missing(&candidate),
         Err(SnapshotError::Failed(problem)) => failed(&candidate, known, problem),
@@ -99,6 +101,7 @@ fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
         refs: 0,
         bytes_new: 0,
         bytes_total: 0,
+        unproven: false,
         head: None,
         error: None,
     }
@@ -108,7 +111,7 @@ async fn attempt(
     run: &Arc<Run>,
     candidate: &Candidate,
     mut base: Option<Base>,
-    snapshot: Option<Snapshot>,
+    (snapshot, size): (Option<Snapshot>, u64),
     slot: Slot,
 ) -> Result<CatalogueEntry, SnapshotError> {
     let mut snapshot = match snapshot {
@@ -131,8 +134,8 @@ async fn attempt(
             }
             base = Some(found.base);
         }
-        let plan =
-            plan::decide(&run.vault, &snapshot, base.as_ref().map(|base| &base.entry), run.rules).await;
+        let known = base.as_ref().map(|base| &base.entry);
+        let plan = plan::decide(&run.vault, &snapshot, known, size, run.rules).await;
         let plan = plan.map_err(SnapshotError::Failed)?;
         if run.dry_run {
             return Ok(entry(candidate, &snapshot, None));
@@ -191,7 +194,7 @@ async fn lost_race(
     Err(SnapshotError::Failed(error.into()))
 }
 
-type Bundled = (Plan, Result<Option<ObjectWriter>, BundleError>);
+type Bundled = (Plan, Result<Option<Bundle>, BundleError>);
 
 async fn bundle_of(
     run: &Arc<Run>,
@@ -204,20 +207,28 @@ async fn bundle_of(
         return Ok((plan, Ok(None)));
     }
     let (shared, dir, refs) = (Arc::clone(run), candidate.dir.clone(), snapshot.refs.clone());
-    let key = place.step_key(&plan, "bundle");
+    let key = [Stream::Bundle, Stream::Index].map(|stream| place.step_key(&plan, stream.suffix()));
+    let trust = match &plan {
+        Plan::Full(known) => {
+            let (later, max_garbage) = (run.rules.prove_later, run.rules.max_garbage);
+            Trust { known: known.clone(), later, max_garbage }
+        }
+        _ => Trust::default(),
+    };
     let written = watched(run, move |watch| {
         let source = Source { dir: &dir, refs: &refs, watch };
-        let open = |expected| {
-            let object = shared.vault.writer(key.clone(), PartSize::for_expected(expected));
+        let open = |stream, expected| {
+            let key = key[stream as usize].clone();
+            let object = shared.vault.writer(key, PartSize::for_expected(expected));
             let object = object.until(watch.cancel.clone());
             watch.holds(object.hold());
             BundleWriter { object, progress: Arc::clone(&shared.progress), watch: Arc::clone(watch) }
         };
         let written = match &plan {
             Plan::Increment(base) => bundle::write_increment(&source, base, &shared.git, open),
-            Plan::Full | Plan::Empty => bundle::write_full(&source, &shared.git, open),
+            Plan::Full(_) | Plan::Empty => bundle::write_full(&source, &trust, &shared.git, open),
         };
-        (plan, written.map(|writer| Some(writer.object)))
+        (plan, written.map(Some))
     });
     Ok(written.await?.unwrap_or_else(|panic| {
         (Plan::Empty, Err(BundleError::Git(format!("packing ended by a defect: {panic}"))))
@@ -308,6 +319,7 @@ fn entry(candidate: &Candidate, snapshot: &Snapshot, committed: Option<Committed
         entry.steps = committed.steps;
         entry.bytes_new = committed.bytes_new;
         entry.bytes_total = committed.bytes_total;
+        entry.unproven = committed.unproven;
     }
     entry
 }

@@ -32,7 +32,7 @@ async fn back_up(
         root: root.to_owned(),
         base,
         filter: RepoFilter::default(),
-        rules: Rules { max_chain: 64, full: false },
+        rules: Rules { max_chain: 64, full: false, prove_later: false, max_garbage: 0.0 },
         manifest_every_run: false,
         dry_run: false,
         slots: Slots::alone(2),

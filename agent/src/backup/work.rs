@@ -259,10 +259,10 @@ async fn start_jobs(floor: &Arc<Floor>, slots: &Slots, jobs: &TaskTracker) {
 async fn work_on(floor: Arc<Floor>, mut waiting: Waiting, slot: super::queue::Slot) {
     let run = &floor.run;
     let snapshot = waiting.take_snapshot();
-    let Waiting { number, candidate, base, permit, .. } = waiting;
+    let Waiting { size, number, candidate, base, permit, .. } = waiting;
     let path = candidate.path.clone();
     run.progress.start(&path);
-    let mut entry = repository::back_up(run, candidate, base, snapshot, slot).await;
+    let mut entry = repository::back_up(run, candidate, base, (snapshot, size), slot).await;
     let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
     if run.manifest_every_run && !run.dry_run && settled {
         entry = repository::carry_over(run, entry).await;

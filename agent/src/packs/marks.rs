@@ -16,6 +16,12 @@ impl Marks {
         Self { words: vec![0; (len as usize).div_ceil(64)], len }
     }
 
+    /// Marks all entries.
+    pub fn fill(&mut self) {
+        let all = vec![u64::MAX; self.words.len()];
+        self.merge(&all);
+    }
+
     /// Marks an entry and says whether it was not marked before.
     pub fn mark(&mut self, place: u32) -> bool {
         let (word, bit) = (&mut self.words[place as usize / 64], 1 << (place % 64));

@@ -5,15 +5,15 @@
 //! which entries lie in the pack, which is also its number in git's bitmaps.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs::File,
+    io::{self, Read as _},
     ops::Range,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
 use gix::odb::pack::{data, index};
-use packhorse_vault::ObjectFormat;
+use packhorse_vault::{ObjectFormat, Oid};
 
 use super::{PackHash, Unsuited};
 use crate::git::hash_kind;
@@ -26,6 +26,7 @@ const NUMBER_BITS: u32 = 24;
 /// An open pack.
 pub struct Pack {
     file: PackFile,
+    index_file: File,
     index: index::File<Vec<u8>>,
     /// By place: where the entry starts, then which it is in the index.
     entries: Vec<u64>,
@@ -39,7 +40,7 @@ pub struct PackFile {
     bytes: Bytes,
     /// Where the trailer starts.
     end: u64,
-    checksum: Vec<u8>,
+    name: Oid,
     format: ObjectFormat,
 }
 
@@ -59,8 +60,10 @@ impl Pack {
     /// Opens the pack at `path`, which ends in `.pack`, with the index beside it; a `held` one is read as a whole.
     pub fn open(path: PathBuf, held: bool, format: ObjectFormat) -> Result<Self, Unsuited> {
         let index_path = path.with_extension("idx");
-        let index = fs::read(&index_path).map_err(|e| Unsuited::at(&index_path, e))?;
-        let mut file = PackFile::open(path, held, format)?;
+        let index_file = File::open(&index_path).map_err(|e| Unsuited::at(&index_path, e))?;
+        let mut index = Vec::new();
+        (&index_file).read_to_end(&mut index).map_err(|e| Unsuited::at(&index_path, e))?;
+        let file = PackFile::open(path, held, format)?;
         if !PackHash::ends(format, &index) {
             return Err(Unsuited::at(&index_path, "its checksum is wrong"));
         }
@@ -72,7 +75,7 @@ impl Pack {
         let (entries, places) =
             sort(&index, file.end).ok_or_else(|| Unsuited::at(&index_path, "has odd entries"))?;
         file.check_ends(&index).map_err(|e| Unsuited::at(&file.path, e))?;
-        Ok(Self { file, index, entries, places })
+        Ok(Self { file, index_file, index, entries, places })
     }
 
     /// The pack's file.
@@ -80,9 +83,19 @@ impl Pack {
         &self.file
     }
 
-    /// Only the file: what is known of its entries is given up.
-    pub fn into_file(self) -> PackFile {
-        self.file
+    /// Only the files, the pack's and its index's: what is known of its entries is given up.
+    pub fn into_files(self) -> (PackFile, File) {
+        (self.file, self.index_file)
+    }
+
+    /// The checksum of an entry's bytes, which the index has; by number.
+    pub fn crc32(&self, number: u32) -> u32 {
+        self.index.crc32_at_index(number).unwrap_or_default()
+    }
+
+    /// The place of the entry that has a number in the index.
+    pub fn place_of(&self, number: u32) -> u32 {
+        self.places[number as usize]
     }
 
     /// Where the file is.
@@ -103,6 +116,11 @@ impl Pack {
     /// The object at a place.
     pub fn oid(&self, place: u32) -> &gix::oid {
         self.index.oid_at_index(self.number(place))
+    }
+
+    /// The object that has a number in the index.
+    pub fn oid_of(&self, number: u32) -> &gix::oid {
+        self.index.oid_at_index(number)
     }
 
     /// The number in the index of the entry at a place.
@@ -163,22 +181,23 @@ impl PackFile {
         } else {
             Bytes::OnDisk(file)
         };
-        Ok(Self { path, bytes, end, checksum: Vec::new(), format })
+        let mut file = Self { path, bytes, end, name: Oid::null(format), format };
+        let mut buffer = Vec::new();
+        let trailer = file.read(end..len, &mut buffer).map_err(|e| Unsuited::at(&file.path, e))?;
+        file.name = Oid::from_bytes(trailer).ok_or_else(|| Unsuited::at(&file.path, "is too short"))?;
+        Ok(file)
     }
 
-    /// Compares header and trailer with the index, and remembers the checksum.
-    fn check_ends(&mut self, index: &index::File<Vec<u8>>) -> Result<(), String> {
+    /// Compares header and trailer with the index.
+    fn check_ends(&self, index: &index::File<Vec<u8>>) -> Result<(), String> {
         let mut buffer = Vec::new();
         let header = self.read(0..12, &mut buffer).map_err(|e| e.to_string())?;
         let header: [u8; 12] = header.try_into().map_err(|_| "has no header")?;
         let (version, count) = data::header::decode(&header).map_err(|e| e.to_string())?;
-        let trailer = self.end..self.end + self.format.len_in_bytes() as u64;
-        let checksum = self.read(trailer, &mut buffer).map_err(|e| e.to_string())?.to_vec();
-        let fits = count == index.num_objects() && checksum == index.pack_checksum().as_bytes();
+        let fits = count == index.num_objects() && self.checksum() == index.pack_checksum().as_bytes();
         if version != data::Version::V2 || !fits {
             return Err("does not fit its index".into());
         }
-        self.checksum = checksum;
         Ok(())
     }
 
@@ -192,9 +211,14 @@ impl PackFile {
         self.format
     }
 
-    /// The hash of its bytes, as its trailer and its index say.
+    /// The hash of its bytes: its name, whatever the file is called.
+    pub fn name(&self) -> Oid {
+        self.name
+    }
+
+    /// The same as bytes, as its trailer and its index have it.
     pub fn checksum(&self) -> &[u8] {
-        &self.checksum
+        self.name.as_bytes()
     }
 
     /// The bytes of all entries.

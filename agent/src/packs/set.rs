@@ -12,7 +12,7 @@ use std::{
 
 use packhorse_vault::ObjectFormat;
 
-use super::{Bitmap, Pack, PackFile, Unsuited};
+use super::{Bitmap, Pack, Unsuited};
 
 /// More packs than this would make every lookup slow; a repack is overdue anyway.
 const MOST_PACKS: usize = 64;
@@ -20,7 +20,7 @@ const MOST_PACKS: usize = 64;
 const HELD: u64 = 4 << 20;
 
 /// Where an object is: the pack's number, and the place in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     /// The pack's number.
     pub pack: u32,
@@ -134,9 +134,9 @@ impl PackSet {
         &self.packs
     }
 
-    /// The packs' files, in that order.
-    pub fn into_files(self) -> Vec<PackFile> {
-        self.packs.into_iter().map(Pack::into_file).collect()
+    /// The packs, for themselves.
+    pub fn into_packs(self) -> Vec<Pack> {
+        self.packs
     }
 
     /// Whether there may be loose objects.

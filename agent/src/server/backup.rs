@@ -86,7 +86,7 @@ async fn job_of(
 ) -> Result<BackupJob, Problem> {
     let storage: StorageName = wire.storage.parse()?;
     let full = wire.mode() == BackupMode::Full;
-    let (vault_id, dry_run) = (wire.vault_id, wire.dry_run);
+    let (vault_id, dry_run, prove_later) = (wire.vault_id, wire.dry_run, wire.prove_later);
     let job = BackupJob {
         attempt: RunAttempt { id: wire.backup_id.parse()?, attempt: wire.attempt.parse()? },
         root: options.storage(&storage)?.path.clone(),
@@ -94,7 +94,7 @@ async fn job_of(
         storage,
         unfinished: wire.unfinished_runs.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
         filter,
-        rules: Rules { max_chain: options.max_chain, full },
+        rules: Rules { max_chain: options.max_chain, full, prove_later, max_garbage: options.max_garbage },
         manifest_every_run: options.manifest_every_run,
         dry_run,
         stopping: shared.stopping.clone(),
@@ -156,5 +156,6 @@ fn finished(result: &StorageResult) -> v1::BackupStorageFinished {
         catalogue: result.catalogue.as_ref().map(Into::into),
         failures: result.failures,
         unmatched: result.unmatched.clone(),
+        unproven: result.unproven,
     }
 }

@@ -57,6 +57,8 @@ pub struct AgentOptions {
     pub git: PathBuf,
     /// Steps after which a new chain starts.
     pub max_chain: u32,
+    /// Share of a repository's objects that a full step may hold although no ref reaches them, 0 to 1.
+    pub max_garbage: f64,
     /// Write Gitaly's manifest for unchanged repositories too.
     pub manifest_every_run: bool,
 }
@@ -78,6 +80,7 @@ impl AgentOptions {
             },
             git: section.git.clone(),
             max_chain: section.max_chain.max(1),
+            max_garbage: section.max_garbage,
             manifest_every_run: section.gitaly_manifests == GitalyManifests::EveryRun,
         }
     }

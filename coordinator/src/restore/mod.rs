@@ -105,7 +105,7 @@ fn finish(
     }
     Ok(RestoreSummary {
         backup_id: summary.backup_id,
-        state: RunSummary::state_of(failures_total),
+        state: RunSummary::state_of(failures_total, 0),
         started_at,
         finished_at: Timestamp::now(),
         storages,

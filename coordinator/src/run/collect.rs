@@ -38,9 +38,10 @@ pub fn collect(
     let Parts { storages, databases, directories } = parts;
     let (failures, failures_total) = board.failures();
     let mut repositories = Counts::default();
-    let (mut bytes_new, mut bytes_total) = (0, 0);
+    let (mut bytes_new, mut bytes_total, mut unproven) = (0, 0, 0);
     for storage in &storages {
         repositories.merge(&storage.counts);
+        unproven += storage.unproven;
         let catalogue = storage.catalogue.as_ref().map_or(0, |catalogue| catalogue.size);
         bytes_new += storage.bytes_new + catalogue;
         bytes_total += storage.bytes_total + catalogue;
@@ -51,13 +52,14 @@ pub fn collect(
     bytes_total += others;
     RunSummary {
         backup_id: plan.run.id.clone(),
-        state: RunSummary::state_of(failures_total),
+        state: RunSummary::state_of(failures_total, unproven),
         dry_run: request.dry_run,
         partial: plan.some_storages_only || request.is_partial(),
         base_backup_id: plan.base_backup_id(request),
         started_at,
         finished_at,
         repositories,
+        unproven,
         bytes_new,
         bytes_total,
         storages,

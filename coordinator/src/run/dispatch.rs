@@ -127,6 +127,7 @@ fn summary(
         bytes_total: finished.bytes_total,
         catalogue,
         filtered: !request.filter.is_all(),
+        unproven: finished.unproven,
         failures: finished.failures,
     })
 }
@@ -264,6 +265,7 @@ impl Dispatch<'_> {
             attempt: attempt.to_string(),
             unfinished_runs: self.unfinished(storage, attempt),
             run: self.plan.name.clone(),
+            prove_later: self.request.prove_later,
         };
         let filters = filter_parts(&self.request.filter).into_iter().map(Request::Filter);
         let begin = [Request::Limits(*share.current.borrow()), Request::Go(v1::Go {})];

@@ -25,6 +25,8 @@ pub struct RunOrder {
     exclude: Vec<String>,
     only: Vec<String>,
     skip: Vec<String>,
+    #[serde(default)]
+    prove_later: bool,
     /// The storages, each with what it builds on.
     pub storages: Vec<StorageOrder>,
     /// Whether storages that exist were left out on purpose.
@@ -74,6 +76,7 @@ impl RunOrder {
             exclude: patterns(request.filter.excluded()),
             only: components(&request.components.only),
             skip: components(&request.components.skip),
+            prove_later: request.prove_later,
             storages: Vec::new(),
             some_storages_only: false,
             databases: databases.map(|database| database.name().to_owned()).collect(),
@@ -126,6 +129,7 @@ impl RunOrder {
             filter: RepoFilter::new(patterns(&self.include)?, patterns(&self.exclude)?),
             components: ComponentSelection { only: components(&self.only)?, skip: components(&self.skip)? },
             dry_run: false,
+            prove_later: self.prove_later,
             patient: true,
         })
     }
@@ -151,6 +155,7 @@ mod tests {
                 skip: ["db".parse().expect("valid component")].into(),
             },
             dry_run: false,
+            prove_later: true,
             patient: true,
         };
         let config = packhorse_service::config::Config::default();

@@ -93,6 +93,7 @@ async fn commit(
         finished_at: summary.finished_at,
         repositories: counts.backed_up + counts.unchanged + counts.empty,
         repositories_failed: counts.failed,
+        unproven: summary.unproven,
         databases: summary.databases.len() as u64,
         directories: summary.directories.len() as u64,
         failures: summary.failures_total,

@@ -30,6 +30,8 @@ pub struct RunRequest {
     pub components: ComponentSelection,
     /// Look and decide, write nothing.
     pub dry_run: bool,
+    /// Leave it to `verify` to prove that full steps hold everything that the refs reach.
+    pub prove_later: bool,
     /// Nobody waits for it: a vault that is away at its beginning is waited for as in its middle.
     pub patient: bool,
 }
@@ -76,6 +78,7 @@ impl RunRequest {
             filter: filter_from_wire(wire.filter.as_slice())?,
             components: components(&wire.only, &wire.skip, &directories)?,
             dry_run: wire.dry_run,
+            prove_later: wire.prove_later,
             patient: false,
         })
     }

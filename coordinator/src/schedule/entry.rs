@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem, Subject};
 use packhorse_proto::v1::{BackupMode, CreateRequest, RepositoryFilter};
-use packhorse_service::config::{ScheduleConfig, ScheduleMode};
+use packhorse_service::config::{Prove, ScheduleConfig, ScheduleMode};
 
 use super::timetable::Timetable;
 use crate::{CoordinatorOptions, run::RunRequest};
@@ -62,6 +62,7 @@ impl Schedule {
             only: config.only,
             skip: config.skip,
             dry_run: false,
+            prove_later: config.prove == Prove::Later,
         };
         RunRequest::from_wire(wire, options).map(|request| RunRequest { patient: true, ..request })
     }

@@ -34,7 +34,7 @@ fn ended(schedule: &str, summary: &RunSummary) {
         seconds = summary.finished_at.duration_since(summary.started_at).as_secs(),
         "scheduled backup ended"
     );
-    if summary.state != RunState::Complete {
+    if summary.state == RunState::Incomplete {
         let next = format!("backupctl show {} --failed", summary.backup_id);
         tracing::warn!(schedule, backup = %summary.backup_id, missing = summary.failures_total,
             first = first(summary), next, "scheduled backup is incomplete");

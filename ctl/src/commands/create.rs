@@ -5,7 +5,7 @@ use packhorse_proto::v1::{BackupMode, CreateRequest, RepositoryFilter};
 
 use super::follow::follow;
 use crate::{
-    args::{Common, CreateArgs},
+    args::{Common, CreateArgs, Prove},
     render::{self, progress::ProgressDisplay},
     session::Session,
 };
@@ -51,5 +51,6 @@ fn request(args: &CreateArgs) -> CreateRequest {
         only: args.only.iter().map(ToString::to_string).collect(),
         skip: args.skip.iter().map(ToString::to_string).collect(),
         dry_run: args.dry_run,
+        prove_later: args.prove == Prove::Later,
     }
 }

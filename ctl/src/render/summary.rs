@@ -12,6 +12,7 @@ const SHOWN: usize = 20;
 fn state(state: RunState) -> &'static str {
     match state {
         RunState::Complete => "complete",
+        RunState::Unproven => "unproven",
         RunState::Incomplete => "INCOMPLETE",
     }
 }
@@ -42,6 +43,10 @@ pub fn run(summary: &RunSummary) -> String {
             n => format!(" in {n} storages"),
         };
         lines.push(format!("  repositories  {}{storages}: {}", count(c.total()), parts.join(", ")));
+    }
+    if summary.unproven > 0 {
+        let n = count(summary.unproven);
+        lines.push(format!("  unproven      {n}: verify has to prove that everything is in them"));
     }
     for database in &summary.databases {
         let plain = bytes(database.bytes_plain);

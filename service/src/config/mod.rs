@@ -12,7 +12,7 @@ mod span;
 
 pub use changes::Written;
 pub use load::Config;
-pub use schedule::{ScheduleConfig, ScheduleMode};
+pub use schedule::{Prove, ScheduleConfig, ScheduleMode};
 pub use sections::{
     AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, GitalyManifests,
     RunSection, StorageConfig, VaultSection,

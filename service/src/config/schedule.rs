@@ -27,6 +27,9 @@ pub struct ScheduleConfig {
     /// What is made.
     #[serde(default)]
     pub mode: ScheduleMode,
+    /// When it is proven that full steps hold everything that the refs reach.
+    #[serde(default)]
+    pub prove: Prove,
     /// Only these storages.
     #[serde(default)]
     pub storages: Vec<String>,
@@ -55,6 +58,17 @@ pub enum ScheduleMode {
     Full,
     /// Refused when there is nothing to build on.
     Incremental,
+}
+
+/// When it is proven that a backup holds everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prove {
+    /// While it is made.
+    #[default]
+    Now,
+    /// It is left to `verify`.
+    Later,
 }
 
 fn none() -> Span {

@@ -120,6 +120,8 @@ pub struct AgentLimits {
     pub repository_timeout: Span,
     /// Steps in a chain before a new full one.
     pub max_chain: u32,
+    /// Share of a repository's objects that a full step may hold although no ref reaches them, 0 to 1.
+    pub max_garbage: f64,
     /// `changed`, or `every-run` to write Gitaly's manifest for unchanged repositories too.
     pub gitaly_manifests: GitalyManifests,
     /// How long work at hand may go on when the agent is told to stop.
@@ -153,6 +155,7 @@ impl Default for AgentLimits {
             stall_timeout: Span::from_secs(600),
             repository_timeout: Span::from_secs(12 * 3600),
             max_chain: 64,
+            max_garbage: 0.05,
             gitaly_manifests: GitalyManifests::Changed,
             grace: grace(),
         }

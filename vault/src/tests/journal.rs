@@ -36,6 +36,7 @@ fn line(path: &str) -> CatalogueEntry {
         refs: 1,
         bytes_new: 1,
         bytes_total: 1,
+        unproven: false,
         head: None,
         error: None,
     }

@@ -63,18 +63,17 @@ impl Arrangement {
             arrangement.parts.push(part);
         }
         arrangement.objects += reached.loose.len() as u32;
-        arrangement.size += reached.loose.iter().map(|entry| entry.len() as u64).sum::<u64>();
+        arrangement.size += reached.loose.iter().map(|(_, entry)| entry.len() as u64).sum::<u64>();
         Ok(arrangement)
     }
 
-    /// Whether nothing is copied in part.
-    pub fn is_whole(&self) -> bool {
-        !self.parts.contains(&Part::Some)
-    }
-
-    /// For each pack, whether it takes part.
-    pub fn used(&self) -> impl Iterator<Item = bool> + '_ {
-        self.parts.iter().map(|part| *part != Part::Nothing)
+    /// The only pack that takes part, when it does so as a whole.
+    pub fn single(&self) -> Option<usize> {
+        let mut used = self.parts.iter().enumerate().filter(|(_, part)| **part != Part::Nothing);
+        match (used.next(), used.next()) {
+            (Some((number, Part::Whole)), None) => Some(number),
+            _ => None,
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The pack of a full step, copied from the repository's own packs, where that can be done and proven.
 //!
-//! In order: `reach` marks everything that the frozen refs reach, which proves that it is there; `arrange` decides what
-//! is copied as it lies; `write` copies it, proving the packs' checksums as their bytes pass. No git is started.
+//! In order: `trust` says what is proven already; `reach` marks everything that the frozen refs reach, which proves that
+//! it is there; `arrange` decides what is copied as it lies; `write` copies it, proving the packs' checksums as their
+//! bytes pass; `index` makes the copy's index. No git is started.
 //!
 //! Does not own: the bundle's header (`bundle`), or repositories that are not made for this: whatever is in the way is
 //! [`Unsuited`], says why, and leaves the repository to `git pack-objects`, nearly always before anything was written.
-//! What refs do not reach is never copied. The refs are frozen before the packs are opened, and what was opened stays
+//! What refs do not reach is copied only where it is little and whole, or where packs are known to be closed: that is
+//! faster than to leave it out. The refs are frozen before the packs are opened, and what was opened stays
 //! open, so a push or a repack beside us changes nothing; an object that it moves away before that is missed, and git
 //! asked instead.
 //!
@@ -14,22 +16,26 @@
 //! more than there is, or has to wait long, goes to git.
 
 mod arrange;
+mod index;
 mod reach;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod write;
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, path::Path, time::Duration};
 
-use packhorse_vault::RefSnapshot;
+use gix::ObjectId;
+use packhorse_vault::{ClosedPack, RefSnapshot};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, SemaphorePermit},
 };
 use tokio_util::sync::CancellationToken;
+pub use trust::Trust;
 pub use write::CopyError;
 
-use self::{arrange::Arrangement, reach::Reached};
+use self::{arrange::Arrangement, reach::Reached, trust::Closed};
 use crate::packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited};
 
 /// MiB of tables and caches that all copying of this process may hold.
@@ -65,47 +71,64 @@ pub struct PackCopy {
     objects: u32,
     /// Bytes, about.
     size: u64,
-    /// Loose objects, as entries of the pack.
-    loose: Vec<Vec<u8>>,
-    _memory: SemaphorePermit<'static>,
+    memory: SemaphorePermit<'static>,
 }
 
-/// What is copied from the packs.
+/// What is known of a copy's completeness, and of the packs for later ones.
+#[derive(Debug, Default)]
+pub struct Knowledge {
+    /// Whether it was left unproven that everything is in it.
+    pub unproven: bool,
+    /// Packs that are proven closed.
+    pub closed: Vec<ClosedPack>,
+}
+
+/// What is copied.
 enum Parts {
-    /// These packs, each as a whole.
-    Whole(Vec<PackFile>),
-    /// Some entries.
-    Some(Box<Selection>),
+    /// A pack as it lies, and its index.
+    File(PackFile, File),
+    /// Entries of packs, and loose objects.
+    Selection(Box<Selection>),
 }
 
-/// Entries of packs that are not all copied as they lie.
+/// What a pack is put together from.
 struct Selection {
     set: PackSet,
     reached: Reached,
     arrangement: Arrangement,
     limits: Limits,
+    /// Loose objects, as entries of the pack.
+    loose: Vec<(ObjectId, Vec<u8>)>,
 }
 
 /// Finds out whether everything that the refs reach can be copied. Blocking.
-pub fn prepare(dir: &Path, refs: &RefSnapshot, cancel: &CancellationToken) -> Result<PackCopy, Unsuited> {
+pub fn prepare(
+    dir: &Path,
+    refs: &RefSnapshot,
+    trust: &Trust,
+    cancel: &CancellationToken,
+) -> Result<(PackCopy, Knowledge), Unsuited> {
     let files = PackFiles::list(dir)?;
     let limits = Limits::of(files.size());
     let kept = files.held() + reach::LOOSE_BYTES + MIB;
     let memory =
         take_memory(dir, files.memory() + kept + Decoder::memory(limits.cache, limits.object), cancel)?;
     let set = files.open(refs.object_format)?;
-    let mut reached = Reached::from(&set, refs, limits, cancel)?;
+    let closed = Closed::of(&set, trust);
+    let mut reached = Reached::from(&set, refs, trust, &closed, limits, cancel)?;
+    let knowledge =
+        Knowledge { unproven: closed.is_assumed(&reached), closed: closed.learn(&set, trust, &reached) };
     let arrangement = Arrangement::of(&set, &reached, cancel)?;
     let loose = std::mem::take(&mut reached.loose);
     let (objects, size) = (arrangement.objects, arrangement.size);
-    if !arrangement.is_whole() {
-        let parts = Parts::Some(Box::new(Selection { set, reached, arrangement, limits }));
-        return Ok(PackCopy { parts, objects, size, loose, _memory: memory });
-    }
+    let single = arrangement.single().filter(|_| loose.is_empty());
+    let Some(number) = single else {
+        let parts = Parts::Selection(Box::new(Selection { set, reached, arrangement, limits, loose }));
+        return Ok((PackCopy { parts, objects, size, memory }, knowledge));
+    };
     // What is known of the entries is not needed any more, however long the upload takes.
-    let files = set.into_files().into_iter().zip(arrangement.used());
-    let files = files.filter_map(|(file, used)| used.then_some(file)).collect();
-    Ok(PackCopy { parts: Parts::Whole(files), objects, size, loose, _memory: keep(memory, kept) })
+    let (file, index) = set.into_packs().swap_remove(number).into_files();
+    Ok((PackCopy { parts: Parts::File(file, index), objects, size, memory: keep(memory, kept) }, knowledge))
 }
 
 fn take_memory(

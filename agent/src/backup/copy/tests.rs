@@ -1,5 +1,7 @@
 //! Copies of repositories made by real git, taken apart again by real git.
 
+mod known;
+
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use gix::object::Kind;
@@ -8,7 +10,7 @@ use packhorse_vault::{ObjectFormat, RefSnapshot, RefStorage};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{CopyError, PackCopy, Parts, prepare};
+use super::{CopyError, Knowledge, PackCopy, Parts, Trust, prepare};
 use crate::{
     backup::refs,
     packs::{PackHash, Unsuited, object_entry},
@@ -30,22 +32,38 @@ impl Desk {
     }
 
     fn prepare(&self, repo: &GitRepo) -> Result<PackCopy, Unsuited> {
+        self.prepare_with(repo, &Trust::default()).map(|(copy, _)| copy)
+    }
+
+    fn prepare_with(&self, repo: &GitRepo, trust: &Trust) -> Result<(PackCopy, Knowledge), Unsuited> {
         let object_format = format_of(repo);
         let (head, refs, symrefs) = refs::read(repo.path(), object_format).expect("read refs");
         let refs = RefSnapshot { object_format, ref_storage: RefStorage::Files, head, refs, symrefs };
         let _in_runtime = self.runtime.enter();
-        prepare(repo.path(), &refs, &CancellationToken::new())
+        prepare(repo.path(), &refs, trust, &CancellationToken::new())
     }
 
     /// Copies a repository and has git index the copy: the ids of all objects in it, each once.
     fn copy(&self, repo: &GitRepo) -> BTreeSet<String> {
         let copy = self.prepare(repo).unwrap_or_else(|reason| panic!("not copied: {reason}"));
-        let mut pack = Vec::new();
-        copy.write(format_of(repo), &mut pack, &CancellationToken::new()).expect("write copy");
+        self.index(repo, copy)
+    }
+
+    /// Writes a copy with its index, and has git make the index, too.
+    fn index(&self, repo: &GitRepo, copy: PackCopy) -> BTreeSet<String> {
+        let (mut pack, mut index) = (Vec::new(), Vec::new());
+        let written = copy.write(&mut pack, &CancellationToken::new()).expect("write copy");
+        let size = written.index_size();
+        written.write_index(&mut index).expect("write index");
+        assert_eq!(size, index.len() as u64);
         let format = repo.run(&["rev-parse", "--show-object-format"]);
         let folder = tempfile::tempdir_in(self.folder.path()).expect("temp folder");
         let other = GitRepo::init_with(folder.path(), &[&format!("--object-format={format}")]);
         other.run_with_input(&["index-pack", "--stdin", "--strict"], &pack);
+        assert!(
+            fs::read(&files(&other, ".idx")[0]).expect("read index") == index,
+            "git indexes it otherwise"
+        );
         let list =
             other.run(&["cat-file", "--batch-all-objects", "--batch-check=%(objectname)", "--unordered"]);
         let ids: Vec<String> = list.lines().map(str::to_owned).collect();
@@ -81,8 +99,8 @@ fn format_of(repo: &GitRepo) -> ObjectFormat {
 /// Entries that are written out because their bases are not copied.
 fn orphans(copy: &PackCopy) -> usize {
     match &copy.parts {
-        Parts::Whole(_) => 0,
-        Parts::Some(selection) => selection.arrangement.orphans.iter().map(Vec::len).sum(),
+        Parts::File(..) => 0,
+        Parts::Selection(selection) => selection.arrangement.orphans.iter().map(Vec::len).sum(),
     }
 }
 
@@ -116,7 +134,7 @@ fn one_pack_is_copied_byte_for_byte() {
     repo.repack();
     let copy = desk.prepare(&repo).expect("copied");
     let mut pack = Vec::new();
-    copy.write(format_of(&repo), &mut pack, &CancellationToken::new()).expect("write copy");
+    copy.write(&mut pack, &CancellationToken::new()).expect("write copy");
     assert_eq!(pack, fs::read(&files(&repo, ".pack")[0]).expect("read pack"));
     desk.assert_exact(&repo);
 }
@@ -139,7 +157,7 @@ fn tips_of_every_kind() {
         let alone = repo.commit_on(None, &[("only", "HEAD has this")]);
         repo.detach_head(&alone);
         desk.assert_exact(&repo);
-        repo.run(&["repack", "-a", "-d", "-q", if bitmap { "-b" } else { "-n" }]);
+        repo.run(&["repack", "-a", "-d", "-q", if bitmap { "-b" } else { "--no-write-bitmap-index" }]);
         desk.assert_exact(&repo);
         // Beyond what a bitmap knows.
         repo.commit("side", &[("new", "loose")]);
@@ -184,7 +202,8 @@ fn a_folder_that_is_called_a_file_is_followed_elsewhere() {
         repo.run(&["prune-packed"]);
         let copy = desk.prepare(&repo).expect("copied");
         let all = names.lines().count() as u32;
-        assert_eq!((copy.objects, copy.loose.len()), (all, 0), "{blob} is missing");
+        assert_eq!(copy.objects, all, "{blob} is missing");
+        assert!(matches!(copy.parts, Parts::File(..)), "taken from elsewhere");
     }
 }
 
@@ -268,7 +287,7 @@ fn a_large_delta_on_what_is_not_reached_is_left_to_git() {
     repo.update_ref("refs/heads/main", &old);
     let copy = desk.prepare(&repo).unwrap_or_else(|reason| panic!("not copied: {reason}"));
     assert!(orphans(&copy) > 0, "nothing has to be written out");
-    let written = copy.write(ObjectFormat::Sha1, &mut std::io::sink(), &CancellationToken::new());
+    let written = copy.write(&mut std::io::sink(), &CancellationToken::new()).map(|_| "written");
     assert!(
         matches!(&written, Err(CopyError::Unsuited(Unsuited(why))) if why.contains("large")),
         "{written:?}"
@@ -320,7 +339,7 @@ fn a_bitmap_from_before_history_was_whole() {
 
 #[test]
 fn what_refs_do_not_reach_is_left_out() {
-    for bitmap in ["-b", "-n"] {
+    for bitmap in ["-b", "--no-write-bitmap-index"] {
         let desk = Desk::new();
         let repo = desk.repo();
         repo.fill("main", 30);
@@ -401,7 +420,7 @@ fn a_repository_of_another_kind_is_left_to_git() {
 
 #[test]
 fn a_missing_object_is_noticed() {
-    for bitmap in ["-b", "-n"] {
+    for bitmap in ["-b", "--no-write-bitmap-index"] {
         let desk = Desk::new();
         let repo = desk.repo();
         repo.fill("main", 30);
@@ -468,9 +487,8 @@ fn damage_is_noticed_wherever_it_is() {
                 damaged[at] ^= 0x21;
                 fs::write(&path, damaged).expect("write file");
                 let copy = desk.prepare(&repo);
-                let written = copy.ok().map(|copy| {
-                    copy.write(ObjectFormat::Sha1, &mut std::io::sink(), &CancellationToken::new()).is_ok()
-                });
+                let written =
+                    copy.ok().map(|copy| copy.write(&mut std::io::sink(), &CancellationToken::new()).is_ok());
                 match (suffix, written) {
                     // A bitmap only saves time.
                     (".bitmap", Some(true)) => assert_eq!(desk.copy(&repo), intact),
@@ -496,13 +514,13 @@ fn a_receiver_that_fails_and_a_stop_end_the_copy() {
         if loose {
             repo.commit("main", &[("a", "makes it no plain copy of a file")]);
         }
-        let copy = desk.prepare(&repo).expect("copied");
+        let copy = || desk.prepare(&repo).expect("copied");
         let mut room = [0_u8; 1000];
-        let failed = copy.write(ObjectFormat::Sha1, &mut room.as_mut_slice(), &CancellationToken::new());
+        let failed = copy().write(&mut room.as_mut_slice(), &CancellationToken::new()).map(|_| "written");
         assert!(matches!(failed, Err(CopyError::Receiver(_))), "{failed:?}");
         let stop = CancellationToken::new();
         stop.cancel();
-        let stopped = copy.write(ObjectFormat::Sha1, &mut std::io::sink(), &stop);
+        let stopped = copy().write(&mut std::io::sink(), &stop).map(|_| "written");
         assert!(matches!(stopped, Err(CopyError::Cancelled)), "{stopped:?}");
     }
 }

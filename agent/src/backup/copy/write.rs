@@ -1,18 +1,22 @@
 //! Writing the copy: a header, entries from the packs, loose objects, a trailer.
 //!
-//! Does not own: what is copied (`arrange`). Entries keep their bytes; only where something was left out between a delta
+//! Does not own: what is copied (`arrange`), or the index of the copy (`index`), which is told where everything went. Entries keep their bytes; only where something was left out between a delta
 //! and its base is the distance written anew, and where the base itself was left out, the object. Every byte of a pack
 //! that takes part is read, so its checksum is proven before this returns without an error.
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 
+use flate2::Crc;
 use gix::odb::pack::data::{self, entry::Header};
-use packhorse_vault::ObjectFormat;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     PackCopy, Parts, Selection,
     arrange::{Part, source},
+    index::{Changed, IndexSource, Made, Written},
 };
 use crate::packs::{Feed, FeedError, Location, Pack, PackFile, PackHash, Unsuited, object_entry};
 
@@ -56,33 +60,22 @@ impl PackCopy {
         self.size
     }
 
-    /// Writes the pack. Blocking.
-    pub fn write(
-        &self,
-        format: ObjectFormat,
-        out: &mut impl Write,
-        cancel: &CancellationToken,
-    ) -> Result<(), CopyError> {
-        if let (Parts::Whole(files), true) = (&self.parts, self.loose.is_empty())
-            && let [file] = files.as_slice()
-        {
-            return Ok(copy_file(file, out, cancel)?);
-        }
-        let mut out = PackWriter { out, hash: PackHash::new(format), written: 0 };
-        let failed = CopyError::Receiver;
-        out.write_all(&data::header::encode(data::Version::V2, self.objects)).map_err(failed)?;
-        match &self.parts {
-            Parts::Whole(files) => {
-                for file in files {
-                    copy_entries(file, &mut out, cancel)?;
-                }
+    /// Writes the pack, and gives what its index is made from. Blocking.
+    pub fn write(self, out: &mut impl Write, cancel: &CancellationToken) -> Result<Written, CopyError> {
+        match self.parts {
+            Parts::File(file, index) => {
+                copy_file(&file, out, cancel)?;
+                Ok(Written {
+                    index: IndexSource::File(file, index),
+                    objects: self.objects,
+                    _memory: self.memory,
+                })
             }
-            Parts::Some(selection) => selection.write(&mut out, cancel)?,
+            Parts::Selection(selection) => {
+                let made = selection.write(self.objects, out, cancel)?;
+                Ok(Written { index: IndexSource::Made(made), objects: self.objects, _memory: self.memory })
+            }
         }
-        for entry in &self.loose {
-            out.write_all(entry).map_err(failed)?;
-        }
-        out.out.write_all(&out.hash.finish()).map_err(failed)
     }
 }
 
@@ -101,7 +94,8 @@ fn copy_entries(file: &PackFile, out: &mut impl Write, cancel: &CancellationToke
 }
 
 /// Where the entries of a pack went.
-enum Placed {
+pub enum Placed {
+    /// They were left out.
     Nowhere,
     /// As they lay, the first one at this offset.
     Whole(u64),
@@ -111,30 +105,47 @@ enum Placed {
 
 impl Selection {
     fn write<W: Write>(
-        &self,
-        out: &mut PackWriter<'_, W>,
+        self,
+        objects: u32,
+        out: &mut W,
         cancel: &CancellationToken,
-    ) -> Result<(), CopyError> {
-        let mut placed: Vec<Placed> = Vec::new();
+    ) -> Result<Made, CopyError> {
+        let mut out = PackWriter { out, hash: PackHash::new(self.set.format()), crc: Crc::new(), written: 0 };
+        let failed = CopyError::Receiver;
+        out.write_all(&data::header::encode(data::Version::V2, objects)).map_err(failed)?;
+        let (mut placed, mut changed) = (Vec::new(), HashMap::new());
         for (number, pack) in self.set.packs().iter().enumerate() {
             let place = match self.arrangement.parts[number] {
                 Part::Nothing => Placed::Nowhere,
                 Part::Whole => {
                     let first = out.written;
-                    copy_entries(pack.file(), out, cancel)?;
+                    copy_entries(pack.file(), &mut out, cancel)?;
                     Placed::Whole(first)
                 }
-                Part::Some => Placed::Some(self.copy_some(number, &placed, out, cancel)?),
+                Part::Some => {
+                    Placed::Some(self.copy_some(number, &placed, &mut changed, &mut out, cancel)?)
+                }
             };
             placed.push(place);
         }
-        Ok(())
+        let mut loose = Vec::with_capacity(self.loose.len());
+        for (oid, entry) in &self.loose {
+            let offset = out.written;
+            out.crc.reset();
+            out.write_all(entry).map_err(failed)?;
+            loose.push((*oid, offset, out.crc.sum()));
+        }
+        let PackWriter { out, hash, .. } = out;
+        let checksum = hash.finish();
+        out.write_all(&checksum).map_err(failed)?;
+        Ok(Made::new(self.set, placed, changed, loose, checksum))
     }
 
     fn copy_some<W: Write>(
         &self,
         number: usize,
         before: &[Placed],
+        changed: &mut Changed,
         out: &mut PackWriter<'_, W>,
         cancel: &CancellationToken,
     ) -> Result<Vec<u64>, CopyError> {
@@ -147,16 +158,19 @@ impl Selection {
             let range = pack.range(place);
             offsets[place as usize] = out.written;
             feed.skip_to(range.start)?;
+            out.crc.reset();
             if orphans.binary_search(&place).is_ok() {
                 let kind = decoder.decode(number as u32, pack, place, &mut data)?;
                 let entry = object_entry(kind, &data).map_err(|e| Unsuited(e.to_string()))?;
                 let left = room.checked_sub(entry.len() as u64);
                 room = left.ok_or_else(|| Unsuited("much would have to be written out".into()))?;
                 out.write_all(&entry).map_err(CopyError::Receiver)?;
+                changed.insert(Location { pack: number as u32, place }, out.crc.sum());
                 continue;
             }
             let entry = pack.entry(place)?;
-            if entry.header.is_delta() {
+            let is_delta = entry.header.is_delta();
+            if is_delta {
                 let at = pack.base(&entry).map(|place| Location { pack: number as u32, place });
                 let base = at.and_then(|at| source(&self.set, &self.reached, at));
                 let base = base.ok_or_else(|| Unsuited("the base of a delta is gone".into()))?;
@@ -173,6 +187,9 @@ impl Selection {
                 feed.skip_to(entry.data_offset.min(range.end))?;
             }
             feed.copy_to(range.end, out)?;
+            if is_delta {
+                changed.insert(Location { pack: number as u32, place }, out.crc.sum());
+            }
         }
         feed.finish()?;
         Ok(offsets)
@@ -180,7 +197,8 @@ impl Selection {
 }
 
 impl Placed {
-    fn offset(&self, pack: &Pack, place: u32) -> Option<u64> {
+    /// Where an entry went; none when it was left out.
+    pub fn offset(&self, pack: &Pack, place: u32) -> Option<u64> {
         match self {
             Self::Nowhere => None,
             Self::Whole(first) => Some(pack.range(place).start - pack.file().body().start + first),
@@ -193,6 +211,8 @@ impl Placed {
 struct PackWriter<'a, W> {
     out: &'a mut W,
     hash: PackHash,
+    /// Of the entry at hand, where that is asked for.
+    crc: Crc,
     written: u64,
 }
 
@@ -200,6 +220,7 @@ impl<W: Write> Write for PackWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.out.write(bytes)?;
         self.hash.update(&bytes[..taken]);
+        self.crc.update(&bytes[..taken]);
         self.written += taken as u64;
         Ok(taken)
     }

@@ -143,6 +143,7 @@ impl Writer {
             bytes_new: 0,
             bytes_total: manifest.bytes_total(),
             head: None,
+            unproven: false,
             error: None,
         };
         self.entries.insert(repo_path, entry);
@@ -172,6 +173,7 @@ impl Writer {
             bytes_new: 0,
             bytes_total: 0,
             head: None,
+            unproven: false,
             error: None,
         })
     }
@@ -222,7 +224,15 @@ fn table_of(
     let snapshot =
         RefSnapshot { object_format: format, ref_storage, head, refs: list, symrefs: symrefs.clone() };
     let fingerprint = Fingerprint::of(&snapshot, hooks);
-    Packhorse { fingerprint, ref_storage, symrefs, removed: Vec::new(), objects }
+    Packhorse {
+        fingerprint,
+        ref_storage,
+        symrefs,
+        removed: Vec::new(),
+        unproven: false,
+        closed_packs: Vec::new(),
+        objects,
+    }
 }
 
 /// An id that no repository has.
