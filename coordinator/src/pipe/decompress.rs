@@ -6,15 +6,20 @@
 
 use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use bytes::{Buf, Bytes};
 use packhorse_model::{ErrorKind, ObjectDigest, Problem, Subject};
-use packhorse_vault::{ObjectKey, ObjectReader, Vault, VaultError};
-use tokio::task::spawn_blocking;
+use packhorse_vault::{ObjectKey, Vault, VaultError};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+
+use super::ahead::{self, Pieces};
 
 /// A blocking reader of plain bytes.
 pub(crate) struct PlainReader {
-    gzip: MultiGzDecoder<ObjectReader>,
+    pieces: Pieces,
+    piece: Bytes,
+    ended: bool,
+    runtime: Handle,
     object: ObjectDigest,
     plain: u64,
     cancel: CancellationToken,
@@ -31,12 +36,11 @@ impl PlainReader {
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<Self, Problem> {
         let reader = vault.reader(key, Some(object)).await?;
-        // The decoder reads the header at once, and the reader blocks.
-        let gzip = spawn_blocking(move || MultiGzDecoder::new(reader)).await.map_err(|panic| {
-            Problem::new(ErrorKind::Internal, Subject::Host, "run a blocking task").answered(panic)
-        })?;
         Ok(Self {
-            gzip,
+            pieces: ahead::inflate(reader),
+            piece: Bytes::new(),
+            ended: false,
+            runtime: Handle::current(),
             object: object.clone(),
             plain: 0,
             cancel: cancel.clone(),
@@ -46,13 +50,26 @@ impl PlainReader {
 
     /// Reads what is left, and proves the object's digest and the number of plain bytes.
     pub(crate) fn prove(mut self, plain: u64) -> Result<(), Problem> {
-        let rest = io::copy(&mut self, &mut io::sink());
-        let end = rest.and_then(|_| self.gzip.get_mut().drain());
-        end.map_err(|error| self.problem(&error))?;
+        io::copy(&mut self, &mut io::sink()).map_err(|error| self.problem(&error))?;
         if self.plain == plain {
             return Ok(());
         }
         Err(self.corrupt(format!("holds {} bytes once decompressed, must hold {plain}", self.plain)))
+    }
+
+    /// Waits for more, but not when asked to stop.
+    fn next_piece(&mut self) -> io::Result<()> {
+        let Self { pieces, cancel, .. } = self;
+        let next = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(stopped()),
+                piece = pieces.recv() => Ok(piece),
+            }
+        })?;
+        self.piece = next.unwrap_or_else(|| Err(io::Error::other("reading ahead ended early")))?;
+        self.ended = self.piece.is_empty();
+        Ok(())
     }
 
     /// The problem that an error of reading stands for.
@@ -78,11 +95,19 @@ impl PlainReader {
 impl Read for PlainReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_cancelled() {
-            return Err(io::Error::other("asked to stop"));
+            return Err(stopped());
         }
-        let length = self.gzip.read(buffer)?;
+        if self.piece.is_empty() && !self.ended {
+            self.next_piece()?;
+        }
+        let length = self.piece.len().min(buffer.len());
+        self.piece.copy_to_slice(&mut buffer[..length]);
         self.plain += length as u64;
         (self.progress)(self.plain);
         Ok(length)
     }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("asked to stop")
 }

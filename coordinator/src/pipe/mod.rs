@@ -3,6 +3,7 @@
 //! Does not own: what the children are. Nothing is staged on disk; an object gets its name only after the child that
 //! made it ended well.
 
+mod ahead;
 mod child;
 mod compress;
 mod decompress;
