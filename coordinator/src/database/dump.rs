@@ -5,7 +5,6 @@
 
 use packhorse_model::{DatabaseSummary, ErrorKind, Problem};
 use packhorse_vault::{ObjectKey, PartSize, RunAttempt, Vault};
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     snapshot::Snapshot,
     trailer::Trailer,
 };
-use crate::pipe::{Child, LastLines, compress, joined};
+use crate::pipe::{Child, LastLines, compress};
 
 const WHAT: &str = "dump database";
 const NOTHING_STORED: &str = "nothing of this dump is in the vault";
@@ -33,35 +32,29 @@ pub(super) async fn dump(
     let arguments = ["--clean", "--if-exists", "--format=plain", "--no-password", NOTICE_LOSS, &at];
     let mut child = Child::start(&connection.program("pg_dump"), arguments, connection.environment())?;
     drop(child.stdin()?);
-    let stdout = child.stdout()?;
     let stderr = child.stderr(LastLines::default(), LastLines::push)?;
     let writer = vault.writer(ObjectKey::database(run, name), PartSize::for_expected(snapshot.size));
-    let upload = spawn_blocking(move || {
-        let mut trailer = Trailer::default();
-        let compressed = compress(stdout, writer, |bytes, plain| {
+    let (status, stored) =
+        compress(&mut child, writer, cancel, Trailer::default(), move |trailer, bytes, plain| {
             trailer.push(bytes);
             progress(plain);
-        })?;
-        Ok((compressed, trailer.is_complete()))
-    });
-    // When the upload fails it closes the pipe, which ends pg_dump.
-    let status = child.wait(cancel).await?;
-    let uploaded = joined(upload.await);
+        })
+        .await?;
     let said = stderr.await.unwrap_or_default();
     if cancel.is_cancelled() {
         return Err(Problem::cancelled(WHAT).on(format!("database {name}")).leaving(NOTHING_STORED));
     }
-    let (compressed, complete) = uploaded.map_err(|problem| problem.leaving(NOTHING_STORED))?;
+    let compressed = stored.map_err(|problem| problem.leaving(NOTHING_STORED))?;
     if !status.success() {
         return Err(failure::failed(connection, WHAT, status, &said).leaving(NOTHING_STORED));
     }
-    if !complete {
+    if !compressed.seen.is_complete() {
         return Err(failure::problem(connection, ErrorKind::Unavailable, WHAT)
             .answered("pg_dump exited with 0, but its output ends before the line that marks a whole dump")
             .leaving(NOTHING_STORED)
             .next("check the pg_dump in bin_dir or PATH, then run again"));
     }
     let bytes_plain = compressed.plain;
-    let object = joined(spawn_blocking(move || compressed.finish()).await)?;
+    let object = compressed.finish().await?;
     Ok(DatabaseSummary { name: name.to_owned(), object, bytes_plain, server_major: snapshot.server_major })
 }

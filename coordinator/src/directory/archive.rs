@@ -36,20 +36,14 @@ pub(super) async fn archive(
     let size = joined(spawn_blocking(move || estimate(&path)).await)?;
     let mut child = Child::start(&directory.tar, arguments(directory), &environment(&directory.search_path))?;
     drop(child.stdin()?);
-    let stdout = child.stdout()?;
     let stderr = child.stderr(Report::default(), Report::push)?;
     let writer = vault.writer(ObjectKey::directory(run, &directory.name), PartSize::for_expected(size));
-    let upload = spawn_blocking(move || {
-        let mut end = EndMark::default();
-        let compressed = compress(stdout, writer, |bytes, plain| {
+    let (status, stored) =
+        compress(&mut child, writer, cancel, EndMark::default(), move |end, bytes, plain| {
             end.push(bytes);
             progress(plain);
-        })?;
-        Ok((compressed, end.is_reached()))
-    });
-    // When the upload fails it closes the pipe, which ends tar.
-    let status = child.wait(cancel).await?;
-    let uploaded = joined(upload.await);
+        })
+        .await?;
     let report = stderr.await.unwrap_or_default();
     let problem = |kind| {
         Problem::new(kind, Subject::Directory, WHAT).on(directory.path.display()).leaving(NOTHING_STORED)
@@ -57,20 +51,20 @@ pub(super) async fn archive(
     if cancel.is_cancelled() {
         return Err(Problem::cancelled(WHAT).on(directory.path.display()).leaving(NOTHING_STORED));
     }
-    let (compressed, ended) = uploaded.map_err(|problem| problem.leaving(NOTHING_STORED))?;
+    let compressed = stored.map_err(|problem| problem.leaving(NOTHING_STORED))?;
     let unknown = report.unknown.text(None);
     if !matches!(status.code(), Some(0 | 1)) || !unknown.is_empty() {
         return Err(problem(ErrorKind::Unavailable)
             .answered(report.unknown.text(Some(status)))
             .next("see what tar says about the folder, then run again"));
     }
-    if !ended {
+    if !compressed.seen.is_reached() {
         return Err(problem(ErrorKind::Unavailable)
             .answered(format!("tar ended with {status}, but its output has no end mark"))
             .next("check the tar in PATH, then run again"));
     }
     let bytes_plain = compressed.plain;
-    let object = joined(spawn_blocking(move || compressed.finish()).await)?;
+    let object = compressed.finish().await?;
     let failures = failures(directory, &report);
     let (name, changed_while_read) = (directory.name.clone(), report.changed);
     Ok((DirectorySummary { name, object, bytes_plain, changed_while_read }, failures))

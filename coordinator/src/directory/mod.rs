@@ -39,6 +39,7 @@ use packhorse_model::{
 };
 use packhorse_service::config::DirectoryConfig;
 use packhorse_vault::{ObjectKey, RunAttempt, Vault};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipe::PlainReader;
@@ -89,7 +90,10 @@ impl Directory {
     }
 }
 
-/// Archives one directory; files that could not be read are failures beside the archive.
+/// Directories that a process archives at once.
+const ARCHIVES: usize = 16;
+
+/// Archives one directory when it is its turn; files that could not be read are failures beside the archive.
 pub async fn back_up(
     vault: &Vault,
     run: &RunAttempt,
@@ -97,7 +101,9 @@ pub async fn back_up(
     cancel: &CancellationToken,
     progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
 ) -> Result<(DirectorySummary, Vec<ItemFailure>), Problem> {
+    static TURNS: Semaphore = Semaphore::const_new(ARCHIVES);
     let name = directory.name.clone();
+    let _turn = TURNS.acquire().await;
     archive::archive(vault, run, directory, cancel, move |bytes| progress(&name, bytes)).await
 }
 

@@ -7,6 +7,10 @@ mod ahead;
 mod child;
 mod compress;
 mod decompress;
+mod member;
+mod room;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use child::{Child, LastLines};
 pub(crate) use compress::{compress, io_problem, joined};

@@ -21,7 +21,7 @@ const TABLES: &str = "\
     CREATE TABLE first (n int); INSERT INTO first SELECT generate_series(1, 1000); \
     CREATE TABLE last (noise text); \
     INSERT INTO last SELECT string_agg(md5(a || ' ' || b), '') \
-        FROM generate_series(1, 700) AS a, generate_series(1, 1000) AS b GROUP BY a; \
+        FROM generate_series(1, 3000) AS a, generate_series(1, 1000) AS b GROUP BY a; \
     CREATE TABLE middle (n int CHECK (public.wait())); INSERT INTO middle VALUES (1);";
 /// What the backup does not know of.
 const CHANGE: &str = "UPDATE first SET n = -n; CREATE TABLE newer (n int); INSERT INTO newer VALUES (1)";
