@@ -20,9 +20,12 @@ const TABLES: &str = "\
         BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN true; END $$; \
     CREATE TABLE first (n int); INSERT INTO first SELECT generate_series(1, 1000); \
     CREATE TABLE last (noise text); \
-    INSERT INTO last SELECT string_agg(md5(a || ' ' || b), '') \
-        FROM generate_series(1, 3000) AS a, generate_series(1, 1000) AS b GROUP BY a; \
+    INSERT INTO last SELECT string_agg(encode(sha256((a || ' ' || b)::bytea), 'base64'), '') \
+        FROM generate_series(1, ROWS) AS a, generate_series(1, 1000) AS b GROUP BY a; \
     CREATE TABLE middle (n int CHECK (public.wait())); INSERT INTO middle VALUES (1);";
+/// Rows of `last`, each of 33 kB once compressed: more than all buffers take, and what waits in them whole.
+const FLOOD: u32 = 1500;
+const BURST: u32 = 700;
 /// What the backup does not know of.
 const CHANGE: &str = "UPDATE first SET n = -n; CREATE TABLE newer (n int); INSERT INTO newer VALUES (1)";
 
@@ -35,7 +38,7 @@ struct Forge {
 
 impl Forge {
     /// Two databases that a crew backs up, and a first backup.
-    fn start() -> Self {
+    fn start(rows: u32) -> Self {
         let server = PostgresServer::start();
         let mut sections = String::new();
         for (name, database) in DATABASES {
@@ -43,7 +46,7 @@ impl Forge {
             let (url, programs) = (server.url(database), server.binaries().display());
             sections += &format!("[[database]]\nname = '{name}'\nurl = '{url}'\nbin_dir = '{programs}'\n");
         }
-        server.psql("forge", TABLES);
+        server.psql("forge", &TABLES.replace("ROWS", &rows.to_string()));
         server.psql("forge_ci", "CREATE TABLE jobs (n int); INSERT INTO jobs VALUES (1)");
         let crew = Crew::start("retry_budget = '60s'\nupload_memory = '8 MiB'\n", &sections);
         crew.create("0001").run().expect_success();
@@ -67,10 +70,17 @@ impl Forge {
     /// Waits until a session of the server is like this.
     #[track_caller]
     fn wait_for_session(&self, what: &str, is: &str) {
-        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {is}");
-        wait_until(what, SOON, || match self.server.psql("postgres", &sql).as_str() {
-            "0" => Err(self.server.psql("postgres", "SELECT state, wait_event, query FROM pg_stat_activity")),
-            _ => Ok(()),
+        self.wait_for_sessions(what, is, |count| count != "0");
+    }
+
+    #[track_caller]
+    fn wait_for_sessions(&self, what: &str, are: &str, enough: impl Fn(&str) -> bool) {
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {are}");
+        wait_until(what, SOON, || {
+            if enough(&self.server.psql("postgres", &sql)) {
+                return Ok(());
+            }
+            Err(self.server.psql("postgres", "SELECT state, wait_event, query FROM pg_stat_activity"))
         });
     }
 }
@@ -83,8 +93,29 @@ fn ended(mut call: Daemon, code: i32) -> Value {
 }
 
 #[test]
+fn a_dump_ends_while_the_store_takes_nothing_of_it() {
+    let forge = Forge::start(BURST);
+    let (crew, before) = (&forge.crew, forge.tables());
+    crew.place.server.stop_at_where(1, When::Before, |request| {
+        request.operation == Operation::PutPart && request.key.contains("/0002/db/database.sql.gz")
+    });
+    let run = crew.create("0002").spawn();
+    crew.place.server.wait_until_held(SOON);
+    // The snapshots are held until the last dump is in the vault; whoever dumped has read everything and is gone.
+    forge.wait_for_sessions("the end of pg_dump", "query LIKE 'COPY%'", |count| count == "0");
+    assert!(crew.place.server.held().is_some());
+    assert!(!crew.place.server.keys().iter().any(|key| key.contains("/0002/db/")));
+    crew.place.server.release();
+    let summary = ended(run, 0);
+    assert_eq!(text(&summary["state"]), "complete", "{summary:#}");
+    forge.server.psql("forge", CHANGE);
+    forge.assert_restores("0002", &before);
+    forge.crew.stop();
+}
+
+#[test]
 fn a_postgres_server_that_is_killed_in_the_middle_of_a_dump_is_missing_by_name() {
-    let forge = Forge::start();
+    let forge = Forge::start(FLOOD);
     let (crew, before) = (&forge.crew, forge.tables());
     crew.place.change(None);
     forge.server.psql("forge", CHANGE);
@@ -125,7 +156,7 @@ fn a_postgres_server_that_is_killed_in_the_middle_of_a_dump_is_missing_by_name()
 
 #[test]
 fn a_postgres_server_that_is_killed_in_the_middle_of_a_restore_keeps_what_it_had() {
-    let forge = Forge::start();
+    let forge = Forge::start(FLOOD);
     let before = forge.tables();
     forge.server.psql("forge", CHANGE);
     let after = forge.tables();
