@@ -13,6 +13,14 @@ impl CephGateway {
         run_checked(&mut self.request("PUT", name, ""));
     }
 
+    /// Removes a bucket with all that is in it, and frees its memory at once.
+    pub fn remove_bucket(&self, name: &str) {
+        let mut admin = hermetic_command("radosgw-admin");
+        admin.arg("--conf").arg(self.folder.join("ceph.conf")).current_dir(&self.folder);
+        let bucket = format!("--bucket={name}");
+        run_checked(admin.args(["bucket", "rm", &bucket, "--purge-objects", "--bypass-gc"]));
+    }
+
     /// Stores an object.
     pub fn put(&self, bucket: &str, key: &str, contents: &[u8]) {
         let mut curl = self.request("PUT", &object(bucket, key), "");
@@ -107,5 +115,11 @@ mod tests {
         assert!(gateway.list_uploads("requests").is_empty());
         run_checked(&mut gateway.request("POST", "requests/parts", "?uploads="));
         assert_eq!(gateway.list_uploads("requests"), ["parts"]);
+
+        gateway.create_bucket("removed");
+        gateway.put("removed", "key", b"value");
+        gateway.remove_bucket("removed");
+        let buckets = elements(&gateway.text("", ""), "Name");
+        assert!(buckets.contains(&"requests".to_owned()) && !buckets.contains(&"removed".to_owned()));
     }
 }
