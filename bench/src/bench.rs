@@ -9,15 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
 use crate::{args::Args, programs::Programs};
 
-/// Folder of the vault that is written.
-pub const VAULT: &str = "vault";
-/// Folder of the pack that the peer indexes.
-pub const PACK: &str = "pack";
-/// Folder of the storage that is restored.
-pub const RESTORED: &str = "restored";
+/// In the name of every folder that only one measurement needs.
+const SCRATCH: &str = "scratch-";
 
 /// One run of this program.
 pub struct Bench {
@@ -26,29 +23,53 @@ pub struct Bench {
     /// Where repositories and vaults lie; absolute.
     pub work: PathBuf,
     /// Times that each side runs.
-    pub repetitions: u32,
+    pub repetitions: usize,
+    /// Seconds after which a side does not run again.
+    pub budget: f64,
+    /// Folders of the user's repositories.
+    pub real: Vec<PathBuf>,
+    /// Whether rustic takes part.
+    pub rustic: bool,
     /// Processors of this machine.
     pub cpus: usize,
     /// Folders made so far.
     folders: AtomicU32,
 }
 
+/// Bytes below a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// Of all files.
+    pub all: u64,
+    /// Of packs, bundles and lists of refs.
+    pub git: u64,
+    /// How many files there are.
+    pub files: u64,
+}
+
 impl Bench {
     /// Finds the programs and makes the work folder.
     pub fn open(args: &Args) -> Result<Self> {
-        let programs = Programs::find(args.backupctl.as_deref(), &args.git)?;
+        let programs = Programs::find(args)?;
         fs::create_dir_all(&args.work).with_context(|| format!("create {}", args.work.display()))?;
         let work = fs::canonicalize(&args.work).with_context(|| format!("open {}", args.work.display()))?;
-        let cpus = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { programs, work, repetitions: args.repetitions, cpus, folders: AtomicU32::new(0) })
+        Ok(Self {
+            programs,
+            work,
+            repetitions: args.repetitions,
+            budget: args.budget,
+            real: args.real.clone(),
+            rustic: args.rustic,
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+            folders: AtomicU32::new(0),
+        })
     }
 
-    /// A new folder in the work folder, whose name starts like this.
+    /// A new folder in the work folder, with this word in its name, until the measurement ends.
     ///
-    /// Not one that was emptied: for five seconds ext4 does not use the inodes of deleted files again, and looks for
-    /// others one by one. After 2,000 small repositories that took longer than to back them up, and would be measured.
-    pub fn fresh(&self, name: &str) -> Result<PathBuf> {
-        let dir = self.work.join(format!("{name}-{}", self.folders.fetch_add(1, Relaxed)));
+    /// Never one that was emptied: see `measure::side`.
+    pub fn fresh(&self, word: &str) -> Result<PathBuf> {
+        let dir = self.work.join(format!("{SCRATCH}{word}-{}", self.folders.fetch_add(1, Relaxed)));
         remove(&dir)?;
         fs::create_dir(&dir).with_context(|| format!("create {}", dir.display()))?;
         Ok(dir)
@@ -58,9 +79,7 @@ impl Bench {
     pub fn tidy(&self) -> Result<()> {
         for entry in fs::read_dir(&self.work).context("read the work folder")? {
             let entry = entry.context("read the work folder")?;
-            let name = entry.file_name();
-            let start = name.to_str().and_then(|name| name.rsplit_once('-')).map(|(start, _)| start);
-            if start.is_some_and(|start| [VAULT, PACK, RESTORED].contains(&start)) {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(SCRATCH)) {
                 remove(&entry.path())?;
             }
         }
@@ -70,6 +89,17 @@ impl Bench {
     /// Tells the user what is going on.
     pub fn say(&self, text: &str) {
         let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+impl Sizes {
+    /// What came in addition.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            all: self.all.saturating_sub(before.all),
+            git: self.git.saturating_sub(before.git),
+            files: self.files.saturating_sub(before.files),
+        }
     }
 }
 
@@ -83,13 +113,40 @@ pub fn remove(dir: &Path) -> Result<()> {
     }
 }
 
-/// Bytes of all files below a folder.
-pub fn size_of(dir: &Path) -> Result<u64> {
-    let mut sum = 0;
+/// Counts what lies below a folder.
+pub fn sizes(dir: &Path) -> Result<Sizes> {
+    let mut sum = Sizes::default();
     for entry in fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        sum += if kind.is_dir() { size_of(&entry.path())? } else { entry.metadata()?.len() };
+        let path = entry?.path();
+        let found = fs::symlink_metadata(&path).with_context(|| format!("look at {}", path.display()))?;
+        let below = if found.is_dir() { sizes(&path)? } else { of_file(&path, found.len()) };
+        sum.all += below.all;
+        sum.git += below.git;
+        sum.files += below.files;
     }
     Ok(sum)
+}
+
+fn of_file(path: &Path, bytes: u64) -> Sizes {
+    let name = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let is_git = ["bundle", "pack", "refs"].contains(&name);
+    Sizes { all: bytes, git: if is_git { bytes } else { 0 }, files: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_bundles_and_refs_are_told_from_the_rest() {
+        assert_eq!(of_file(Path::new("a/001.bundle"), 7), Sizes { all: 7, git: 7, files: 1 });
+        assert_eq!(of_file(Path::new("a/001.refs"), 7).git, 7);
+        assert_eq!(of_file(Path::new("a/20260101.toml"), 7), Sizes { all: 7, git: 0, files: 1 });
+    }
+
+    #[test]
+    fn growth_is_what_came_in_addition() {
+        let (before, after) = (Sizes { all: 5, git: 2, files: 1 }, Sizes { all: 9, git: 3, files: 2 });
+        assert_eq!(after.since(before), Sizes { all: 4, git: 1, files: 1 });
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::{
-    Repository, cached,
+    Storage, cached,
     history::{Change, History},
     random::Random,
     source_text::{Author, Lines},
@@ -17,13 +17,13 @@ const COMMITS: usize = 6_000;
 const FILES_AT_START: usize = 300;
 
 /// Makes it, or finds it.
-pub fn large(bench: &Bench) -> Result<Repository> {
+pub fn large(bench: &Bench) -> Result<Storage> {
     let storage = cached(bench, "large-2", |dir| {
         let repository = dir.join("large.git");
         write_history(History::create(&bench.programs.git, &repository)?)?;
         pack(&bench.programs.git, &repository)
     })?;
-    Ok(Repository { storage, name: "large.git".to_owned(), title: "large".to_owned() })
+    Ok(Storage::of(storage, ["large.git"]))
 }
 
 /// Deltas are searched once, in a small window to save time, and stay as they are when git packs again.

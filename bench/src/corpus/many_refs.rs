@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    Repository, cached,
+    Storage, cached,
     history::{Change, History},
     random::Random,
     source_text::Author,
@@ -21,7 +21,7 @@ const REFS: usize = 200_000;
 const TAGS: usize = 1_000;
 
 /// Makes it, or finds it.
-pub fn many_refs(bench: &Bench) -> Result<Repository> {
+pub fn many_refs(bench: &Bench) -> Result<Storage> {
     let storage = cached(bench, "refs-1", |dir| {
         let git = &bench.programs.git;
         let repository = dir.join("refs.git");
@@ -33,7 +33,7 @@ pub fn many_refs(bench: &Bench) -> Result<Repository> {
         git.run(&repository, &["repack", "-a", "-d", "-f", "-b", "-q"])?;
         git.run(&repository, &["commit-graph", "write", "--reachable"])
     })?;
-    Ok(Repository { storage, name: "refs.git".to_owned(), title: "200,000 refs".to_owned() })
+    Ok(Storage::of(storage, ["refs.git"]))
 }
 
 fn write_history(mut history: History) -> Result<Vec<String>> {

@@ -3,6 +3,8 @@
 //! Does not own: measuring. Each kind is made under another name and renamed when it is whole, so a run that was stopped
 //! leaves nothing that a later one would take for a repository. A change of what is made needs a new folder name.
 
+mod changes;
+mod directory;
 mod history;
 mod large;
 mod many_refs;
@@ -10,6 +12,7 @@ mod random;
 mod real;
 mod small;
 mod source_text;
+mod storage;
 
 use std::{
     fs,
@@ -18,30 +21,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-pub use large::large;
+pub use changes::Changes;
+pub use directory::directory;
+use large::large;
 pub use many_refs::many_refs;
-pub use real::real;
+use real::real;
 pub use small::small;
+pub use storage::{Large, Storage};
 
 use crate::bench::{Bench, remove};
-
-/// A bare repository and the folder that is its storage.
-#[derive(Clone)]
-pub struct Repository {
-    /// The storage.
-    pub storage: PathBuf,
-    /// The repository's path in it.
-    pub name: String,
-    /// What the table calls it.
-    pub title: String,
-}
-
-impl Repository {
-    /// Its folder.
-    pub fn path(&self) -> PathBuf {
-        self.storage.join(&self.name)
-    }
-}
 
 /// A folder of the work folder, made by `make` unless an earlier run made it.
 fn cached(bench: &Bench, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {

@@ -1,45 +1,40 @@
 //! 2,000 repositories of 20 to 200 commits, laid out and packed as a GitLab storage after housekeeping.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
 use super::{
-    cached,
+    Storage, cached,
     history::{Change, History},
     random::Random,
     source_text::Author,
 };
-use crate::{bench::Bench, loops::in_parallel, programs::Git};
+use crate::{
+    bench::Bench,
+    loops::{JOBS, in_parallel},
+    programs::Git,
+};
 
 const REPOSITORIES: u64 = 2_000;
 
-/// A storage and the repositories in it.
-pub struct Small {
-    /// The storage.
-    pub storage: PathBuf,
-    /// Folders of all repositories.
-    pub repositories: Vec<PathBuf>,
-}
-
 /// Makes them, or finds them.
-pub fn small(bench: &Bench) -> Result<Small> {
+pub fn small(bench: &Bench) -> Result<Storage> {
     let storage = cached(bench, "small-2", |dir| {
         let git = &bench.programs.git;
-        in_parallel(&paths(dir), |number, path| make(git, path, number as u64))
+        let paths: Vec<_> = names().map(|name| dir.join(name)).collect();
+        in_parallel(JOBS, &paths, |number, path| make(git, path, number as u64))
     })?;
-    let repositories = paths(&storage);
-    Ok(Small { storage, repositories })
+    Ok(Storage::of(storage, names()))
 }
 
 /// Like GitLab's hashed storage.
-fn paths(storage: &Path) -> Vec<PathBuf> {
-    let path = |number| {
+fn names() -> impl Iterator<Item = String> {
+    (0..REPOSITORIES).map(|number| {
         let mut random = Random::new(number);
         let hash: String = (0..4).map(|_| format!("{:016x}", random.next())).collect();
-        storage.join("@hashed").join(&hash[..2]).join(&hash[2..4]).join(format!("{hash}.git"))
-    };
-    (0..REPOSITORIES).map(path).collect()
+        format!("@hashed/{}/{}/{hash}.git", &hash[..2], &hash[2..4])
+    })
 }
 
 fn make(git: &Git, path: &Path, seed: u64) -> Result<()> {

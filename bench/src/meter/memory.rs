@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// Bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peak {
     /// Largest `RssAnon` that was seen.
     pub anonymous: u64,
