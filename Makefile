@@ -53,10 +53,13 @@ deny: ## Layers, licences and sources of dependencies
 typos:
 	typos
 
+BENCH_TOOLS := build bench $(if $(findstring --rustic,$(ARGS)),rustic) $(if $(findstring --ceph,$(ARGS)),test)
+
 bench: ## Measurements; for example make bench ARGS="--help"
-	@.ci/install-tools build
-	cargo build --release -p packhorse-ctl -p packhorse-bench
-	cargo run --release -p packhorse-bench -- $(ARGS)
+	@.ci/install-tools $(BENCH_TOOLS)
+	cargo build --release -p packhorse-ctl -p packhorse-agent -p packhorse-bench \
+		--bin backupctl --bin packhorse-bench --example iterate-refs
+	target/release/packhorse-bench $(ARGS)
 
 tools: ## Everything that `check` needs, where missing
 	@.ci/install-tools build test check
