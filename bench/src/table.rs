@@ -45,7 +45,7 @@ pub fn render(all: &[Done], bench: &Bench) -> String {
 
 fn legend(bench: &Bench) -> String {
     format!(
-        "Medians of alternating runs on {} CPUs; a side stops early after {} s. {}. Memory: of ours, the most that \
+        "Medians of alternating runs on {} CPUs; a side stops early after {} s, or runs only once. {}. Memory: of ours, the most that \
          backupctl itself asked for (with mapped files), goal {}; of others, the most that one process had. Stored: all \
          bytes of the last run; goals of bytes count only packs, bundles and lists of refs. What gitaly-backup runs is \
          written to files and not synced; ours is synced.",

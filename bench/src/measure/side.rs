@@ -103,7 +103,7 @@ impl<'a> Side<'a> {
         self.prepare.is_ok() && (self.samples.len() == 0 || self.spent < budget)
     }
 
-    /// Runs it once; `begin` is called when all is ready.
+    /// Runs it once; `begin` is called when all is ready. A run that uses up the time of all counts in any case.
     pub fn run(&mut self, bench: &Bench, begin: impl FnOnce() -> Result<()>, counts: bool) -> Result<()> {
         let Ok(prepare) = &mut self.prepare else { return Ok(()) };
         let Prepared { script, stored } = prepare()?;
@@ -111,7 +111,7 @@ impl<'a> Side<'a> {
         let outcome = meter::run(&script, &bench.work)?;
         self.spent += outcome.wall;
         let stored = stored.count()?;
-        if counts {
+        if counts || self.spent >= bench.budget {
             self.samples.add(Sample { outcome, stored });
         }
         Ok(())

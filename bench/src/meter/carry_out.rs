@@ -115,3 +115,39 @@ fn watch(child: &mut Child, peak: &Mutex<Peak>) -> Result<String> {
         said
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(line: &str) -> Call {
+        Call::shell(line.to_owned())
+    }
+
+    fn run_it(call: Call) -> Result<()> {
+        run(&Step::Run(call), &Mutex::new(Peak::default()))
+    }
+
+    #[test]
+    fn a_failure_says_what_the_program_said_unless_it_may_fail() {
+        let error = run_it(shell("echo some reason >&2; exit 3")).unwrap_err().to_string();
+        assert!(error.contains("some reason"), "{error}");
+        run_it(shell("exit 3").may_fail()).unwrap();
+        assert!(run_it(shell("false | cat")).is_err(), "no part of a pipe may fail");
+    }
+
+    #[test]
+    fn words_go_in_and_a_file_comes_out() {
+        let out = std::env::temp_dir().join(format!("packhorse-bench-{}", std::process::id()));
+        run_it(Call::new("cat").words("in\n").output(out.clone())).unwrap();
+        assert_eq!(fs::read_to_string(&out).unwrap(), "in\n");
+        fs::remove_file(out).unwrap();
+    }
+
+    #[test]
+    fn the_memory_of_the_watched_program_is_seen() {
+        let peak = Mutex::new(Peak::default());
+        run(&Step::Run(shell("read -r -t 0.2 < <(sleep 1) || true").watched()), &peak).unwrap();
+        assert!(peak.into_inner().unwrap().resident > 100_000);
+    }
+}

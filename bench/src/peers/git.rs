@@ -38,8 +38,9 @@ fn file(folder: &Path, number: usize, extension: &str) -> PathBuf {
     folder.join(format!("{number:04}.{extension}"))
 }
 
+/// As the lines of a refs file. Like Gitaly's own format, this one needs no object.
 fn list_refs(git: &Git, path: &Path) -> Call {
-    git.call(path).arg("for-each-ref")
+    git.call(path).args(["for-each-ref", "--format=%(objectname) %(refname)"])
 }
 
 fn gitaly(git: &Git, path: &Path) -> Call {
@@ -124,9 +125,14 @@ pub fn fetches(git: &Git, repositories: &[PathBuf], bundles: &Path, target: &Pat
     })
 }
 
-/// Lists the refs of each repository.
+/// Lists the names of each repository's refs and what they point to, as gitaly-backup does.
 pub fn refs(git: &Git, repositories: &[PathBuf], at_once: usize) -> Script {
     each(at_once, repositories, |_, path| vec![list_refs(git, path).step()])
+}
+
+/// The same as git does by itself, which also reads every object for its type.
+pub fn refs_with_types(git: &Git, repositories: &[PathBuf], at_once: usize) -> Script {
+    each(at_once, repositories, |_, path| vec![git.call(path).arg("for-each-ref").step()])
 }
 
 /// The pack of everything, of each repository.

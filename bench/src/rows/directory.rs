@@ -28,8 +28,8 @@ pub fn full(bench: &Bench, place: &Place) -> Result<Done> {
     let pigz = bench.programs.pigz.as_ref().map(|_| "pigz -1");
     let mut sides = vec![ours];
     if place.gateway().is_none() {
-        sides.push(tar("tar | gzip -1", bench, &folder, Some("gzip -1")));
-        sides.extend([tar("tar | pigz -1", bench, &folder, pigz), tar_zstd(bench, &folder)]);
+        sides.push(tar("tar, gzip -1", bench, &folder, Some("gzip -1")));
+        sides.extend([tar("tar, pigz -1", bench, &folder, pigz), tar_zstd(bench, &folder)]);
     }
     Work::new("a directory of 10,000 files", sides).run(bench)
 }

@@ -17,7 +17,7 @@ use crate::{
         Claim::{BytesAtMost, RateAtLeast, TimeAtMost},
         Done, Prepared, Side, Work,
     },
-    meter,
+    meter::{self, Script},
     peers::{borg::Borg, git},
 };
 
@@ -26,6 +26,8 @@ const CHANGED: usize = 100;
 /// Commits that one of them gets at most.
 const COMMITS: usize = 3;
 
+const TYPED: &str = "git for-each-ref, 8 at a time";
+
 /// Nothing changed, from a warm cache.
 pub fn unchanged(bench: &Bench, place: &Place) -> Result<Done> {
     let changes = RefCell::new(Changes::open(bench, &corpus::small(bench)?, 0, COMMITS)?);
@@ -33,7 +35,9 @@ pub fn unchanged(bench: &Bench, place: &Place) -> Result<Done> {
     let vault = full_vault(bench, place, &storage)?;
     let mut sides = vec![Side::ours("ours", || vault.grown_by(vault.create(bench, &storage, &[])))];
     if place.gateway().is_none() {
-        sides.extend([list_refs("git for-each-ref", bench, &storage, JOBS), increments(bench, &changes)]);
+        let git = &bench.programs.git;
+        sides.push(unseen("git for-each-ref, names only", || git::refs(git, &storage.repositories, JOBS)));
+        sides.push(increments(bench, &changes));
         sides.push(borg_again(bench, &storage)?);
     }
     sides.push(restic_again(bench, place, &storage)?);
@@ -45,12 +49,13 @@ pub fn unchanged(bench: &Bench, place: &Place) -> Result<Done> {
 /// Nothing changed, and everything has to be read from the disk.
 pub fn cold(bench: &Bench, place: &Place) -> Result<Done> {
     let storage = corpus::small(bench)?;
-    let vault = full_vault(bench, place, &storage)?;
+    let (vault, git) = (full_vault(bench, place, &storage)?, &bench.programs.git);
     let sides = vec![
         Side::ours("ours", || vault.grown_by(vault.create_by_itself(bench, &storage))),
-        list_refs("git for-each-ref, 8 at a time", bench, &storage, 8),
+        unseen(TYPED, || git::refs_with_types(git, &storage.repositories, 8)),
+        unseen("the same, names only", || git::refs(git, &storage.repositories, 8)),
     ];
-    let goals = [goal("ours", "git for-each-ref, 8 at a time", TimeAtMost(0.35))];
+    let goals = [goal("ours", TYPED, TimeAtMost(0.35))];
     let work = Work::new("nothing changed, 2,000 small, cold", sides).items(storage.repositories.len());
     work.goals(goals).cold().run(bench)
 }
@@ -78,8 +83,7 @@ pub fn changed(bench: &Bench, place: &Place) -> Result<Done> {
     work.goals(goals).before(|| changes.borrow_mut().next()).run(bench)
 }
 
-fn list_refs<'a>(name: &'static str, bench: &'a Bench, storage: &'a Storage, at_once: usize) -> Side<'a> {
-    let script = move || git::refs(&bench.programs.git, &storage.repositories, at_once);
+fn unseen<'a>(name: &'static str, script: impl Fn() -> Script + 'a) -> Side<'a> {
     Side::peer(name, move || Ok(Prepared::unseen(script())))
 }
 

@@ -78,7 +78,7 @@ pub fn tar<'a>(
 /// tar through zstd.
 pub fn tar_zstd<'a>(bench: &'a Bench, folder: &'a Path) -> Side<'a> {
     let zstd = bench.programs.zstd.as_ref().map(|_| "zstd -q -1");
-    tar("tar | zstd -1", bench, folder, zstd)
+    tar("tar, zstd -1", bench, folder, zstd)
 }
 
 /// borg into a new repository.
