@@ -95,7 +95,8 @@ impl VaultError {
         Self { next, ..Self::new(kind, operation, object, error) }
     }
 
-    pub(crate) fn into_io(self) -> io::Error {
+    /// The error as one of a reader or writer, which [`VaultError::of_io`] finds in it.
+    pub fn into_io(self) -> io::Error {
         let kind = match self.kind {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::Corrupt => io::ErrorKind::InvalidData,

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     ObjectKey, ObjectReader, ObjectWriter, Pace, PartSize, RequestCounts, VaultError, counts::Counter,
-    folder::Folder,
+    folder::Folder, ranges::AHEAD_MIB,
 };
 
 /// An open vault; cheap to clone.
@@ -44,6 +44,8 @@ struct Inner {
     uploads: TaskTracker,
     /// Small objects that are sent to an object store at once: each takes a connection.
     creations: Semaphore,
+    /// One permit for each MiB that readers of large objects hold before it is read.
+    read_ahead: Arc<Semaphore>,
     /// The folder of a `file://` vault, where many small objects are made durable together.
     folder: Option<Folder>,
 }
@@ -86,6 +88,7 @@ impl Vault {
             honours_create,
             uploads,
             creations,
+            read_ahead: Arc::new(Semaphore::new(AHEAD_MIB)),
             folder,
         };
         Self { inner: Arc::new(inner), pace: Pace::default(), brief: false }
@@ -172,11 +175,15 @@ impl Vault {
         key: &ObjectKey,
         digest: Option<&ObjectDigest>,
     ) -> Result<ObjectReader, VaultError> {
+        if let Some(digest) = digest.filter(|digest| self.has_ranges(digest.size)) {
+            let chunks = self.ranged(key, digest).await?;
+            return Ok(ObjectReader::of_stream(key.clone(), chunks, Some(digest.clone())));
+        }
         let result = self.open_get(key).await?;
         Ok(ObjectReader::new(key.clone(), result, digest.cloned()))
     }
 
-    async fn open_get(&self, key: &ObjectKey) -> Result<GetResult, VaultError> {
+    pub(crate) async fn open_get(&self, key: &ObjectKey) -> Result<GetResult, VaultError> {
         self.inner.counter.get();
         let result = self.store().get_opts(&self.path(key), GetOptions::default()).await;
         result.map_err(|e| VaultError::from_store("read object", key.as_str(), e))
@@ -320,6 +327,10 @@ impl Vault {
 
     pub(crate) fn counter(&self) -> &Counter {
         &self.inner.counter
+    }
+
+    pub(crate) fn read_ahead(&self) -> &Arc<Semaphore> {
+        &self.inner.read_ahead
     }
 
     pub(crate) fn budget(&self) -> (Arc<Semaphore>, u32) {

@@ -37,10 +37,21 @@ const FILE_CHUNK: usize = 256 * 1024;
 
 impl ObjectReader {
     pub(crate) fn new(key: ObjectKey, result: GetResult, digest: Option<ObjectDigest>) -> Self {
-        let source = match result.payload {
-            GetResultPayload::File(file, _) => Source::File(file),
-            GetResultPayload::Stream(stream) => Source::Stream(stream, Handle::current()),
-        };
+        match result.payload {
+            GetResultPayload::File(file, _) => Self::of(key, Source::File(file), digest),
+            GetResultPayload::Stream(stream) => Self::of_stream(key, stream, digest),
+        }
+    }
+
+    pub(crate) fn of_stream(
+        key: ObjectKey,
+        stream: BoxStream<'static, object_store::Result<Bytes>>,
+        digest: Option<ObjectDigest>,
+    ) -> Self {
+        Self::of(key, Source::Stream(stream, Handle::current()), digest)
+    }
+
+    fn of(key: ObjectKey, source: Source, digest: Option<ObjectDigest>) -> Self {
         let hash = digest.map(|digest| (digest, Sha256::new()));
         Self { key, source, chunk: Bytes::new(), hash, read: 0, ended: false }
     }
@@ -48,6 +59,12 @@ impl ObjectReader {
     /// Bytes read so far.
     pub fn bytes_read(&self) -> u64 {
         self.read
+    }
+
+    /// The next bytes as they came, not copied; none at the end, where the digest is proven.
+    pub fn next_bytes(&mut self) -> io::Result<Bytes> {
+        self.fill_buf()?;
+        Ok(std::mem::take(&mut self.chunk))
     }
 
     /// Reads to the end, so that the digest of the whole object is proven.
