@@ -195,6 +195,9 @@ pub struct RestoreArgs {
     /// Replace repositories, databases and directories that exist
     #[arg(long)]
     pub force: bool,
+    /// Have git make bitmaps, commit-graphs and peeled refs of restored repositories, which takes longer
+    #[arg(long)]
+    pub optimise: bool,
 }
 
 /// Flags of `list`.

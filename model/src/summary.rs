@@ -158,4 +158,7 @@ pub struct RestoreSummary {
     pub failures: Vec<ItemFailure>,
     /// How many failures there were in all.
     pub failures_total: u64,
+    /// What went wrong and was made good, so that the repository is restored all the same; capped likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<ItemFailure>,
 }

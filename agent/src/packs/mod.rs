@@ -19,6 +19,7 @@ mod set;
 
 pub use bitmap::Bitmap;
 pub use decode::Decoder;
+pub use delta::apply as apply_delta;
 pub use feed::{Feed, FeedError};
 pub use hash::PackHash;
 pub use loose::{LooseObject, object_entry};

@@ -23,6 +23,8 @@ pub struct RestoreJob {
     pub filter: RepoFilter,
     /// Replace repositories that exist.
     pub force: bool,
+    /// Have git prepare what is restored for being served.
+    pub optimise: bool,
     /// Repositories restored at once; 0 counts as 1.
     pub jobs: usize,
     /// The git program.
@@ -64,4 +66,6 @@ pub struct RestoreResult {
     pub failures: u64,
     /// Included patterns that no entry of this storage's catalogue matches.
     pub unmatched: Vec<String>,
+    /// What went wrong and was made good, by repository; capped as failures are.
+    pub remarks: Vec<ItemFailure>,
 }

@@ -1,8 +1,8 @@
 //! Restores the repositories of one storage from the vault.
 //!
 //! Order: `select` the catalogue's entries; then for each repository, several at once: `fetch` what it must become,
-//! `build` an empty repository in the `workshop`, bring its `objects`, write its `refs`, unpack its `hooks`, and `place`
-//! it. At the end the storage's file system is synced, and only then does the restore report success.
+//! `build` an empty repository in the `workshop`, bring its `objects`, write its `refs`, on demand `optimise` it, unpack its `hooks`,
+//! and `place` it. At the end the storage's file system is synced, and only then does the restore report success.
 //!
 //! Retries: none here; the vault's client has its own. A repository that fails is named and the others go on.
 //!
@@ -21,6 +21,7 @@ mod hooks;
 mod io_problem;
 mod job;
 mod objects;
+mod optimise;
 mod owner;
 mod place;
 mod progress;

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use packhorse_model::RepoPath;
+use packhorse_model::{ItemFailure, RepoPath, RunSummary};
 
 use crate::restore::{RestoreProgress, RestoreResult};
 
@@ -27,6 +27,7 @@ struct Counters {
     bytes: AtomicU64,
     stop: AtomicBool,
     working_on: Mutex<BTreeSet<RepoPath>>,
+    remarks: Mutex<Vec<ItemFailure>>,
 }
 
 impl Progress {
@@ -50,6 +51,14 @@ impl Progress {
     /// Notes a failure.
     pub(super) fn fail(&self) {
         self.0.failed.fetch_add(1, Relaxed);
+    }
+
+    /// Notes what is to be told at the end; as many as there may be failures.
+    pub(super) fn remark(&self, remark: ItemFailure) {
+        let mut remarks = self.0.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if remarks.len() < RunSummary::MAX_FAILURES {
+            remarks.push(remark);
+        }
     }
 
     /// Notes bytes read from the vault.
@@ -92,6 +101,7 @@ impl Progress {
             bytes: load(&self.0.bytes),
             failures: load(&self.0.failed),
             unmatched: Vec::new(),
+            remarks: self.0.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

@@ -9,8 +9,8 @@ use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
 use packhorse_vault::CatalogueEntry;
 
 use crate::restore::{
-    Restore, build, fetch, fetch::Wanted, hooks, io_problem::task_problem, objects::Objects, place::Place,
-    refs,
+    Restore, build, fetch, fetch::Wanted, hooks, io_problem::task_problem, objects::Objects, optimise,
+    place::Place, refs,
 };
 
 /// What became of one repository.
@@ -57,6 +57,7 @@ impl Restore {
     fn make_and_place(&self, wanted: &Wanted, entry: &CatalogueEntry, number: u64) -> Result<(), Problem> {
         let repository = &self.workshop.repository(number);
         let storage = build::build(repository, &wanted.refs, &self.git)?;
+        let remark = |problem| self.remark(&entry.path, problem);
         let objects = Objects {
             vault: &self.vault,
             manifest: &wanted.manifest,
@@ -64,9 +65,13 @@ impl Restore {
             repository,
             git: &self.git,
             progress: &self.progress,
+            remark: &remark,
         };
         objects.restore()?;
         refs::write(repository, &wanted.refs, storage, &self.git)?;
+        if self.job.optimise {
+            optimise::optimise(repository, storage, &self.git, &remark)?;
+        }
         if let Some(archive) = &wanted.hooks {
             hooks::unpack(repository, archive)?;
         }

@@ -151,6 +151,14 @@ impl Restore {
         let _ = self.events.send(RestoreEvent::Failed(failure)).await;
     }
 
+    /// Notes something about a repository that is restored all the same.
+    pub(super) fn remark(&self, path: &RepoPath, problem: Problem) {
+        let (storage, item) = (Some(self.job.target.to_string()), path.to_string());
+        let remark = ItemFailure { component: Component::Repositories, storage, item, problem };
+        tracing::warn!(storage = %self.job.target, item = %remark.item, problem = %remark.problem, "made good");
+        self.progress.remark(remark);
+    }
+
     async fn tell_progress(self) {
         while self.events.send(RestoreEvent::Progress(self.progress.now())).await.is_ok() {
             tokio::time::sleep(PACE).await;

@@ -45,6 +45,7 @@ pub(super) async fn start(
         catalogue,
         filter,
         force: wire.force,
+        optimise: wire.optimise,
         jobs: if config.jobs == 0 { options.jobs } else { config.jobs.min(options.jobs) },
         git: options.git.clone(),
     };
@@ -71,6 +72,7 @@ pub(super) async fn start(
                 bytes: result.bytes,
                 failures: result.failures,
                 unmatched: result.unmatched,
+                remarks: result.remarks.iter().map(Into::into).collect(),
             }))
         },
     );

@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
-use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem};
+use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem, RunSummary};
 use packhorse_proto::v1::{
     self, RestoreStorageFinished, restore_storage_event::Event, restore_storage_request::Request,
 };
@@ -44,14 +44,14 @@ pub struct Restore<'a> {
     pub stop: &'a Stop,
 }
 
-/// Restores all storages of a plan.
-pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> Vec<RestoredItem> {
+/// Restores all storages of a plan; what was restored of each, and what had to be made good.
+pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> (Vec<RestoredItem>, Vec<ItemFailure>) {
     let board = restore.board;
     let mut jobs = Vec::new();
     for storage in &plan.storages {
         jobs.push(async move { (storage, restore.one(storage).await) });
     }
-    let mut items = Vec::new();
+    let (mut items, mut remarks) = (Vec::new(), Vec::new());
     let mut unmatched: Option<BTreeSet<String>> = None;
     for (storage, finished) in join_all(jobs).await {
         match finished {
@@ -59,6 +59,8 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> Vec<Restored
                 board.record(failures, finished.failures);
                 let name = storage.target.to_string();
                 items.push(RestoredItem { name, items: finished.restored, bytes: finished.bytes });
+                remarks
+                    .extend(finished.remarks.into_iter().filter_map(|told| ItemFailure::try_from(told).ok()));
                 let patterns: BTreeSet<String> = finished.unmatched.into_iter().collect();
                 unmatched = Some(match unmatched {
                     Some(others) => others.intersection(&patterns).cloned().collect(),
@@ -75,7 +77,8 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> Vec<Restored
     for pattern in unmatched.unwrap_or_default() {
         board.failed(matched_nothing(pattern));
     }
-    items
+    remarks.truncate(RunSummary::MAX_FAILURES);
+    (items, remarks)
 }
 
 /// What a lost agent means for a restore, which no other run goes on with.
@@ -159,6 +162,7 @@ impl Restore<'_> {
             vault_id: self.vault_id.to_owned(),
             catalogue: Some((&storage.catalogue).into()),
             force: self.request.force,
+            optimise: self.request.optimise,
             run: self.run.to_owned(),
             join,
         };

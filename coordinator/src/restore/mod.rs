@@ -80,12 +80,12 @@ pub async fn restore(
     finish(summary, started_at, (storages, databases, directories), board)
 }
 
-type Restored = (Vec<RestoredItem>, Vec<RestoredItem>, Vec<RestoredItem>);
+type Restored = ((Vec<RestoredItem>, Vec<ItemFailure>), Vec<RestoredItem>, Vec<RestoredItem>);
 
 fn finish(
     summary: RunSummary,
     started_at: Timestamp,
-    (storages, databases, directories): Restored,
+    ((storages, remarks), databases, directories): Restored,
     board: &Board,
 ) -> Result<RestoreSummary, Problem> {
     let (failures, failures_total) = board.failures();
@@ -113,6 +113,7 @@ fn finish(
         directories,
         failures,
         failures_total,
+        remarks,
     })
 }
 

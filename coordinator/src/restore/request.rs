@@ -25,6 +25,8 @@ pub struct RestoreRequest {
     pub to_storage: BTreeMap<StorageName, StorageName>,
     /// Replace what is there.
     pub force: bool,
+    /// Have git prepare repositories for being served.
+    pub optimise: bool,
     only: Vec<String>,
     skip: Vec<String>,
 }
@@ -65,6 +67,7 @@ impl RestoreRequest {
             filter: filter_from_wire(wire.filter.as_slice())?,
             to_storage: to_storage.collect::<Result<_, Problem>>()?,
             force: wire.force,
+            optimise: wire.optimise,
             only: wire.only,
             skip: wire.skip,
         })

@@ -49,5 +49,6 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         skip: args.skip.iter().map(ToString::to_string).collect(),
         to_storage: args.to_storage.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
         force: args.force,
+        optimise: args.optimise,
     }
 }

@@ -90,8 +90,19 @@ pub fn restore(summary: &RestoreSummary) -> String {
     part("storage", &summary.storages, "repositories");
     part("database", &summary.databases, "");
     part("directory", &summary.directories, "");
+    remarks(&mut lines, &summary.remarks);
     failures(&mut lines, &summary.failures, summary.failures_total);
     lines.join("\n")
+}
+
+fn remarks(lines: &mut Vec<String>, remarks: &[ItemFailure]) {
+    for remark in remarks.iter().take(SHOWN) {
+        lines.push(format!("  made good     {}", remark.to_string().replace('\n', "\n                ")));
+    }
+    let more = remarks.len().saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("  made good     … and {} more: --json", count(more as u64)));
+    }
 }
 
 fn failures(lines: &mut Vec<String>, failures: &[ItemFailure], total: u64) {

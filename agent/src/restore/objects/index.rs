@@ -126,9 +126,16 @@ fn slice_of(range: data::EntryRange, pack: &data::File) -> Option<&[u8]> {
 
 /// Waits for the memory that `count` objects take; none when they need more than there is.
 fn reserve_tables(count: u32) -> Option<SemaphorePermit<'static>> {
-    let mib = u64::from(count) * BYTES_PER_OBJECT / MIB + 1 + CHAINS_FREE_MIB;
-    let mib = u32::try_from(mib).ok().filter(|mib| *mib <= TABLES_MIB)?;
-    Handle::current().block_on(TABLES.acquire_many(mib)).ok()
+    reserve(u64::from(count) * BYTES_PER_OBJECT + CHAINS_FREE_MIB * MIB)
+}
+
+/// Waits for so many bytes of that memory.
+pub(super) fn reserve(bytes: u64) -> Option<SemaphorePermit<'static>> {
+    let mib = u32::try_from(bytes / MIB + 1).ok().filter(|mib| *mib <= TABLES_MIB)?;
+    match TABLES.try_acquire_many(mib) {
+        Err(_) => Handle::current().block_on(TABLES.acquire_many(mib)).ok(),
+        reserved => reserved.ok(),
+    }
 }
 
 /// Waits for what the chains need beyond what is free; an error when git has to do the work.
@@ -145,7 +152,13 @@ fn reserve_chains(chains: &Chains, thin: bool) -> io::Result<Option<SemaphorePer
     Handle::current().block_on(CHAINS.acquire_many(mib)).map(Some).map_err(io::Error::other)
 }
 
-fn index_by_git(objects: &Objects<'_>, bundle: &str, pack: &Path, thin: bool) -> Result<(), Problem> {
+/// Has git make the index of a pack file, which completes a thin one.
+pub(super) fn index_by_git(
+    objects: &Objects<'_>,
+    bundle: &str,
+    pack: &Path,
+    thin: bool,
+) -> Result<(), Problem> {
     let mut command = objects.git.command(Some(objects.repository));
     command.args(["index-pack", "--threads=2"]);
     let input = if thin {
@@ -168,7 +181,7 @@ fn index_by_git(objects: &Objects<'_>, bundle: &str, pack: &Path, thin: bool) ->
 }
 
 /// Gives a pack and what belongs to it their final names.
-fn keep(pack: &Path, hash: &str) -> Result<(), Problem> {
+pub(super) fn keep(pack: &Path, hash: &str) -> Result<(), Problem> {
     // The index last: a pack without index does not exist for anybody.
     for suffix in ["rev", "pack", "idx"] {
         let from = pack.with_extension(suffix);

@@ -1,13 +1,16 @@
-//! Step 4: the objects of every step, in order: bundle → pack file → index.
+//! Step 4: the objects of every step, in order: bundle → pack file and index.
 //!
-//! Does not own: the refs. A bundle is read once, as a stream: its bytes go into a pack file while they are inflated
-//! and measured (`stream`, `entries`), and its digest is proven before the pack is indexed. Then `index` names every
-//! object in process, within a memory budget; packs that are thin, or that would need more memory than the budget
-//! has, are given to `git index-pack`, which is slower but keeps its memory to itself. If either refuses a pack, the
+//! Does not own: the refs. A bundle is read once, and its digest is proven before its pack counts. There are three ways,
+//! decided here: a pack that was stored with its index is written as it is (`copied`); a small one is unfolded in memory
+//! (`held`); any other goes into its file while it is inflated and measured (`stream`, `entries`), and is then indexed in
+//! process, within a memory budget (`index`). Packs that are odd, thin, or would need more memory than there is
+//! are given to `git index-pack`, which is slower but keeps its memory to itself. If git refuses a pack as well, the
 //! repository is not restored.
 
 mod chains;
+mod copied;
 mod entries;
+mod held;
 mod index;
 mod stream;
 mod there;
@@ -35,6 +38,8 @@ pub(super) struct Objects<'a> {
     pub repository: &'a Path,
     pub git: &'a GitChild,
     pub progress: &'a Progress,
+    /// Where something is told that went wrong and was made good.
+    pub remark: &'a dyn Fn(Problem),
 }
 
 impl Objects<'_> {
@@ -47,6 +52,10 @@ impl Objects<'_> {
             }
         }
         Ok(())
+    }
+
+    fn remark(&self, problem: Problem) {
+        (self.remark)(problem);
     }
 
     fn check_stop(&self) -> Result<(), Problem> {
@@ -86,23 +95,49 @@ impl Objects<'_> {
             let finding = format!("has {} objects", header.object_format.as_str());
             return Err(corrupt("read bundle", path, finding));
         }
-        if !header.prerequisites.is_empty() {
-            let there = ObjectsThere::open(self.repository, self.format)?;
-            if let Some(oid) = header.prerequisites.iter().find(|oid| !there.has(oid)) {
-                return Err(corrupt(
-                    "read bundle",
-                    path,
-                    format!("needs {oid}, which no earlier step holds"),
-                ));
-            }
-        }
+        let there = self.check_prerequisites(&header, path)?;
         // Gitaly ends the bundle of an unchanged repository after its header.
         let bare = reader.fill_buf().map_err(|e| io_problem("read bundle", path, &e))?.is_empty();
         if bare {
             return Ok(());
         }
+        if there.is_none()
+            && let Some(index) = copied::fetch(self, number, path)?
+        {
+            return copied::copy(self, path, number, reader, &index);
+        }
+        let is_small = self.manifest.digest(path).is_some_and(|digest| digest.size <= held::SMALL);
+        if !is_small {
+            return self.index_stream(number, path, reader);
+        }
+        let bytes = held::read(&mut reader, path)?;
+        if held::keep(self, &bytes, there.as_ref())? {
+            return Ok(());
+        }
+        self.index_stream(number, path, bytes.as_slice())
+    }
+
+    /// What is in the repository so far, when the bundle builds on it: all that it needs must be there.
+    fn check_prerequisites(
+        &self,
+        header: &BundleHeader,
+        path: &str,
+    ) -> Result<Option<ObjectsThere>, Problem> {
+        if header.prerequisites.is_empty() {
+            return Ok(None);
+        }
+        let there = ObjectsThere::open(self.repository, self.format)?;
+        match header.prerequisites.iter().find(|oid| !there.has(oid)) {
+            None => Ok(Some(there)),
+            Some(oid) => {
+                Err(corrupt("read bundle", path, format!("needs {oid}, which no earlier step holds")))
+            }
+        }
+    }
+
+    fn index_stream(&self, number: usize, path: &str, input: impl BufRead) -> Result<(), Problem> {
         let folder = self.repository.join("objects/pack");
-        let stream = PackStream::create(reader, &folder, number, self.format, self.progress)
+        let stream = PackStream::create(input, &folder, number, self.format, self.progress)
             .map_err(|e| io_problem("write pack", folder.display(), &e))?;
         index::finish_pack(self, path, stream, number > 0)
     }

@@ -14,8 +14,7 @@ use std::{
 use gix::hash::{Hasher, ObjectId, hasher};
 use packhorse_vault::ObjectFormat;
 
-use super::there::hash_kind;
-use crate::restore::Progress;
+use crate::{git::hash_kind, restore::Progress};
 
 /// Bytes that go to the file at once.
 const WRITE_BUFFER: usize = 256 * 1024;

@@ -4,11 +4,15 @@
 
 use std::path::Path;
 
-use gix::objs::Exists;
+use gix::{
+    object::Kind,
+    objs::{Exists, Find},
+    odb::Header as _,
+};
 use packhorse_model::Problem;
 use packhorse_vault::{ObjectFormat, Oid};
 
-use crate::restore::io_problem::io_problem;
+use crate::{git::hash_kind, restore::io_problem::io_problem};
 
 /// The objects of a repository at the moment it was opened.
 pub(in crate::restore) struct ObjectsThere(gix::odb::Handle);
@@ -27,12 +31,12 @@ impl ObjectsThere {
     pub(in crate::restore) fn has(&self, oid: &Oid) -> bool {
         gix::hash::ObjectId::try_from(oid.as_bytes()).is_ok_and(|oid| self.0.exists(&oid))
     }
-}
 
-/// Gix's name of the hash.
-pub(super) fn hash_kind(format: ObjectFormat) -> gix::hash::Kind {
-    match format {
-        ObjectFormat::Sha1 => gix::hash::Kind::Sha1,
-        ObjectFormat::Sha256 => gix::hash::Kind::Sha256,
+    /// An object of at most `limit` bytes; none when it is not there, is larger or cannot be read.
+    pub(super) fn read(&self, oid: &gix::oid, limit: u64) -> Option<(Kind, Vec<u8>)> {
+        let size = self.0.try_header(oid).ok()??.size();
+        let mut data = Vec::new();
+        let kind = if size <= limit { self.0.try_find(oid, &mut data).ok()??.kind } else { return None };
+        Some((kind, data))
     }
 }

@@ -43,6 +43,7 @@ impl Desk {
             catalogue,
             filter: RepoFilter::default(),
             force: false,
+            optimise: false,
             jobs: 2,
             git: "git".into(),
         }

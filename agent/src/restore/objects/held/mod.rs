@@ -1,0 +1,83 @@
+//! A small pack, held in memory: read once, inflated once, its objects named, and written with its index.
+//!
+//! Does not own: packs that are not small, or odd: those go the way of `index`, and so does the verdict on a damaged one.
+//! No thread and no git is started, which is what small repositories cost otherwise. The objects that a thin pack
+//! builds on are looked up in the repository and appended, as `git index-pack --fix-thin` does. Memory comes from the
+//! budget of `index`, for the pack and a few times its size of objects; what unfolds to more is not small.
+//! Names are made by plain SHA-1: here they only have to agree with what the source's git made of the same bytes.
+
+mod pack;
+mod table;
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use packhorse_model::Problem;
+use packhorse_vault::{ObjectFormat, ObjectReader};
+
+use self::pack::HeldPack;
+use super::{Objects, ObjectsThere, index};
+use crate::restore::io_problem::io_problem;
+
+/// Bytes of the largest bundle that counts as small.
+pub(super) const SMALL: u64 = 2 << 20;
+/// How many times its own size a small pack may unfold to, beside a little.
+const UNFOLDS: usize = 8;
+const A_LITTLE: usize = 256 << 10;
+
+/// Receives the rest of a small bundle, and says what is in it, which its digest has proven by then.
+pub(super) fn read(reader: &mut ObjectReader, bundle: &str) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::with_capacity(64 << 10);
+    reader.read_to_end(&mut bytes).map_err(|e| io_problem("read bundle", bundle, &e))?;
+    Ok(bytes)
+}
+
+/// Leaves the pack in the repository with its index; `false`, and nothing there, when another way has to be gone.
+pub(super) fn keep(
+    objects: &Objects<'_>,
+    bytes: &[u8],
+    there: Option<&ObjectsThere>,
+) -> Result<bool, Problem> {
+    let limit = bytes.len() * UNFOLDS + A_LITTLE;
+    let Some(_room) = index::reserve((bytes.len() + limit) as u64) else { return Ok(false) };
+    let Some(pack) = resolve(bytes, objects.format, limit, there) else { return Ok(false) };
+    if !pack.is_empty() {
+        let folder = objects.repository.join("objects/pack");
+        write(&pack, &folder).map_err(|e| io_problem("write pack", folder.display(), &e))?;
+    }
+    objects.progress.add_bytes(bytes.len() as u64);
+    Ok(true)
+}
+
+/// All objects of a pack; none when it is damaged, odd, or unfolds to too much.
+fn resolve<'a>(
+    bytes: &'a [u8],
+    format: ObjectFormat,
+    limit: usize,
+    there: Option<&ObjectsThere>,
+) -> Option<HeldPack<'a>> {
+    let mut pack = HeldPack::parse(bytes, format, limit)?;
+    pack.resolve(there)?;
+    (!pack.repeats()).then_some(pack)
+}
+
+fn write(pack: &HeldPack<'_>, folder: &Path) -> io::Result<()> {
+    let (head, body, trailer) = pack.bytes();
+    let name = trailer.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // The index last: a pack without index does not exist for anybody.
+    create(&folder.join(format!("pack-{name}.pack")), &[&head, body, pack.appended(), &trailer])?;
+    create(&folder.join(format!("pack-{name}.idx")), &[&table::index(pack, &trailer)])
+}
+
+fn create(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o444).open(path) {
+        Ok(mut file) => parts.iter().try_for_each(|part| file.write_all(part)),
+        // Of an earlier step with the same objects.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
