@@ -49,6 +49,17 @@ impl BundleHeader {
 
     /// Reads a header and leaves `input` at the first byte of the pack.
     pub fn read(input: &mut impl BufRead) -> io::Result<Self> {
+        let mut refs = Vec::new();
+        let header = Self::read_each(input, |name, oid| refs.push((name.to_vec(), oid)))?;
+        Ok(Self { refs, ..header })
+    }
+
+    /// The same without the refs, which are checked and passed over: for whoever has them from elsewhere.
+    pub fn read_without_refs(input: &mut impl BufRead) -> io::Result<Self> {
+        Self::read_each(input, |_, _| ())
+    }
+
+    fn read_each(input: &mut impl BufRead, mut found: impl FnMut(&[u8], Oid)) -> io::Result<Self> {
         let mut line = Vec::new();
         next_line(input, &mut line)?;
         let v3 = match line.as_slice() {
@@ -69,7 +80,7 @@ impl BundleHeader {
                 }
                 Some(_) => {
                     let (oid, name) = header.split(&line)?;
-                    header.refs.push((name.to_vec(), oid));
+                    found(name, oid);
                 }
             }
         }
@@ -144,6 +155,9 @@ mod tests {
             let mut input = bytes.as_slice();
             assert_eq!(BundleHeader::read(&mut input).expect("own header"), header);
             assert_eq!(input, b"PACKrest");
+            let mut input = bytes.as_slice();
+            let brief = BundleHeader::read_without_refs(&mut input).expect("own header");
+            assert_eq!((brief, input), (BundleHeader { refs: Vec::new(), ..header }, &b"PACKrest"[..]));
         }
     }
 

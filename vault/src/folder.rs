@@ -81,6 +81,11 @@ impl Folder {
         })
     }
 
+    /// Opens a file for reading, on this thread.
+    pub fn open_file(&self, location: &Location) -> io::Result<File> {
+        File::open(self.store.path_to_filesystem(location).map_err(io::Error::other)?)
+    }
+
     /// Returns when everything written before the call is durable.
     pub async fn sync(&self) -> io::Result<()> {
         let mine = self.syncs.requested.fetch_add(1, SeqCst) + 1;

@@ -3,11 +3,11 @@
 //! Does not own: what is stored (the format's modules), retries (the HTTP client's) or creating (`create`). Objects are
 //! written once, so nothing that was read can change under its reader.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs::File, io, io::Read as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, path::Path};
-use packhorse_model::{ObjectDigest, Sha256Hex};
+use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::task::TaskTracker;
@@ -24,6 +24,8 @@ pub struct Vault {
     pace: Pace,
     /// Whether requests go by way of the brief store.
     brief: bool,
+    /// Whether files of a folder are read on the thread that asks.
+    here: bool,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Vault {
             read_ahead: Arc::new(Semaphore::new(AHEAD_MIB)),
             folder,
         };
-        Self { inner: Arc::new(inner), pace: Pace::default(), brief: false }
+        Self { inner: Arc::new(inner), pace: Pace::default(), brief: false, here: false }
     }
 
     /// A vault on a store of the caller's, for tests.
@@ -124,6 +126,12 @@ impl Vault {
         Self { brief: true, ..self.clone() }
     }
 
+    /// The same vault for readers whose thread may block: files of a folder are read on it, without a change of threads.
+    #[must_use]
+    pub fn here(&self) -> Self {
+        Self { here: true, ..self.clone() }
+    }
+
     pub(crate) fn pace(&self) -> &Pace {
         &self.pace
     }
@@ -150,6 +158,13 @@ impl Vault {
 
     /// The whole object.
     pub async fn get(&self, key: &ObjectKey) -> Result<Bytes, VaultError> {
+        if let Some(mut file) = self.open_here(key)? {
+            let mut bytes = Vec::new();
+            return match file.read_to_end(&mut bytes) {
+                Ok(_) => Ok(bytes.into()),
+                Err(error) => Err(VaultError::from_file("read object", key.as_str(), &error)),
+            };
+        }
         let result = self.open_get(key).await?;
         result.bytes().await.map_err(|e| VaultError::from_store("read object", key.as_str(), e))
     }
@@ -175,12 +190,28 @@ impl Vault {
         key: &ObjectKey,
         digest: Option<&ObjectDigest>,
     ) -> Result<ObjectReader, VaultError> {
+        if let Some(file) = self.open_here(key)? {
+            return Ok(ObjectReader::of_file(key.clone(), file, digest.cloned()));
+        }
         if let Some(digest) = digest.filter(|digest| self.has_ranges(digest.size)) {
             let chunks = self.ranged(key, digest).await?;
             return Ok(ObjectReader::of_stream(key.clone(), chunks, Some(digest.clone())));
         }
         let result = self.open_get(key).await?;
         Ok(ObjectReader::new(key.clone(), result, digest.cloned()))
+    }
+
+    /// The file of an object, when it is read here.
+    fn open_here(&self, key: &ObjectKey) -> Result<Option<File>, VaultError> {
+        let Some(folder) = self.inner.folder.as_ref().filter(|_| self.here) else { return Ok(None) };
+        self.inner.counter.get();
+        match folder.open_file(&self.path(key)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(VaultError::new(ErrorKind::NotFound, "read object", key, error))
+            }
+            Err(error) => Err(VaultError::from_file("read object", key.as_str(), &error)),
+        }
     }
 
     pub(crate) async fn open_get(&self, key: &ObjectKey) -> Result<GetResult, VaultError> {

@@ -70,7 +70,11 @@ impl Oid {
         }
         let mut oid = Self { bytes: [0; 32], len: (hex.len() / 2) as u8 };
         for (byte, pair) in oid.bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+            let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
+            if (high | low) > 15 {
+                return None;
+            }
+            *byte = high << 4 | low;
         }
         Some(oid)
     }
@@ -90,13 +94,18 @@ impl Oid {
     }
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// The value of each hex digit; 255 for what is none.
+const NIBBLES: [u8; 256] = {
+    let mut table = [255; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0;
+    while value < 16 {
+        table[digits[value] as usize] = value as u8;
+        table[digits[value].to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
     }
-}
+    table
+};
 
 impl fmt::Display for Oid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

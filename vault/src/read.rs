@@ -38,9 +38,13 @@ const FILE_CHUNK: usize = 256 * 1024;
 impl ObjectReader {
     pub(crate) fn new(key: ObjectKey, result: GetResult, digest: Option<ObjectDigest>) -> Self {
         match result.payload {
-            GetResultPayload::File(file, _) => Self::of(key, Source::File(file), digest),
+            GetResultPayload::File(file, _) => Self::of_file(key, file, digest),
             GetResultPayload::Stream(stream) => Self::of_stream(key, stream, digest),
         }
+    }
+
+    pub(crate) fn of_file(key: ObjectKey, file: File, digest: Option<ObjectDigest>) -> Self {
+        Self::of(key, Source::File(file), digest)
     }
 
     pub(crate) fn of_stream(

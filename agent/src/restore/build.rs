@@ -1,4 +1,4 @@
-//! Step 3: an empty bare repository, laid out without running git where refs are files.
+//! Step 3: an empty bare repository with its HEAD, laid out without running git where refs are files.
 //!
 //! Does not own: objects, refs, owner and modes (later steps). A git that does not know reftables gets ref files
 //! instead, with a warning: the refs are the same, only their storage is not.
@@ -6,11 +6,11 @@
 use std::{fs, io, path::Path};
 
 use packhorse_model::Problem;
-use packhorse_vault::{ObjectFormat, RefSnapshot, RefStorage};
+use packhorse_vault::{Head, ObjectFormat, RefSnapshot, RefStorage};
 
 use crate::restore::{git_child::GitChild, io_problem::io_problem};
 
-/// Makes the repository and says how it stores refs. Blocking.
+/// Makes the repository and says how it stores refs, whose names were checked. Blocking.
 pub(super) fn build(repository: &Path, refs: &RefSnapshot, git: &GitChild) -> Result<RefStorage, Problem> {
     if refs.ref_storage == RefStorage::Reftable {
         match init_reftable(repository, refs.object_format, git) {
@@ -22,8 +22,7 @@ pub(super) fn build(repository: &Path, refs: &RefSnapshot, git: &GitChild) -> Re
             }
         }
     }
-    lay_out(repository, refs.object_format)
-        .map_err(|e| io_problem("make repository", repository.display(), &e))?;
+    lay_out(repository, refs).map_err(|e| io_problem("make repository", repository.display(), &e))?;
     Ok(RefStorage::Files)
 }
 
@@ -34,18 +33,30 @@ fn init_reftable(repository: &Path, format: ObjectFormat, git: &GitChild) -> Res
     git.run(init, "make repository with reftable", None).map(drop)
 }
 
-fn lay_out(repository: &Path, format: ObjectFormat) -> io::Result<()> {
-    for folder in ["objects/info", "objects/pack", "refs/heads", "refs/tags"] {
-        fs::create_dir_all(repository.join(folder))?;
+fn lay_out(repository: &Path, refs: &RefSnapshot) -> io::Result<()> {
+    for folder in ["", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags"] {
+        fs::create_dir(repository.join(folder))?;
     }
     let mut config = String::from("[core]\n\trepositoryformatversion = ");
-    config.push_str(match format {
+    config.push_str(match refs.object_format {
         ObjectFormat::Sha1 => "0\n\tfilemode = true\n\tbare = true\n",
         ObjectFormat::Sha256 => {
             "1\n\tfilemode = true\n\tbare = true\n[extensions]\n\tobjectformat = sha256\n"
         }
     });
     fs::write(repository.join("config"), config)?;
-    // Git takes no folder without HEAD for a repository; the real one comes with the refs.
-    fs::write(repository.join("HEAD"), "ref: refs/heads/main\n")
+    // Git takes no folder without HEAD for a repository.
+    fs::write(repository.join("HEAD"), head(&refs.head))
+}
+
+fn head(head: &Head) -> Vec<u8> {
+    match head {
+        Head::Symbolic(target) => symbolic(target),
+        Head::Detached(oid) => format!("{oid}\n").into_bytes(),
+    }
+}
+
+/// A symbolic ref as a file.
+pub(super) fn symbolic(target: &[u8]) -> Vec<u8> {
+    [b"ref: ", target, b"\n"].concat()
 }

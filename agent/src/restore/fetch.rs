@@ -45,11 +45,12 @@ pub(super) async fn fetch(vault: &Vault, entry: &CatalogueEntry) -> Result<Optio
         let finding = format!("has unknown object format {:?}", manifest.object_format);
         return Err(corrupt("read manifest", key, finding));
     };
-    let mut read = bytes.len() as u64;
-    let refs = fetch_refs(vault, &manifest, format, &mut read).await?;
-    let hooks = fetch_hooks(vault, &manifest, &mut read).await?;
+    let (refs, hooks) = tokio::join!(fetch_refs(vault, &manifest), fetch_hooks(vault, &manifest));
+    let (refs_file, hooks) = (refs?, hooks?);
+    let refs = parse_refs(&manifest, format, &refs_file)?;
     check_fingerprint(&manifest, &refs, hooks.as_deref(), &key)?;
-    Ok(Some(Wanted { manifest, refs, hooks, bytes: read }))
+    let read = bytes.len() + refs_file.len() + hooks.as_ref().map_or(0, Bytes::len);
+    Ok(Some(Wanted { manifest, refs, hooks, bytes: read as u64 }))
 }
 
 /// An object that the manifest names, checked when the manifest has its digest.
@@ -60,23 +61,24 @@ pub(super) async fn fetch_named(vault: &Vault, manifest: &Manifest, path: &str) 
     }
 }
 
-async fn fetch_refs(
-    vault: &Vault,
-    manifest: &Manifest,
-    format: ObjectFormat,
-    read: &mut u64,
-) -> Result<RefSnapshot, Problem> {
-    let path = manifest.steps.last().map(|step| step.ref_path.as_str()).unwrap_or_default();
-    let bytes = match fetch_named(vault, manifest, path).await {
+fn refs_path(manifest: &Manifest) -> &str {
+    manifest.steps.last().map(|step| step.ref_path.as_str()).unwrap_or_default()
+}
+
+async fn fetch_refs(vault: &Vault, manifest: &Manifest) -> Result<Bytes, Problem> {
+    let path = refs_path(manifest);
+    match fetch_named(vault, manifest, path).await {
         Err(error)
             if error.kind() == ErrorKind::NotFound && manifest.empty && manifest.digest(path).is_none() =>
         {
-            Bytes::new()
+            Ok(Bytes::new())
         }
-        fetched => fetched.map_err(vault_problem)?,
-    };
-    *read += bytes.len() as u64;
-    let (head_oid, refs) = parse_refs_file(&bytes, format, path).map_err(vault_problem)?;
+        fetched => fetched.map_err(vault_problem),
+    }
+}
+
+fn parse_refs(manifest: &Manifest, format: ObjectFormat, bytes: &[u8]) -> Result<RefSnapshot, Problem> {
+    let (head_oid, refs) = parse_refs_file(bytes, format, refs_path(manifest)).map_err(vault_problem)?;
     let table = manifest.packhorse.as_ref();
     let head = match (&manifest.head_reference, head_oid) {
         (Some(target), _) => Head::Symbolic(target.clone()),
@@ -93,17 +95,14 @@ async fn fetch_refs(
 }
 
 /// The last step's archive: our table says whether there is one, Gitaly names it even when there is none.
-async fn fetch_hooks(vault: &Vault, manifest: &Manifest, read: &mut u64) -> Result<Option<Bytes>, Problem> {
+async fn fetch_hooks(vault: &Vault, manifest: &Manifest) -> Result<Option<Bytes>, Problem> {
     let path = manifest.steps.last().map(|step| step.custom_hooks_path.as_str()).unwrap_or_default();
     let listed = manifest.digest(path).is_some();
     if path.is_empty() || (manifest.packhorse.is_some() && !listed) {
         return Ok(None);
     }
     match fetch_named(vault, manifest, path).await {
-        Ok(bytes) => {
-            *read += bytes.len() as u64;
-            Ok(Some(bytes))
-        }
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound && !listed => Ok(None),
         Err(error) => Err(vault_problem(error)),
     }

@@ -16,14 +16,18 @@ use crate::restore::io_problem::corrupt;
 pub(super) fn check(refs: &RefSnapshot) -> Result<(), Problem> {
     let symbolic: HashSet<&[u8]> = refs.symrefs.iter().map(|symref| symref.name.as_slice()).collect();
     let is_ref = |name: &[u8]| refs.refs.get(name).is_some() || symbolic.contains(name);
+    let mut before: &[u8] = b"";
     for (name, _) in refs.refs.iter() {
         check_name(name)?;
-        check_folders(name, &is_ref)?;
+        // Folders that the name before lies in as well were looked up for it.
+        let shared = name.iter().zip(before).take_while(|(one, other)| one == other).count();
+        check_folders(name, shared, &is_ref)?;
+        before = name;
     }
     for symref in &refs.symrefs {
         check_name(&symref.name)?;
         check_name(&symref.target)?;
-        check_folders(&symref.name, &is_ref)?;
+        check_folders(&symref.name, 0, &is_ref)?;
     }
     match &refs.head {
         Head::Symbolic(target) => check_name(target),
@@ -38,8 +42,9 @@ fn check_name(name: &[u8]) -> Result<(), Problem> {
     gix::validate::reference::name(name.as_bstr()).map(drop).map_err(|e| refused(name, &e.to_string()))
 }
 
-fn check_folders(name: &[u8], is_ref: &impl Fn(&[u8]) -> bool) -> Result<(), Problem> {
-    let slashes = name.iter().enumerate().skip(b"refs/".len()).filter(|(_, byte)| **byte == b'/');
+/// Refuses a name below a ref; what lies within its first `known` bytes is known to be none.
+fn check_folders(name: &[u8], known: usize, is_ref: &impl Fn(&[u8]) -> bool) -> Result<(), Problem> {
+    let slashes = name.iter().enumerate().skip(known.max(b"refs/".len())).filter(|(_, byte)| **byte == b'/');
     for (at, _) in slashes {
         let folder = &name[..at];
         if is_ref(folder) {

@@ -9,8 +9,7 @@ use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
 use packhorse_vault::CatalogueEntry;
 
 use crate::restore::{
-    Restore, build, fetch, fetch::Wanted, hooks, io_problem::task_problem, objects::Objects, optimise,
-    place::Place, refs,
+    Restore, build, fetch, fetch::Wanted, hooks, objects::Objects, optimise, place::Place, ref_check, refs,
 };
 
 /// What became of one repository.
@@ -22,12 +21,12 @@ pub(super) struct Restored {
 }
 
 impl Restore {
-    /// Restores one repository; `number` tells it from the others of this restore.
-    pub(super) async fn repository(&self, entry: &CatalogueEntry, number: u64) -> Restored {
+    /// Restores one repository; `number` tells it from the others of this restore. Blocking.
+    pub(super) fn repository(&self, entry: &CatalogueEntry, number: u64) -> Restored {
         if entry.outcome == Outcome::Failed && entry.manifest.is_none() {
             return Restored { placed: false, problem: Some(never_backed_up(entry)) };
         }
-        match self.try_repository(entry, number).await {
+        match self.try_repository(entry, number) {
             Ok(placed) if entry.outcome == Outcome::Failed => {
                 Restored { placed, problem: Some(from_older_backup(entry)) }
             }
@@ -36,26 +35,21 @@ impl Restore {
         }
     }
 
-    async fn try_repository(&self, entry: &CatalogueEntry, number: u64) -> Result<bool, Problem> {
+    fn try_repository(&self, entry: &CatalogueEntry, number: u64) -> Result<bool, Problem> {
         Place::find(&self.job.root, &entry.path, self.job.force)?;
-        let wanted = tokio::select! {
-            () = self.cancel.cancelled() => return Err(Problem::cancelled("restore repository")),
-            wanted = fetch::fetch(&self.vault, entry) => wanted?,
-        };
-        let Some(wanted) = wanted else { return Ok(false) };
+        let wanted = fetch::fetch(&self.vault, entry);
+        let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else { return Ok(false) };
         self.progress.add_bytes(wanted.bytes);
-        let (restore, entry) = (self.clone(), entry.clone());
-        let built = tokio::task::spawn_blocking(move || {
-            let done = restore.make_and_place(&wanted, &entry, number);
-            let _ = fs::remove_dir_all(restore.workshop.repository(number));
-            done
-        });
-        built.await.map_err(|e| task_problem("restore repository", &e))??;
-        Ok(true)
+        let done = self.make_and_place(&wanted, entry, number);
+        if done.is_err() {
+            let _ = fs::remove_dir_all(self.workshop.repository(number));
+        }
+        done.map(|()| true)
     }
 
     fn make_and_place(&self, wanted: &Wanted, entry: &CatalogueEntry, number: u64) -> Result<(), Problem> {
         let repository = &self.workshop.repository(number);
+        ref_check::check(&wanted.refs)?;
         let storage = build::build(repository, &wanted.refs, &self.git)?;
         let remark = |problem| self.remark(&entry.path, problem);
         let objects = Objects {

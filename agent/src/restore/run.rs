@@ -32,6 +32,8 @@ pub(super) struct Restore {
 
 /// How often progress is told.
 const PACE: Duration = Duration::from_millis(250);
+/// How many repositories of an object store share the place of one.
+const WAITING: usize = 3;
 
 /// Restores the selected repositories of one storage.
 ///
@@ -80,7 +82,7 @@ async fn open(
         let owner = Owner::of_storage(&job.root)?;
         let workshop = Arc::new(Workshop::open(&job.root, &job.backup_id)?);
         let git = GitChild::new(job.git.clone(), cancel.clone());
-        let (job, progress) = (Arc::new(job), Progress::default());
+        let (vault, job, progress) = (vault.here(), Arc::new(job), Progress::default());
         Ok(Restore { vault, job, workshop, owner, git, progress, cancel, events })
     })
     .await
@@ -93,7 +95,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Restore {
-    /// Restores all entries, at most `jobs` at once, and returns when no task is left.
+    /// Restores all entries, so many at once, and returns when no task is left.
     async fn run(&self, selection: Arc<Selection>, known: u64) -> Result<(), Problem> {
         self.progress.know(known);
         let (sender, mut entries) = mpsc::channel::<CatalogueEntry>(16);
@@ -101,7 +103,7 @@ impl Restore {
         let (mut tasks, mut paths) = (JoinSet::new(), HashMap::new());
         let mut number = 0;
         loop {
-            while tasks.len() >= self.job.jobs.max(1) {
+            while tasks.len() >= self.at_once() {
                 self.end_one(&mut tasks, &mut paths).await;
             }
             let entry = tokio::select! {
@@ -112,7 +114,7 @@ impl Restore {
             number += 1;
             self.progress.start(&entry.path);
             let (restore, path) = (self.clone(), entry.path.clone());
-            let task = tasks.spawn(async move { restore.repository(&entry, number).await });
+            let task = tasks.spawn_blocking(move || restore.repository(&entry, number));
             paths.insert(task.id(), path);
         }
         drop(entries);
@@ -120,6 +122,12 @@ impl Restore {
             self.end_one(&mut tasks, &mut paths).await;
         }
         reading.await.map_err(|e| task_problem("read catalogue", &e))?
+    }
+
+    /// Repositories at once: those that come from an object store wait most of the time.
+    fn at_once(&self) -> usize {
+        let jobs = self.job.jobs.max(1);
+        if self.vault.local_folder().is_some() { jobs } else { jobs * WAITING }
     }
 
     /// Waits for one repository; a defect that panics fails only that one.

@@ -1,6 +1,7 @@
 //! Restores from vaults that real git commands wrote, checked by git.
 
 mod chains;
+mod copied;
 mod damage;
 mod desk;
 mod places;

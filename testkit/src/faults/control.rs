@@ -27,6 +27,11 @@ impl FaultyS3 {
         self.end_outage();
     }
 
+    /// Knows no ranges any more: a request for one is answered with the whole object.
+    pub fn forget_ranges(&self) {
+        self.shared.change(|state| state.bucket.whole_only = true);
+    }
+
     /// Resets all connections, and new ones at once, until the outage is ended.
     pub fn begin_outage(&self) {
         self.shared.change(|state| state.outage = true);

@@ -3,4 +3,5 @@
 mod contract;
 mod faults;
 mod journal;
+mod ranges;
 mod stores;

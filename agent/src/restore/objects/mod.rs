@@ -90,7 +90,8 @@ impl Objects<'_> {
     }
 
     fn restore_step(&self, number: usize, path: &str, mut reader: ObjectReader) -> Result<(), Problem> {
-        let header = BundleHeader::read(&mut reader).map_err(|e| io_problem("read bundle", path, &e))?;
+        let header = BundleHeader::read_without_refs(&mut reader);
+        let header = header.map_err(|e| io_problem("read bundle", path, &e))?;
         if header.object_format != self.format {
             let finding = format!("has {} objects", header.object_format.as_str());
             return Err(corrupt("read bundle", path, finding));

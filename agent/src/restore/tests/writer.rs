@@ -47,6 +47,28 @@ impl Writer {
         self.folder.path().join(key)
     }
 
+    /// Stores an index for the pack of the repository's first step, made by git, changed by the caller; gives its key.
+    pub(super) fn index(&mut self, path: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> String {
+        let bundle = self.manifest(path).steps[0].bundle_path.clone();
+        let format = self.manifest(path).object_format.clone();
+        let bytes = change(index_of(&self.pack(&bundle), &format, "2"));
+        let key = bundle.replace(".bundle", ".idx");
+        let digest = self.put(&key, &bytes);
+        self.edit(path, |manifest| {
+            let table = manifest.packhorse.as_mut().expect("has our table");
+            table.objects.retain(|object| object.path != digest.path);
+            table.objects.push(digest);
+        });
+        key
+    }
+
+    /// The pack in a bundle.
+    pub(super) fn pack(&self, bundle: &str) -> Vec<u8> {
+        let bytes = fs::read(self.file(bundle)).expect("read bundle");
+        let at = bytes.windows(2).position(|pair| pair == b"\n\n").expect("a header ends");
+        bytes[at + 2..].to_vec()
+    }
+
     fn put(&self, key: &str, bytes: &[u8]) -> ObjectDigest {
         let file = self.file(key);
         fs::create_dir_all(file.parent().expect("below the vault")).expect("create folder");
@@ -191,6 +213,23 @@ impl Writer {
         };
         tokio::task::spawn_blocking(write).await.expect("no panic")
     }
+}
+
+/// The index of a pack, as git makes it.
+pub(super) fn index_of(pack: &[u8], format: &str, version: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (from, to) = (folder.path().join("x.pack"), folder.path().join("x.idx"));
+    fs::write(&from, pack).expect("write pack");
+    let mut git = hermetic_command("git");
+    git.args([
+        "index-pack",
+        &format!("--object-format={format}"),
+        &format!("--index-version={version}"),
+        "-o",
+    ]);
+    git.arg(&to).arg(&from);
+    run_checked(&mut git);
+    fs::read(to).expect("read index")
 }
 
 fn hooks_archive(repo: &GitRepo) -> Option<Vec<u8>> {

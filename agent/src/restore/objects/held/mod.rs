@@ -19,7 +19,7 @@ use std::{
 use packhorse_model::Problem;
 use packhorse_vault::{ObjectFormat, ObjectReader};
 
-use self::pack::HeldPack;
+use self::pack::{HeldPack, Object};
 use super::{Objects, ObjectsThere, index};
 use crate::restore::io_problem::io_problem;
 
@@ -45,9 +45,14 @@ pub(super) fn keep(
     let limit = bytes.len() * UNFOLDS + A_LITTLE;
     let Some(_room) = index::reserve((bytes.len() + limit) as u64) else { return Ok(false) };
     let Some(pack) = resolve(bytes, objects.format, limit, there) else { return Ok(false) };
-    if !pack.is_empty() {
+    let sorted = pack.sorted();
+    if sorted.windows(2).any(|pair| pair[0].oid == pair[1].oid) {
+        return Ok(false);
+    }
+    if !sorted.is_empty() {
         let folder = objects.repository.join("objects/pack");
-        write(&pack, &folder).map_err(|e| io_problem("write pack", folder.display(), &e))?;
+        let written = write(&pack, objects.format, &sorted, &folder);
+        written.map_err(|e| io_problem("write pack", folder.display(), &e))?;
     }
     objects.progress.add_bytes(bytes.len() as u64);
     Ok(true)
@@ -62,15 +67,15 @@ fn resolve<'a>(
 ) -> Option<HeldPack<'a>> {
     let mut pack = HeldPack::parse(bytes, format, limit)?;
     pack.resolve(there)?;
-    (!pack.repeats()).then_some(pack)
+    Some(pack)
 }
 
-fn write(pack: &HeldPack<'_>, folder: &Path) -> io::Result<()> {
+fn write(pack: &HeldPack<'_>, format: ObjectFormat, sorted: &[&Object], folder: &Path) -> io::Result<()> {
     let (head, body, trailer) = pack.bytes();
     let name = trailer.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     // The index last: a pack without index does not exist for anybody.
     create(&folder.join(format!("pack-{name}.pack")), &[&head, body, pack.appended(), &trailer])?;
-    create(&folder.join(format!("pack-{name}.idx")), &[&table::index(pack, &trailer)])
+    create(&folder.join(format!("pack-{name}.idx")), &[&table::index(format, sorted, &trailer)])
 }
 
 fn create(path: &Path, parts: &[&[u8]]) -> io::Result<()> {

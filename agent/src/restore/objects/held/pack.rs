@@ -3,7 +3,7 @@
 //! Does not own: files. Nothing in a pack is believed: sizes are what was inflated, deltas are checked, and what takes more
 //! than its share of memory or of rounds is refused.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use gix::{
     ObjectId,
@@ -21,12 +21,18 @@ use crate::{
 
 /// Times that all waiting deltas are looked through; packs of git need one or two.
 const ROUNDS: usize = 64;
+/// Room behind an object while it is inflated, with which inflating takes its quick way to the end.
+const SLACK: usize = 512;
 
 /// A pack whose entries are inflated.
 pub(super) struct HeldPack<'a> {
     bytes: &'a [u8],
     format: ObjectFormat,
     objects: Vec<Object>,
+    /// What all entries unfold to.
+    data: Vec<u8>,
+    /// Where an object is put together.
+    whole: Vec<u8>,
     /// Entries that a thin pack lacks.
     appended: Vec<u8>,
     /// Bytes that may yet be unfolded.
@@ -40,12 +46,14 @@ pub(super) struct Object {
     pub crc: u32,
     /// Null until it is known.
     pub oid: ObjectId,
-    /// None while `data` is a delta.
+    /// None while it is a delta.
     kind: Option<Kind>,
-    data: Vec<u8>,
+    /// Where it is in what all entries unfold to.
+    data: Range<usize>,
     base: Base,
 }
 
+#[derive(Clone, Copy)]
 enum Base {
     None,
     Entry(usize),
@@ -62,9 +70,16 @@ impl<'a> HeldPack<'a> {
         if version != data::Version::V2 || count as usize > bytes.len() || !PackHash::ends(format, bytes) {
             return None;
         }
-        let objects = Vec::with_capacity(count as usize);
-        let mut pack =
-            Self { bytes, format, objects, appended: Vec::new(), left: limit, inflate: Inflate::default() };
+        let mut pack = Self {
+            bytes,
+            format,
+            objects: Vec::with_capacity(count as usize),
+            data: Vec::with_capacity(limit + SLACK),
+            whole: Vec::new(),
+            appended: Vec::new(),
+            left: limit,
+            inflate: Inflate::default(),
+        };
         let mut at = 12;
         for _ in 0..count {
             at = pack.entry(at, end)?;
@@ -79,15 +94,7 @@ impl<'a> HeldPack<'a> {
         let header = entry.data_offset as usize - at;
         let size = usize::try_from(entry.decompressed_size).ok()?;
         self.left = self.left.checked_sub(size)?;
-        let mut data = vec![0; size];
-        self.inflate.reset();
-        let Ok((Status::StreamEnd, consumed, written)) = self.inflate.once(&bytes[header..], &mut data)
-        else {
-            return None;
-        };
-        if written != size {
-            return None;
-        }
+        let (data, consumed) = self.inflate(&bytes[header..], size)?;
         let mut crc = flate2::Crc::new();
         crc.update(&bytes[..header + consumed]);
         let base = match entry.header {
@@ -98,33 +105,54 @@ impl<'a> HeldPack<'a> {
             Header::RefDelta { base_id } => Base::Named(base_id),
             _ => Base::None,
         };
-        let mut object = Object {
-            offset: at as u64,
-            crc: crc.sum(),
-            oid: ObjectId::null(hash_kind(self.format)),
-            kind: entry.header.as_kind(),
-            data,
-            base,
+        let (offset, crc, kind) = (at as u64, crc.sum(), entry.header.as_kind());
+        let oid = match kind {
+            Some(kind) => self.name(kind, &self.data[data.clone()])?,
+            None => ObjectId::null(hash_kind(self.format)),
         };
-        match object.base {
-            Base::None => object.oid = self.name(object.kind?, &object.data)?,
-            Base::Entry(base) => _ = self.unfold(&mut object, base)?,
-            Base::Named(_) => {}
+        self.objects.push(Object { offset, crc, oid, kind, data, base });
+        if let Base::Entry(base) = base {
+            self.unfold(self.objects.len() - 1, base)?;
         }
-        self.objects.push(object);
         Some(at + header + consumed)
     }
 
+    /// Inflates `size` bytes behind those that are there; says where they are, and how many bytes they were made of.
+    fn inflate(&mut self, bytes: &[u8], size: usize) -> Option<(Range<usize>, usize)> {
+        let start = self.data.len();
+        self.data.resize(start + size + SLACK, 0);
+        self.inflate.reset();
+        let inflated = self.inflate.once(bytes, &mut self.data[start..]);
+        self.data.truncate(start + size);
+        match inflated {
+            Ok((Status::StreamEnd, consumed, written)) if written == size => {
+                Some((start..start + size, consumed))
+            }
+            _ => None,
+        }
+    }
+
     /// Makes a delta the object that it leads to, when its base is known: whether it was.
-    fn unfold(&mut self, delta: &mut Object, base: usize) -> Option<bool> {
-        let base = &self.objects[base];
+    fn unfold(&mut self, at: usize, base: usize) -> Option<bool> {
+        let (delta, base) = (&self.objects[at], &self.objects[base]);
         let Some(kind) = base.kind else { return Some(false) };
-        let mut data = Vec::new();
-        apply_delta(&base.data, &delta.data, self.left as u64, &mut data)?;
-        self.left = self.left.checked_sub(data.len())?;
-        delta.oid = self.name(kind, &data)?;
-        (delta.kind, delta.data) = (Some(kind), data);
+        let [old, new] = [base, delta].map(|object| &self.data[object.data.clone()]);
+        apply_delta(old, new, self.left as u64, &mut self.whole)?;
+        self.left = self.left.checked_sub(self.whole.len())?;
+        let oid = self.name(kind, &self.whole)?;
+        if delta.data.end == self.data.len() {
+            self.data.truncate(delta.data.start);
+        }
+        let data = self.keep_whole();
+        let delta = &mut self.objects[at];
+        (delta.oid, delta.kind, delta.data) = (oid, Some(kind), data);
         Some(true)
+    }
+
+    fn keep_whole(&mut self) -> Range<usize> {
+        let start = self.data.len();
+        self.data.extend_from_slice(&self.whole);
+        start..self.data.len()
     }
 
     fn name(&self, kind: Kind, data: &[u8]) -> Option<ObjectId> {
@@ -160,23 +188,20 @@ impl<'a> HeldPack<'a> {
     fn round(&mut self, waiting: Vec<usize>, named: &mut HashMap<ObjectId, usize>) -> Option<Vec<usize>> {
         let mut still = Vec::new();
         for at in waiting {
-            let base = match &self.objects[at].base {
-                Base::Named(oid) => named.get(oid).copied(),
-                Base::Entry(base) => Some(*base),
+            let base = match self.objects[at].base {
+                Base::Named(oid) => named.get(&oid).copied(),
+                Base::Entry(base) => Some(base),
                 Base::None => None,
             };
-            let empty = Object { kind: None, data: Vec::new(), base: Base::None, ..self.objects[at] };
-            let mut delta = std::mem::replace(&mut self.objects[at], empty);
             let known = match base {
-                Some(base) => self.unfold(&mut delta, base)?,
+                Some(base) => self.unfold(at, base)?,
                 None => false,
             };
             if known {
-                named.insert(delta.oid, at);
+                named.insert(self.objects[at].oid, at);
             } else {
                 still.push(at);
             }
-            self.objects[at] = delta;
         }
         Some(still)
     }
@@ -194,9 +219,11 @@ impl<'a> HeldPack<'a> {
             if named.contains_key(&oid) {
                 continue;
             }
-            let Some((kind, data)) = there.read(&oid, self.left as u64) else { continue };
-            let entry = object_entry(kind, &data).ok()?;
-            self.left = self.left.checked_sub(data.len() + entry.len())?;
+            let Some((kind, object)) = there.read(&oid, self.left as u64) else { continue };
+            let entry = object_entry(kind, &object).ok()?;
+            self.left = self.left.checked_sub(object.len() + entry.len())?;
+            self.whole = object;
+            let data = self.keep_whole();
             let mut crc = flate2::Crc::new();
             crc.update(&entry);
             let offset = (self.bytes.len() - self.format.len_in_bytes() + self.appended.len()) as u64;
@@ -215,31 +242,16 @@ impl<'a> HeldPack<'a> {
         found.then_some(())
     }
 
-    /// Whether nothing is in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.objects.is_empty()
-    }
-
-    /// Whether an object is there more than once.
-    pub(super) fn repeats(&self) -> bool {
-        let mut oids: Vec<&ObjectId> = self.objects.iter().map(|object| &object.oid).collect();
-        oids.sort_unstable();
-        oids.windows(2).any(|pair| pair[0] == pair[1])
-    }
-
-    /// All objects, in the order of the pack.
-    pub(super) fn objects(&self) -> &[Object] {
-        &self.objects
+    /// All objects by their names.
+    pub(super) fn sorted(&self) -> Vec<&Object> {
+        let mut objects: Vec<&Object> = self.objects.iter().collect();
+        objects.sort_unstable_by_key(|object| object.oid);
+        objects
     }
 
     /// What was appended to the entries.
     pub(super) fn appended(&self) -> &[u8] {
         &self.appended
-    }
-
-    /// The hash of its objects.
-    pub(super) fn format(&self) -> ObjectFormat {
-        self.format
     }
 
     /// Header, entries as they came, and trailer of the pack as a whole.

@@ -2,13 +2,13 @@
 //!
 //! Does not own: the objects (`pack`). Offsets fit into 31 bits, because the pack is small.
 
-use super::pack::{HeldPack, Object};
+use packhorse_vault::ObjectFormat;
+
+use super::pack::Object;
 use crate::packs::PackHash;
 
-/// The index's bytes.
-pub(super) fn index(pack: &HeldPack<'_>, trailer: &[u8]) -> Vec<u8> {
-    let mut objects: Vec<&Object> = pack.objects().iter().collect();
-    objects.sort_unstable_by_key(|object| object.oid);
+/// The index of these objects, sorted by name, in a pack with this trailer.
+pub(super) fn index(format: ObjectFormat, objects: &[&Object], trailer: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1032 + objects.len() * (trailer.len() + 8) + 2 * trailer.len());
     out.extend_from_slice(b"\xfftOc\0\0\0\x02");
     for first in 0..=u8::MAX {
@@ -19,7 +19,7 @@ pub(super) fn index(pack: &HeldPack<'_>, trailer: &[u8]) -> Vec<u8> {
     objects.iter().for_each(|object| out.extend_from_slice(&object.crc.to_be_bytes()));
     objects.iter().for_each(|object| out.extend_from_slice(&(object.offset as u32).to_be_bytes()));
     out.extend_from_slice(trailer);
-    let mut hash = PackHash::new(pack.format());
+    let mut hash = PackHash::new(format);
     hash.update(&out);
     out.extend_from_slice(&hash.finish());
     out
