@@ -10,8 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use object_store::{GetOptions, GetRange, GetResult, Result};
 use packhorse_model::ObjectDigest;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 
 use crate::{ObjectKey, Vault, VaultError};
 
@@ -25,7 +24,8 @@ type Chunks = BoxStream<'static, Result<Bytes>>;
 
 /// A range that is fetched before it is needed.
 struct Ahead {
-    chunks: AbortOnDropHandle<Result<Vec<Bytes>>>,
+    /// One task, which ends with this value.
+    fetching: JoinSet<Result<Vec<Bytes>>>,
     room: OwnedSemaphorePermit,
 }
 
@@ -95,9 +95,10 @@ impl Ranges {
                     Some(chunk) => return chunk.map(Some),
                     None => (self.now, self.held) = (None, None),
                 }
-            } else if let Some(Ahead { chunks, room }) = self.ahead.pop_front() {
+            } else if let Some(Ahead { mut fetching, room }) = self.ahead.pop_front() {
                 self.held = Some(room);
-                let chunks = chunks.await.map_err(|source| object_store::Error::JoinError { source })??;
+                let Some(chunks) = fetching.join_next().await else { continue };
+                let chunks = chunks.map_err(|source| object_store::Error::JoinError { source })??;
                 self.now = Some(stream::iter(chunks).map(Ok).boxed());
             } else if self.next < self.size {
                 let range = self.take();
@@ -122,7 +123,9 @@ impl Ranges {
             };
             let (vault, key, range) = (self.vault.clone(), self.key.clone(), self.take());
             let fetch = async move { vault.get_range(&key, range).await?.into_stream().try_collect().await };
-            self.ahead.push_back(Ahead { chunks: AbortOnDropHandle::new(tokio::spawn(fetch)), room });
+            let mut fetching = JoinSet::new();
+            fetching.spawn(fetch);
+            self.ahead.push_back(Ahead { fetching, room });
         }
     }
 }

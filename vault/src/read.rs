@@ -85,8 +85,11 @@ impl ObjectReader {
     fn next_chunk(&mut self) -> io::Result<Bytes> {
         match &mut self.source {
             Source::File(file) => {
-                let mut chunk = Vec::with_capacity(FILE_CHUNK);
-                file.take(FILE_CHUNK as u64).read_to_end(&mut chunk)?;
+                // With room for one byte more, by which the end is seen.
+                let left = self.hash.as_ref().and_then(|(digest, _)| digest.size.checked_sub(self.read));
+                let len = left.map_or(FILE_CHUNK as u64, |left| FILE_CHUNK.min(left as usize + 1) as u64);
+                let mut chunk = Vec::with_capacity(len as usize);
+                file.take(len).read_to_end(&mut chunk)?;
                 Ok(chunk.into())
             }
             Source::Stream(stream, runtime) => match runtime.block_on(stream.next()) {

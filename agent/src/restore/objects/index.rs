@@ -33,7 +33,7 @@ use crate::restore::{
 };
 
 /// MiB of object tables that all indexing of this process may hold at once.
-const TABLES_MIB: u32 = 128;
+const TABLES_MIB: u32 = 112;
 static TABLES: Semaphore = Semaphore::const_new(TABLES_MIB as usize);
 /// MiB of delta chains likewise.
 const CHAINS_MIB: u32 = 48;

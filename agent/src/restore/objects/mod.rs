@@ -28,6 +28,7 @@ use crate::restore::{
     git_child::GitChild,
     io_problem::{corrupt, io_problem, vault_problem},
 };
+use held::Held;
 use stream::PackStream;
 
 /// Where the packs of one repository go, and what it takes to bring them there.
@@ -107,15 +108,13 @@ impl Objects<'_> {
         {
             return copied::copy(self, path, number, reader, &index);
         }
-        let is_small = self.manifest.digest(path).is_some_and(|digest| digest.size <= held::SMALL);
-        if !is_small {
-            return self.index_stream(number, path, reader);
+        match self.manifest.digest(path).map(|digest| digest.size).filter(|size| *size <= held::SMALL) {
+            None => self.index_stream(number, path, reader),
+            Some(size) => match held::receive(self, path, &mut reader, size, there.as_ref())? {
+                Held::Kept => Ok(()),
+                Held::Odd(pack) => self.index_stream(number, path, pack.as_slice()),
+            },
         }
-        let bytes = held::read(&mut reader, path)?;
-        if held::keep(self, &bytes, there.as_ref())? {
-            return Ok(());
-        }
-        self.index_stream(number, path, bytes.as_slice())
     }
 
     /// What is in the repository so far, when the bundle builds on it: all that it needs must be there.

@@ -5,6 +5,7 @@
 //! the object, and nothing in any target but what was backed up. Never exit code 0 with anything else.
 
 mod harm;
+mod indices;
 mod matrix;
 mod record;
 
@@ -58,6 +59,7 @@ impl Original {
         fs::write(uploads.join("file"), "second").expect("write file");
         original.server.psql("forge", "INSERT INTO users VALUES (3);");
         original.create(ID);
+        indices::add(&original.site.path("vault"), ID);
         let read = |path| GitRepo::open(original.site.path("storage").join(path)).state();
         let (repositories, folder) = (REPOSITORIES.map(read).to_vec(), TreeState::of(&uploads));
         let tables = original.server.table_checksums("forge");
@@ -142,6 +144,8 @@ impl Original {
         let said = format!("{}{}", output.stdout, output.stderr);
         // A backup whose record is gone is no backup any more: then it is named itself.
         let named = victims.iter().any(|key| said.contains(key)) || output.code == 10 && said.contains(ID);
+        // What was made good without an index that the manifest names is told.
+        let hidden = victims.iter().find(|key| key.ends_with(".idx") && !said.contains(key.as_str()));
         let unnamed = missing.iter().any(|item| !said.contains(item)) && !named;
         let left = fs::read_dir(place.join("storage")).expect("the storage is there");
         let strays: Vec<_> = left
@@ -153,6 +157,7 @@ impl Original {
                 Err(format!("exit code 0 without {missing:?}: {output:#?}"))
             }
             () if found && missing.is_empty() => Err(format!("complained, but all is there: {output:#?}")),
+            () if hidden.is_some() => Err(format!("nothing is said of {hidden:?}: {output:#?}")),
             () if unnamed => Err(format!("neither {missing:?} nor the object is named: {output:#?}")),
             () if !strays.is_empty() => Err(format!("left {strays:?} in the storage")),
             () => Ok(found),

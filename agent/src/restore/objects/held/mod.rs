@@ -26,28 +26,34 @@ use crate::restore::io_problem::io_problem;
 /// Bytes of the largest bundle that counts as small.
 pub(super) const SMALL: u64 = 2 << 20;
 /// How many times its own size a small pack may unfold to, beside a little.
-const UNFOLDS: usize = 8;
-const A_LITTLE: usize = 256 << 10;
+const UNFOLDS: usize = 16;
+const A_LITTLE: usize = 512 << 10;
 
-/// Receives the rest of a small bundle, and says what is in it, which its digest has proven by then.
-pub(super) fn read(reader: &mut ObjectReader, bundle: &str) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::with_capacity(64 << 10);
-    reader.read_to_end(&mut bytes).map_err(|e| io_problem("read bundle", bundle, &e))?;
-    Ok(bytes)
+/// What became of a small bundle.
+pub(super) enum Held {
+    /// Its pack is in the repository, with its index.
+    Kept,
+    /// Another way has to be gone with its pack, of which nothing is in the repository.
+    Odd(Vec<u8>),
 }
 
-/// Leaves the pack in the repository with its index; `false`, and nothing there, when another way has to be gone.
-pub(super) fn keep(
+/// Receives the rest of a bundle of this size, which proves its digest, and leaves the pack in the repository.
+pub(super) fn receive(
     objects: &Objects<'_>,
-    bytes: &[u8],
+    bundle: &str,
+    reader: &mut ObjectReader,
+    size: u64,
     there: Option<&ObjectsThere>,
-) -> Result<bool, Problem> {
-    let limit = bytes.len() * UNFOLDS + A_LITTLE;
-    let Some(_room) = index::reserve((bytes.len() + limit) as u64) else { return Ok(false) };
-    let Some(pack) = resolve(bytes, objects.format, limit, there) else { return Ok(false) };
+) -> Result<Held, Problem> {
+    let limit = size as usize * UNFOLDS + A_LITTLE;
+    // There is room for any small bundle, sooner or later.
+    let _room = index::reserve(size + limit as u64);
+    let mut bytes = Vec::with_capacity(size as usize);
+    reader.read_to_end(&mut bytes).map_err(|e| io_problem("read bundle", bundle, &e))?;
+    let Some(pack) = resolve(&bytes, objects.format, limit, there) else { return Ok(Held::Odd(bytes)) };
     let sorted = pack.sorted();
     if sorted.windows(2).any(|pair| pair[0].oid == pair[1].oid) {
-        return Ok(false);
+        return Ok(Held::Odd(bytes));
     }
     if !sorted.is_empty() {
         let folder = objects.repository.join("objects/pack");
@@ -55,7 +61,7 @@ pub(super) fn keep(
         written.map_err(|e| io_problem("write pack", folder.display(), &e))?;
     }
     objects.progress.add_bytes(bytes.len() as u64);
-    Ok(true)
+    Ok(Held::Kept)
 }
 
 /// All objects of a pack; none when it is damaged, odd, or unfolds to too much.
@@ -86,3 +92,6 @@ fn create(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
