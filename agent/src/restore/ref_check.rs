@@ -14,21 +14,19 @@ use crate::restore::io_problem::corrupt;
 
 /// Refuses a snapshot that no repository can hold.
 pub(super) fn check(refs: &RefSnapshot) -> Result<(), Problem> {
-    let symbolic: HashSet<&[u8]> = refs.symrefs.iter().map(|symref| symref.name.as_slice()).collect();
-    let is_ref = |name: &[u8]| refs.refs.get(name).is_some() || symbolic.contains(name);
-    let mut before: &[u8] = b"";
+    let mut above: Vec<&[u8]> = Vec::new();
     for (name, _) in refs.refs.iter() {
         check_name(name)?;
-        // Folders that the name before lies in as well were looked up for it.
-        let shared = name.iter().zip(before).take_while(|(one, other)| one == other).count();
-        check_folders(name, shared, &is_ref)?;
-        before = name;
+        // Names are sorted, so those that this one begins with stand together before it.
+        while above.last().is_some_and(|begin| !name.starts_with(begin)) {
+            above.pop();
+        }
+        if let Some(folder) = above.iter().find(|begin| name.get(begin.len()) == Some(&b'/')) {
+            return Err(cannot_stand(name, folder));
+        }
+        above.push(name);
     }
-    for symref in &refs.symrefs {
-        check_name(&symref.name)?;
-        check_name(&symref.target)?;
-        check_folders(&symref.name, 0, &is_ref)?;
-    }
+    check_symbolic(refs)?;
     match &refs.head {
         Head::Symbolic(target) => check_name(target),
         Head::Detached(_) => Ok(()),
@@ -42,16 +40,27 @@ fn check_name(name: &[u8]) -> Result<(), Problem> {
     gix::validate::reference::name(name.as_bstr()).map(drop).map_err(|e| refused(name, &e.to_string()))
 }
 
-/// Refuses a name below a ref; what lies within its first `known` bytes is known to be none.
-fn check_folders(name: &[u8], known: usize, is_ref: &impl Fn(&[u8]) -> bool) -> Result<(), Problem> {
-    let slashes = name.iter().enumerate().skip(known.max(b"refs/".len())).filter(|(_, byte)| **byte == b'/');
-    for (at, _) in slashes {
-        let folder = &name[..at];
-        if is_ref(folder) {
-            return Err(refused(name, &format!("cannot stand beside {}", encode_ref_name(folder))));
-        }
+fn check_symbolic(refs: &RefSnapshot) -> Result<(), Problem> {
+    if refs.symrefs.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let symbolic: HashSet<&[u8]> = refs.symrefs.iter().map(|symref| symref.name.as_slice()).collect();
+    for symref in &refs.symrefs {
+        check_name(&symref.name)?;
+        check_name(&symref.target)?;
+        check_folders(&symref.name, |name| refs.refs.get(name).is_some() || symbolic.contains(name))?;
+    }
+    refs.refs.iter().try_for_each(|(name, _)| check_folders(name, |name| symbolic.contains(name)))
+}
+
+fn check_folders(name: &[u8], is_ref: impl Fn(&[u8]) -> bool) -> Result<(), Problem> {
+    let slashes = name.iter().enumerate().skip(b"refs/".len()).filter(|(_, byte)| **byte == b'/');
+    let mut folders = slashes.map(|(at, _)| &name[..at]);
+    folders.find(|folder| is_ref(folder)).map_or(Ok(()), |folder| Err(cannot_stand(name, folder)))
+}
+
+fn cannot_stand(name: &[u8], folder: &[u8]) -> Problem {
+    refused(name, &format!("cannot stand beside {}", encode_ref_name(folder)))
 }
 
 fn refused(name: &[u8], finding: &str) -> Problem {
@@ -119,8 +128,18 @@ mod tests {
     fn a_name_that_is_a_folder_of_another_is_refused() {
         check(&snapshot(&[b"refs/heads/a", b"refs/heads/a.b", b"refs/heads/a/b"], None))
             .expect_err("conflict");
+        for names in [
+            &[b"refs/heads/a".as_slice(), b"refs/heads/a-b", b"refs/heads/a.b", b"refs/heads/a/b/c"][..],
+            &[b"refs/heads/a/b", b"refs/heads/a/b-c", b"refs/heads/a/b-c/d"],
+            &[b"refs/a", b"refs/a-b/c", b"refs/a-b/d", b"refs/a/b"],
+        ] {
+            check(&snapshot(names, None)).expect_err("conflict");
+        }
         check(&snapshot(&[b"refs/heads/a/b"], Some((b"refs/heads/a", b"refs/heads/x"))))
             .expect_err("conflict");
+        check(&snapshot(&[b"refs/heads/a"], Some((b"refs/heads/a/b", b"refs/heads/x"))))
+            .expect_err("conflict");
+        check(&snapshot(&[b"refs/a-b/c", b"refs/a/b", b"refs/ab/c"], None)).expect("no conflict");
         check(&snapshot(&[b"refs/heads/a", b"refs/heads/a.b"], None)).expect("no conflict");
     }
 }

@@ -8,6 +8,7 @@ mod harm;
 mod indices;
 mod matrix;
 mod record;
+mod remarks;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
