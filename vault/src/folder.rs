@@ -3,8 +3,7 @@
 //! Does not own: single objects that must never be seen half-written, such as the commit record; those are fsynced one
 //! by one, by `object_store`. Here a crash of the machine may leave a new name with less content. That is safe, because
 //! such an object counts only when a later one, written after this one was durable, names it with its digest; a manifest
-//! that is adopted from a dead run is looked through for its last digest instead. A file that is replaced is durable
-//! before it takes the name.
+//! that is adopted from a dead run is looked through for its last digest instead.
 
 use std::{
     fs::{self, File},
@@ -131,41 +130,6 @@ impl Folder {
         });
         written.await.map_err(first)??;
         self.sync().await.map_err(first)
-    }
-
-    /// Creates a file that must not exist and, when it is durable, replaces another one with a copy of it. What was
-    /// replaced is durable with the next [`Folder::sync`]; until then the file there is the old or the new one. An error
-    /// comes with 0 when it is about the first file, with 1 when about the second.
-    pub async fn create_and_replace(
-        &self,
-        create: &Location,
-        replace: &Location,
-        bytes: Bytes,
-    ) -> Result<(), (usize, io::Error)> {
-        let (new, copy) = (self.paths(create).map_err(|e| (0, e))?, self.paths(replace).map_err(|e| (1, e))?);
-        let staged = copy.staged.clone();
-        let written = self.write(move || {
-            write(&new.staged, &bytes).map_err(|e| (0, e))?;
-            if let Err(error) = write(&staged, &bytes) {
-                let _ = fs::remove_file(&new.staged);
-                return Err((1, error));
-            }
-            new.create().map_err(|error| {
-                let _ = fs::remove_file(&staged);
-                (0, error)
-            })
-        });
-        written.await.map_err(|e| (0, e))??;
-        let synced = self.sync().await;
-        let replaced = self.write(move || {
-            let rename = || fs::rename(&copy.staged, &copy.target).map_err(|e| (1, e));
-            let replaced = synced.map_err(|e| (0, e)).and_then(|()| rename());
-            if replaced.is_err() {
-                let _ = fs::remove_file(&copy.staged);
-            }
-            replaced
-        });
-        replaced.await.map_err(|e| (1, e))?
     }
 
     async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {

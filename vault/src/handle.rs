@@ -264,40 +264,19 @@ impl Vault {
         }
     }
 
-    /// Creates an object like [`Vault::create_all`] and, once it is durable, writes a copy of it under a name that may
-    /// exist: only `+latest.toml`, which other tools read, and which nothing of ours trusts.
-    pub async fn create_with_latest(
-        &self,
-        key: &ObjectKey,
-        latest: &ObjectKey,
-        bytes: Bytes,
-    ) -> Result<ObjectDigest, VaultError> {
-        let Some(folder) = &self.inner.folder else {
-            let _turn = self.inner.creations.acquire().await;
-            let created = self.create(key, bytes.clone()).await?;
-            self.write_latest(latest, bytes).await?;
-            return Ok(created);
-        };
-        let digest = digest_of(key, &bytes);
-        let _turn = self.pace.upload(bytes.len()).await;
-        self.inner.counter.put();
-        self.inner.counter.put();
-        let again = bytes.clone();
-        match folder.create_and_replace(&self.path(key), &self.path(latest), bytes).await {
-            Ok(()) => Ok(digest),
-            // An earlier try may have come so far.
-            Err((0, error)) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                self.get_checked(&digest)
-                    .await
-                    .map_err(|_| VaultError::from_file("create object", key.as_str(), &error))?;
-                self.write_latest(latest, again).await.map(|()| digest)
+    /// Creates one object like [`Vault::create_all`]; an earlier try may have come so far.
+    pub async fn create_or_find(&self, key: ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
+        let digest = digest_of(&key, &bytes);
+        match self.create_all(vec![(key, bytes)]).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.get_checked(&digest).await.map(|_| digest).map_err(|_| error)
             }
-            Err((0, error)) => Err(VaultError::from_file("create object", key.as_str(), &error)),
-            Err((_, error)) => Err(VaultError::from_file("write object", latest.as_str(), &error)),
+            created => created.map(|_| digest),
         }
     }
 
-    /// Writes that copy alone, for an object whose writer may have died between the two.
+    /// Writes a copy of an object under a name that may exist: only `+latest.toml`, which other tools read, and which
+    /// nothing of ours trusts.
     pub async fn write_latest(&self, latest: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
         self.inner.counter.put();
         let put = self.store().put(&self.path(latest), bytes.into()).await;

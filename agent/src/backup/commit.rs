@@ -1,4 +1,5 @@
-//! Steps 5 and 6, upload and commit: a step's objects, then the manifest that names them, then `+latest.toml`.
+//! Steps 5 and 6, upload and commit: a step's objects, then the manifest that names them, then `+latest.toml`
+//! where that is asked for.
 //!
 //! Does not own: the bundle's bytes (`bundle`). The order is the promise: a manifest exists only when everything it
 //! names is durable, so a crash before it leaves nothing that a reader would look at.
@@ -25,6 +26,8 @@ pub struct Place {
     pub storage: StorageName,
     /// The repository.
     pub repo: RepoPath,
+    /// Whether other tools find its newest manifest as `+latest.toml`.
+    pub as_latest: bool,
 }
 
 /// What was committed.
@@ -125,9 +128,12 @@ pub async fn carry_over(
 }
 
 async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<ObjectDigest, VaultError> {
-    let key = place.manifest_key();
-    let latest = ObjectKey::latest_manifest(&place.storage, &place.repo);
-    vault.create_with_latest(&key, &latest, manifest.to_toml().into()).await
+    let bytes = Bytes::from(manifest.to_toml());
+    let stored = vault.create_or_find(place.manifest_key(), bytes.clone()).await?;
+    if place.as_latest {
+        vault.write_latest(&ObjectKey::latest_manifest(&place.storage, &place.repo), bytes).await?;
+    }
+    Ok(stored)
 }
 
 fn manifest(

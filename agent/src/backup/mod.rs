@@ -52,6 +52,7 @@ use packhorse_model::{
     BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, RepoPath,
     StorageName, Subject,
 };
+use packhorse_service::config::GitalyManifests;
 use packhorse_vault::{CatalogueWriter, Limit, ObjectKey, RunAttempt, SegmentWriter, Vault};
 pub use plan::Rules;
 pub use progress::{Progress, ProgressSnapshot};
@@ -82,8 +83,8 @@ pub struct BackupJob {
     pub filter: RepoFilter,
     /// When to start new chains.
     pub rules: Rules,
-    /// Write Gitaly's manifest for unchanged repositories too.
-    pub manifest_every_run: bool,
+    /// Which manifests are written for Gitaly.
+    pub manifests: GitalyManifests,
     /// Look and decide, write nothing.
     pub dry_run: bool,
     /// Repositories packed at once.
@@ -148,7 +149,7 @@ pub struct Run {
     root: PathBuf,
     filter: RepoFilter,
     rules: Rules,
-    manifest_every_run: bool,
+    manifests: GitalyManifests,
     dry_run: bool,
     git: Git,
     cancel: CancellationToken,
@@ -182,7 +183,7 @@ impl Run {
             root: job.root,
             filter: job.filter,
             rules: job.rules,
-            manifest_every_run: job.manifest_every_run,
+            manifests: job.manifests,
             dry_run: job.dry_run,
             git: Git::new(job.git),
             cancel,
@@ -227,7 +228,7 @@ impl Run {
     /// Where this run keeps a repository.
     fn place(&self, repo: &RepoPath) -> commit::Place {
         let (run, storage) = (self.attempt.clone(), self.storage.clone());
-        commit::Place { run, storage, repo: repo.clone() }
+        commit::Place { run, storage, repo: repo.clone(), as_latest: self.manifests.as_latest() }
     }
 
     /// Notes that a thread hangs and is not waited for.

@@ -8,6 +8,7 @@ use std::sync::{
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use packhorse_model::{ObjectDigest, RepoFilter};
+use packhorse_service::config::GitalyManifests;
 use packhorse_testkit::GitRepo;
 use packhorse_vault::{ObjectFormat, Oid, RunAttempt, Vault};
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ async fn back_up(
         base,
         filter: RepoFilter::default(),
         rules: Rules { max_chain: 64, full: false, prove_later: false, max_garbage: 0.0 },
-        manifest_every_run: false,
+        manifests: GitalyManifests::Latest,
         dry_run: false,
         slots: Slots::alone(2),
         patience: Patience::default(),

@@ -191,7 +191,7 @@ fn read_all(floor: &Floor, place: &Place) {
 fn settles(run: &Run, snapshot: &Snapshot, item: &Item) -> Option<CatalogueEntry> {
     let entry = repository::settled(run, snapshot, item.base.as_ref())?;
     // With a manifest for every run there is something to write, even so.
-    (!run.manifest_every_run || run.dry_run).then_some(entry)
+    (!run.manifests.in_every_run() || run.dry_run).then_some(entry)
 }
 
 impl Floor {
@@ -264,7 +264,7 @@ async fn work_on(floor: Arc<Floor>, mut waiting: Waiting, slot: super::queue::Sl
     run.progress.start(&path);
     let mut entry = repository::back_up(run, candidate, base, (snapshot, size), slot).await;
     let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
-    if run.manifest_every_run && !run.dry_run && settled {
+    if run.manifests.in_every_run() && !run.dry_run && settled {
         entry = repository::carry_over(run, entry).await;
     }
     run.progress.end(&path);

@@ -95,7 +95,7 @@ async fn job_of(
         unfinished: wire.unfinished_runs.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
         filter,
         rules: Rules { max_chain: options.max_chain, full, prove_later, max_garbage: options.max_garbage },
-        manifest_every_run: options.manifest_every_run,
+        manifests: options.manifests,
         dry_run,
         stopping: shared.stopping.clone(),
         slots: share.slots(),

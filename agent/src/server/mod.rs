@@ -59,8 +59,8 @@ pub struct AgentOptions {
     pub max_chain: u32,
     /// Share of a repository's objects that a full step may hold although no ref reaches them, 0 to 1.
     pub max_garbage: f64,
-    /// Write Gitaly's manifest for unchanged repositories too.
-    pub manifest_every_run: bool,
+    /// Which manifests are written for Gitaly.
+    pub manifests: GitalyManifests,
 }
 
 impl AgentOptions {
@@ -81,7 +81,7 @@ impl AgentOptions {
             git: section.git.clone(),
             max_chain: section.max_chain.max(1),
             max_garbage: section.max_garbage,
-            manifest_every_run: section.gitaly_manifests == GitalyManifests::EveryRun,
+            manifests: section.gitaly_manifests,
         }
     }
 

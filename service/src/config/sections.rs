@@ -122,7 +122,7 @@ pub struct AgentLimits {
     pub max_chain: u32,
     /// Share of a repository's objects that a full step may hold although no ref reaches them, 0 to 1.
     pub max_garbage: f64,
-    /// `changed`, or `every-run` to write Gitaly's manifest for unchanged repositories too.
+    /// `changed`; `latest` for Gitaly before 18.11; `every-run` to write manifests of unchanged repositories too.
     pub gitaly_manifests: GitalyManifests,
     /// How long work at hand may go on when the agent is told to stop.
     pub grace: Span,
@@ -139,8 +139,22 @@ pub enum GitalyManifests {
     /// When a step was.
     #[default]
     Changed,
-    /// In every run, so that Gitaly can restore any ID by name.
+    /// The same, and a copy as `+latest.toml`, where Gitaly before 18.11 looks for the newest.
+    Latest,
+    /// In every run, so that Gitaly can restore any ID by name; and that copy.
     EveryRun,
+}
+
+impl GitalyManifests {
+    /// Whether unchanged repositories get one.
+    pub fn in_every_run(self) -> bool {
+        self == Self::EveryRun
+    }
+
+    /// Whether there is a copy as `+latest.toml`.
+    pub fn as_latest(self) -> bool {
+        self != Self::Changed
+    }
 }
 
 impl Default for AgentLimits {

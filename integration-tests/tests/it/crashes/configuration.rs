@@ -10,7 +10,9 @@ impl Town {
     pub fn configure(&self) {
         let (vault, (storages, others)) = (self.vault_section(), self.parts("", self.database.as_ref()));
         let agent = format!("unix://{}", self.site.path("agent.sock").display());
-        let section = format!("[agent_service]\nlisten = '{agent}'\ngrace = '1s'\nrejoin_within = '0s'\n");
+        let manifests = "gitaly_manifests = 'latest'\n";
+        let section =
+            format!("[agent_service]\nlisten = '{agent}'\ngrace = '1s'\nrejoin_within = '0s'\n{manifests}");
         self.site.write("agent.toml", &format!("{vault}{section}{storages}"));
         for number in [1, 2] {
             let listen = self.address(number);
@@ -18,7 +20,7 @@ impl Town {
                 format!("[coordinator]\nlisten = '{listen}'\ngrace = '1s'\n[[agent]]\naddress = '{agent}'\n");
             self.site.write(&format!("coordinator-{number}.toml"), &format!("{vault}{section}{others}"));
         }
-        self.site.write("embedded.toml", &format!("{vault}{storages}{others}"));
+        self.site.write("embedded.toml", &format!("{vault}[agent_service]\n{manifests}{storages}{others}"));
     }
 
     /// The parts of a configuration that name the storages, and everything else that is backed up.

@@ -19,7 +19,7 @@ fn site() -> Site {
     let uploads = site.folder("uploads");
     fs::write(uploads.join("file"), "content").expect("write file");
     let config = format!(
-        "[vault]\nurl = '{}'\n{}[[directory]]\nname = 'uploads'\npath = '{}'\n",
+        "[vault]\nurl = '{}'\n[agent_service]\ngitaly_manifests = 'latest'\n{}[[directory]]\nname = 'uploads'\npath = '{}'\n",
         site.vault_url(),
         site.storage_section("default", "storage"),
         uploads.display()
