@@ -81,8 +81,10 @@ async fn a_pack_and_its_index_are_written_as_they_are() {
 async fn increments_build_on_a_copied_pack_and_need_no_git() {
     let (_folder, repo, mut writer) = written(3 << 20, &[]);
     writer.index("a/b.git", |index| index);
-    for number in 0..3 {
-        repo.commit("main", &[("file", format!("{number}\n").repeat(500))]);
+    // Each version is a small delta on the one before, which an earlier step has.
+    let text: String = noise(1, 6000).iter().map(|byte| format!("{byte}\n")).collect();
+    for version in 1..4 {
+        repo.commit("main", &[("file", format!("{version}\n{text}"))]);
         writer.step(&repo, "a/b.git");
     }
     let (_desk, remarks) = comes_back(&repo, &mut writer, NO_GIT).await;
