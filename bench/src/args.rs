@@ -22,10 +22,10 @@ pub struct Args {
     #[arg(long)]
     pub rustic: bool,
     /// Times that each side of each measurement runs, after once for a warm page cache
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = repetitions)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = repetitions)]
     pub repetitions: usize,
     /// Seconds after which a side that has run at least once does not run again
-    #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub budget: f64,
     /// Only these measurements; may be repeated
     #[arg(long, value_name = "NAME")]
