@@ -37,7 +37,7 @@ impl VaultSettings {
             path_style: None,
             ca_file: None,
             retry_budget: Self::RETRY_BUDGET,
-            upload_memory_mib: 96,
+            upload_memory_mib: 72,
         }
     }
 }

@@ -3,6 +3,9 @@
 //! Does not own: what goes into the pack; git decides that from the same tips. The walk paints from the new tips and
 //! from the base's tips, newest commit first, and ends when nothing new is left: it visits about what git visits. Every
 //! prerequisite is reachable from a ref of the step before, so a reader that replays the chain always has it.
+//!
+//! Painting looks into every tip of the base, which takes long when there are very many. Then the new tips are followed
+//! for a few commits first: where that leads to tips of the base and nowhere else, these are all that matters.
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
@@ -12,6 +15,11 @@ use crate::git::Objects;
 
 /// Commits that are visited before the walk gives up and names all tips of the base.
 const MAX_VISITED: usize = 400_000;
+
+/// Tips of a base that are few: painting from them takes no time.
+pub const FEW_TIPS: usize = 5_000;
+/// Commits that are new in a step, when there are few.
+const FEW_COMMITS: usize = 64;
 
 const NEW: u8 = 1;
 const OLD: u8 = 2;
@@ -34,6 +42,33 @@ pub fn of(objects: &mut Objects, tips: &[Oid], known: &[Oid]) -> Vec<Oid> {
         }
         None => known.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
     }
+}
+
+/// The same for a base of very many tips and an increment of few commits: the tips of the base that it builds on, which
+/// are all that git has to know. None where painting is wiser.
+pub fn near(objects: &mut Objects, tips: &[Oid], known: &HashSet<Oid>) -> Option<Vec<Oid>> {
+    let (mut edge, mut fresh) = (BTreeSet::new(), HashSet::new());
+    let mut waiting: Vec<Oid> = tips.to_vec();
+    while let Some(oid) = waiting.pop() {
+        if known.contains(&oid) {
+            // What was pruned meanwhile is no base.
+            objects.exists(oid).then(|| edge.insert(oid))?;
+            continue;
+        }
+        let commit = objects.peel_to_commit(oid)?;
+        if commit != oid {
+            waiting.push(commit);
+        } else if fresh.insert(oid) {
+            let parents = objects.commit(oid)?.parents;
+            // A root, or too long a way, may be old history that is met at its side.
+            if parents.is_empty() || fresh.len() > FEW_COMMITS {
+                return None;
+            }
+            waiting.extend(parents);
+        }
+    }
+    let commits = edge.into_iter().filter_map(|oid| objects.peel_to_commit(oid));
+    Some(commits.collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 struct Walk<'a> {

@@ -2,7 +2,7 @@
 //! worked on from the beginning.
 //!
 //! Does not own: the work. How many wait is bounded; the walk stops when there are too many. What a repository looked
-//! like is kept only where that is small, and read again where it is not.
+//! like is kept only where that is small or there is room for it, and read again where there is none.
 
 use std::{
     collections::BinaryHeap,
@@ -20,8 +20,10 @@ pub type Slot = (LimitGuard, LimitGuard);
 
 /// Repositories that may wait.
 const WAITING: usize = 4096;
-/// Refs of a snapshot that is kept while it waits.
+/// Refs of a snapshot that is kept while it waits, in any case.
 const KEPT_REFS: usize = 64;
+/// Refs of all larger ones together.
+const KEPT_REFS_IN_ALL: u32 = 1 << 18;
 /// Bytes of hooks, likewise.
 const KEPT_HOOKS: usize = 4096;
 /// Age of a snapshot above which it is taken again.
@@ -40,6 +42,7 @@ pub struct Waiting {
     /// Room in the window of the walk.
     pub permit: OwnedSemaphorePermit,
     snapshot: Option<(Snapshot, Instant)>,
+    _refs: Option<OwnedSemaphorePermit>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -75,13 +78,15 @@ pub struct Queue {
     heap: Mutex<(BinaryHeap<Waiting>, bool)>,
     changed: Notify,
     room: Arc<Semaphore>,
+    refs: Arc<Semaphore>,
 }
 
 impl Queue {
     /// An empty queue.
     pub fn new() -> Self {
         let room = Arc::new(Semaphore::new(WAITING));
-        Self { heap: Mutex::default(), changed: Notify::new(), room }
+        let refs = Arc::new(Semaphore::new(KEPT_REFS_IN_ALL as usize));
+        Self { heap: Mutex::default(), changed: Notify::new(), room, refs }
     }
 
     /// Waits for room for one more.
@@ -98,9 +103,21 @@ impl Queue {
         room: OwnedSemaphorePermit,
     ) {
         let hooks = snapshot.hooks.as_ref().map_or(0, Vec::len);
-        let keep = snapshot.refs.refs.len() <= KEPT_REFS && hooks <= KEPT_HOOKS;
+        let count = u32::try_from(snapshot.refs.refs.len()).unwrap_or(u32::MAX);
+        let large = count as usize > KEPT_REFS;
+        let refs = large.then(|| Arc::clone(&self.refs).try_acquire_many_owned(count).ok()).flatten();
+        let keep = (!large || refs.is_some()) && hooks <= KEPT_HOOKS;
         let snapshot = keep.then(|| (snapshot, Instant::now()));
-        self.heap().0.push(Waiting { size, number, candidate, base, permit, snapshot, _room: room });
+        self.heap().0.push(Waiting {
+            size,
+            number,
+            candidate,
+            base,
+            permit,
+            snapshot,
+            _refs: refs,
+            _room: room,
+        });
         self.changed.notify_one();
     }
 

@@ -117,6 +117,41 @@ fn prerequisites_are_the_boundary_that_git_finds() {
 }
 
 #[test]
+fn few_commits_on_tips_of_the_base_need_no_other_tips() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let repo = GitRepo::init(folder.path().join("r.git"));
+    let old: Vec<String> = (0..80).map(|n| repo.commit("main", &[("file", n.to_string())])).collect();
+    let side = repo.commit_on(Some(&old[70]), &[("side", "1")]);
+    let first = repo.commit_on(Some(&old[79]), &[("file", "first")]);
+    let tree = repo.run(&["rev-parse", &format!("{first}^{{tree}}")]);
+    let merge = repo.run(&["commit-tree", &tree, "-p", &first, "-p", &side, "-m", "merge"]);
+    let tag = repo.tag_annotated("new", &merge);
+    let mut objects = Objects::open(repo.path(), ObjectFormat::Sha1).expect("open");
+    let mut near = |tips: &[&String], known: &[&String]| {
+        let known = known.iter().map(|hex| oid(hex)).collect();
+        let tips: Vec<Oid> = tips.iter().map(|hex| oid(hex)).collect();
+        prerequisites::near(&mut objects, &tips, &known)
+    };
+    let edge = |known: &[&String]| {
+        let known: Vec<String> = known.iter().map(|hex| (*hex).clone()).collect();
+        Some(boundary_of_git(&repo, std::slice::from_ref(&merge), &known))
+    };
+    // Tips of the base that nothing new builds on are not named.
+    let known = [&old[79], &side, &old[3]];
+    assert_eq!(near(&[&tag], &known), edge(&known));
+    assert_eq!(near(&[&merge], &known).map(|edge| edge.len()), Some(2));
+    // A new name of an old tip.
+    assert_eq!(near(&[&old[3]], &known), Some(vec![oid(&old[3])]));
+    assert_eq!(near(&[], &known), Some(vec![]));
+    // Old history met at its side, a root, a long way, and a tip that is gone.
+    assert_eq!(near(&[&merge], &[&old[79]]).map(|edge| edge.len()), None);
+    assert_eq!(near(&[&old[20]], &[&old[79]]), None);
+    assert_eq!(near(&[&old[79]], &[&old[10]]), None);
+    let gone = "1234567890123456789012345678901234567890".to_owned();
+    assert_eq!(near(&[&gone], &[&gone]), None);
+}
+
+#[test]
 fn no_ref_is_lost_while_refs_are_packed() {
     let folder = tempfile::tempdir().expect("temp folder");
     let repo = GitRepo::init(folder.path().join("r.git"));

@@ -41,7 +41,7 @@ fn retry_budget() -> Span {
 }
 
 fn upload_memory() -> ByteSize {
-    ByteSize::mib(96)
+    ByteSize::mib(72)
 }
 
 impl VaultSection {

@@ -39,10 +39,10 @@ use self::{arrange::Arrangement, reach::Reached, trust::Closed};
 use crate::packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited};
 
 /// MiB of tables and caches that all copying of this process may hold.
-const MEMORY_MIB: u32 = 88;
+const MEMORY_MIB: u32 = 112;
 static MEMORY: Semaphore = Semaphore::const_new(MEMORY_MIB as usize);
 /// How long a repository waits for its share, while a large one may be on its slow way to the vault.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 
 /// What a decoder may take, which depends on the size of the packs.
@@ -111,8 +111,13 @@ pub fn prepare(
     let files = PackFiles::list(dir)?;
     let limits = Limits::of(files.size());
     let kept = files.held() + reach::LOOSE_BYTES + MIB;
-    let memory =
-        take_memory(dir, files.memory() + kept + Decoder::memory(limits.cache, limits.object), cancel)?;
+    // The tree before, with where its entries end.
+    let trees = 2 * limits.object;
+    let memory = take_memory(
+        dir,
+        files.memory() + kept + Decoder::memory(limits.cache, limits.object) + trees,
+        cancel,
+    )?;
     let set = files.open(refs.object_format)?;
     let closed = Closed::of(&set, trust);
     let mut reached = Reached::from(&set, refs, trust, &closed, limits, cancel)?;

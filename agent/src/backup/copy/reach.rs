@@ -122,6 +122,9 @@ struct Walk<'a> {
     decoder: Decoder,
     /// What tree entries named lately, and where that is.
     remembered: Vec<(ObjectId, Role, u64)>,
+    before: TreeBefore,
+    /// A buffer.
+    ends: Vec<usize>,
     words: Vec<u64>,
     cancel: &'a CancellationToken,
     /// Objects looked into.
@@ -148,6 +151,47 @@ enum Role {
     Blob,
 }
 
+/// The tree that was looked into last.
+#[derive(Default)]
+struct TreeBefore {
+    pack: Option<u32>,
+    data: Vec<u8>,
+    /// Where each entry ends.
+    ends: Vec<usize>,
+}
+
+/// Entries of the tree before that may have gone at one place.
+const GONE: usize = 2;
+
+impl TreeBefore {
+    fn clear(&mut self) {
+        self.ends.clear();
+    }
+
+    /// The length of the first entry of `rest`, when it is the `next` one here, or one of those after it.
+    fn find(&self, next: &mut usize, rest: &[u8]) -> Option<usize> {
+        for number in *next..(*next + 1 + GONE).min(self.ends.len()) {
+            let entry = self.entry(number);
+            if rest.starts_with(entry) {
+                *next = number + 1;
+                return Some(entry.len());
+            }
+        }
+        let entry = (*next < self.ends.len()).then(|| self.entry(*next))?;
+        // The same name with another id: what follows is likely the same again.
+        let name = entry.iter().position(|byte| *byte == 0).map_or(entry.len(), |zero| zero + 1);
+        if rest.starts_with(&entry[..name]) {
+            *next += 1;
+        }
+        None
+    }
+
+    fn entry(&self, number: usize) -> &[u8] {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.data[start..self.ends[number]]
+    }
+}
+
 impl<'a> Walk<'a> {
     fn new(set: &'a PackSet, limits: Limits, cancel: &'a CancellationToken) -> Self {
         let marks: Vec<Marks> = set.packs().iter().map(|pack| Marks::none(pack.count())).collect();
@@ -172,6 +216,8 @@ impl<'a> Walk<'a> {
             trees: Vec::new(),
             decoder: limits.decoder(),
             remembered: vec![nothing; remembered],
+            before: TreeBefore::default(),
+            ends: Vec::new(),
             words: Vec::new(),
             cancel,
             seen: 0,
@@ -347,27 +393,59 @@ impl<'a> Walk<'a> {
                 }
                 Ok(())
             }
-            Kind::Tree => {
-                for entry in TreeRefIter::from_bytes(data, hash) {
-                    let entry = entry.map_err(odd)?;
-                    if entry.mode.is_commit() {
-                        continue;
-                    }
-                    let start = [entry.oid.as_bytes()[0], entry.oid.as_bytes()[1]];
-                    let slot = usize::from(u16::from_le_bytes(start)) % self.remembered.len();
-                    let role = if entry.mode.is_tree() { Role::Tree } else { Role::Blob };
-                    let (oid, as_role, links) = &self.remembered[slot];
-                    if oid.as_ref() == entry.oid && *as_role == role {
-                        let links = *links;
-                        self.link(links);
-                    } else {
-                        let links = self.visit(entry.oid, role)?;
-                        self.remembered[slot] = (entry.oid.to_owned(), role, links);
-                    }
-                }
-                Ok(())
-            }
+            Kind::Tree => self.follow_tree(data),
         }
+    }
+
+    /// Visits the entries of a tree that the one before did not have. Neighbours in a pack are mostly versions of one
+    /// folder, so nearly all entries are the same, and those that are need not be taken apart.
+    fn follow_tree(&mut self, data: &[u8]) -> Result<(), Unsuited> {
+        let mut before = std::mem::take(&mut self.before);
+        if before.pack != self.from || self.from.is_none() {
+            before.clear();
+        }
+        let (mut ends, mut at, mut next) = (std::mem::take(&mut self.ends), 0, 0);
+        ends.clear();
+        while at < data.len() {
+            let rest = &data[at..];
+            at += match before.find(&mut next, rest) {
+                Some(length) => length,
+                None => self.visit_entry(rest)?,
+            };
+            ends.push(at);
+        }
+        before.data.clear();
+        before.data.extend_from_slice(data);
+        before.pack = self.from;
+        std::mem::swap(&mut before.ends, &mut ends);
+        (self.before, self.ends) = (before, ends);
+        Ok(())
+    }
+
+    /// Visits the first entry of what is left of a tree, and says how long it is.
+    fn visit_entry(&mut self, rest: &[u8]) -> Result<usize, Unsuited> {
+        let hash = hash_kind(self.set.format());
+        let odd = || Unsuited("tree cannot be read".into());
+        let entry = TreeRefIter::from_bytes(rest, hash).next().ok_or_else(odd)?;
+        let entry = entry.map_err(|e| Unsuited(format!("tree cannot be read: {e}")))?;
+        // A mode, a space, the name, a zero, and the id.
+        let mode = rest.iter().position(|byte| *byte == b' ').ok_or_else(odd)?;
+        let length = mode + entry.filename.len() + 2 + entry.oid.as_bytes().len();
+        if entry.mode.is_commit() {
+            return Ok(length);
+        }
+        let start = [entry.oid.as_bytes()[0], entry.oid.as_bytes()[1]];
+        let slot = usize::from(u16::from_le_bytes(start)) % self.remembered.len();
+        let role = if entry.mode.is_tree() { Role::Tree } else { Role::Blob };
+        let (oid, as_role, links) = &self.remembered[slot];
+        if oid.as_ref() == entry.oid && *as_role == role {
+            let links = *links;
+            self.link(links);
+        } else {
+            let links = self.visit(entry.oid, role)?;
+            self.remembered[slot] = (entry.oid.to_owned(), role, links);
+        }
+        Ok(length)
     }
 
     /// Marks an object, and notes it for later unless it leads nowhere or was met before. Says where it is, as links.

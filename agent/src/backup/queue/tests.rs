@@ -86,14 +86,19 @@ async fn so_many_may_wait_and_each_that_goes_makes_room() {
 }
 
 #[tokio::test]
-async fn a_snapshot_is_kept_only_where_it_is_small() {
+async fn a_snapshot_is_kept_only_where_it_is_small_or_there_is_room() {
     let queue = Queue::new();
     let small = vec![0; KEPT_HOOKS];
     push(&queue, 4, 0, snapshot(KEPT_REFS, Some(small))).await;
     push(&queue, 3, 1, snapshot(KEPT_REFS + 1, None)).await;
     push(&queue, 2, 2, snapshot(1, Some(vec![0; KEPT_HOOKS + 1]))).await;
+    let most = KEPT_REFS_IN_ALL as usize - KEPT_REFS;
+    push(&queue, 1, 3, snapshot(most, None)).await;
     let kept: Vec<bool> = std::iter::from_fn(|| queue.pop()).map(|w| w.snapshot.is_some()).collect();
-    assert_eq!(kept, [true, false, false]);
+    assert_eq!(kept, [true, true, false, false]);
+    // The room came back.
+    push(&queue, 1, 4, snapshot(most, None)).await;
+    assert!(queue.pop().is_some_and(|waiting| waiting.snapshot.is_some()));
 }
 
 #[tokio::test]

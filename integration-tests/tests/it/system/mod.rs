@@ -11,6 +11,7 @@ mod fan_out;
 pub mod gate;
 mod golden;
 mod hanging;
+mod ledger;
 mod limits;
 mod mishaps;
 mod progress;

@@ -65,7 +65,8 @@ fn what_is_known_to_be_closed_is_not_walked() {
     assert!(said.0.contains(&lost), "{said}");
     // As far as anybody knows.
     let wrong = ClosedPack { pack, needs: vec![] };
-    let (copy, knowledge) = desk.prepare_with(&repo, &trust(&[wrong.clone()])).expect("not walked");
+    let (copy, knowledge) =
+        desk.prepare_with(&repo, &trust(std::slice::from_ref(&wrong))).expect("not walked");
     assert!(is_file(&copy) && !knowledge.unproven);
     assert_eq!(knowledge.closed, [wrong]);
     // Not when anything that it needs is gone.
