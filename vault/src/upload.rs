@@ -91,10 +91,10 @@ enum Part {
 const PARTS_IN_FLIGHT: usize = 4;
 /// Parts after which a folder's disk is set to work.
 const PARTS_FLUSHED: usize = 3;
-/// A writer's buffer before it takes a part from the budget: small objects never wait for one.
-const UNBUDGETED: usize = 512 * 1024;
-
 impl ObjectWriter {
+    /// A writer's buffer before it takes a part from the budget: small objects never wait for one.
+    pub const UNBUDGETED: usize = 512 * 1024;
+
     pub(crate) fn new(vault: Vault, key: ObjectKey, part_size: PartSize, budgeted: bool) -> Self {
         let part_size = usize::try_from(part_size.bytes()).unwrap_or(usize::MAX);
         let (buffer, permit, stop) = (Vec::new(), Hold::default(), CancellationToken::new());
@@ -256,7 +256,7 @@ impl ObjectWriter {
 
 impl Write for ObjectWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.budgeted && self.buffer.len() + bytes.len() > UNBUDGETED && self.permit.is_free() {
+        if self.budgeted && self.buffer.len() + bytes.len() > Self::UNBUDGETED && self.permit.is_free() {
             self.reserve()?;
         }
         let room = self.part_size - self.buffer.len();

@@ -197,8 +197,10 @@ fn copy_full(
     }
     // A small pack is indexed sooner than its index is asked for.
     let index = if size >= WORTH_AN_INDEX || written.objects() >= OBJECTS_WORTH_AN_INDEX {
-        // Who holds a part of the upload budget must not wait for another.
-        writer.object.seal().map_err(CopyError::Receiver)?;
+        // Who holds a part of the upload budget must not wait for another; a small object takes none.
+        if written.index_size() > ObjectWriter::UNBUDGETED as u64 {
+            writer.object.seal().map_err(CopyError::Receiver)?;
+        }
         let mut index = open(Stream::Index, written.index_size());
         written.write_index(&mut index).map_err(CopyError::Receiver)?;
         Some(index.object)

@@ -30,6 +30,7 @@ fn kind(request: &LoggedRequest) -> String {
         ["default", .., name] => name.split_once('.').map_or(*name, |(_, suffix)| suffix),
         [""] => "(everything)",
         ["backups", ""] => "backups",
+        ["backups", _, ""] => "files of a backup",
         ["backups", _, "repositories", _] => "catalogue",
         ["backups", .., name] => name,
         ["backup_ids", ..] => "marker",
@@ -71,7 +72,8 @@ impl Ledger {
         call.run().expect_success();
         let log = self.server.log();
         let mut counts = BTreeMap::new();
-        // How many segments of the journal there are depends on how long a run takes.
+        // IDs are given, because one that was taken in the same second is looked for again. How many segments of the
+        // journal there are depends on how long a run takes.
         for request in log[self.seen..].iter().filter(|request| !request.key.contains("/segments/")) {
             *counts.entry(kind(request)).or_default() += 1;
         }
@@ -95,13 +97,16 @@ fn puts(counts: &BTreeMap<String, usize>) -> usize {
 #[test]
 fn requests_of_every_kind_of_run_are_as_they_were() {
     let mut ledger = Ledger::new();
-    let first = ledger.enter("full backup of 20 small repositories and a large one", ledger.ctl(["create"]));
-    let nothing = ledger.enter("nothing changed", ledger.ctl(["create"]));
+    let first = ledger.enter(
+        "full backup of 20 small repositories and a large one",
+        ledger.ctl(["create", "--backup-id", "0001"]),
+    );
+    let nothing = ledger.enter("nothing changed", ledger.ctl(["create", "--backup-id", "0002"]));
     ledger.change(5);
-    let changed = ledger.enter("5 of them changed", ledger.ctl(["create"]));
+    let changed = ledger.enter("5 of them changed", ledger.ctl(["create", "--backup-id", "0003"]));
     ledger.change(5);
-    ledger.enter("the same 5 changed again", ledger.ctl(["create"]));
-    ledger.enter("full backup, with an earlier one", ledger.ctl(["create", "--full"]));
+    ledger.enter("the same 5 changed again", ledger.ctl(["create", "--backup-id", "0004"]));
+    ledger.enter("full backup, with an earlier one", ledger.ctl(["create", "--backup-id", "0005", "--full"]));
     ledger.enter("list", ledger.ctl(["list"]));
     ledger.enter("show", ledger.ctl(["show", "latest"]));
     let target = |name: &str| format!("--storage=default={}", ledger.site.folder(name).display());
