@@ -52,9 +52,9 @@ enum Bytes {
 impl Pack {
     /// Bytes of memory that a pack takes while it is open, beside the pack's own bytes when it is held.
     pub fn memory(index: u64) -> u64 {
-        // The index has 28 bytes for each object or more; there are 12 in our tables, 8 more when it is copied in part, and
-        // 8 while trees wait to be looked into.
-        index + index
+        // The index has 28 bytes for each object or more; there are 12 in our tables, and 8 while trees wait to be looked
+        // into. Then there are up to 28 to write the index of a copy in part: offset, checksum and order.
+        2 * index + index / 2
     }
 
     /// Opens the pack at `path`, which ends in `.pack`, with the index beside it; a `held` one is read as a whole.

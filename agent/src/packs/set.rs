@@ -20,7 +20,7 @@ const MOST_PACKS: usize = 64;
 const HELD: u64 = 4 << 20;
 
 /// Where an object is: the pack's number, and the place in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The pack's number.
     pub pack: u32,

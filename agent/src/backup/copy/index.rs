@@ -5,7 +5,6 @@
 //! gitformat-pack(5), version 2.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io::{self, Write},
     os::unix::fs::FileExt as _,
@@ -22,8 +21,8 @@ const CHUNK: usize = 256 * 1024;
 /// The first offset that does not fit in the table of short ones.
 const LONG: u64 = 1 << 31;
 
-/// Checksums of the entries that do not have the bytes that they had in their pack.
-pub type Changed = HashMap<Location, u32>;
+/// Checksums of the entries that do not have the bytes that they had in their pack, in order.
+pub type Changed = Vec<(Location, u32)>;
 
 /// A pack that was written.
 pub struct Written {
@@ -180,7 +179,10 @@ impl Made {
             return self.loose[line.number as usize].2;
         };
         let at = Location { pack: line.source, place: pack.place_of(line.number) };
-        self.changed.get(&at).copied().unwrap_or_else(|| pack.crc32(line.number))
+        match self.changed.binary_search_by_key(&at, |(at, _)| *at) {
+            Ok(found) => self.changed[found].1,
+            Err(_) => pack.crc32(line.number),
+        }
     }
 
     fn offset(&self, line: Line) -> u64 {

@@ -20,6 +20,7 @@ mod index;
 mod reach;
 #[cfg(test)]
 mod tests;
+mod tree_before;
 mod trust;
 mod write;
 
@@ -35,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use trust::Trust;
 pub use write::CopyError;
 
-use self::{arrange::Arrangement, reach::Reached, trust::Closed};
+use self::{arrange::Arrangement, reach::Reached, tree_before::TreeBefore, trust::Closed};
 use crate::packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited};
 
 /// MiB of tables and caches that all copying of this process may hold.
@@ -111,11 +112,12 @@ pub fn prepare(
     let files = PackFiles::list(dir)?;
     let limits = Limits::of(files.size());
     let kept = files.held() + reach::LOOSE_BYTES + MIB;
-    // The tree before, with where its entries end.
-    let trees = 2 * limits.object;
     let memory = take_memory(
         dir,
-        files.memory() + kept + Decoder::memory(limits.cache, limits.object) + trees,
+        files.memory()
+            + kept
+            + Decoder::memory(limits.cache, limits.object)
+            + TreeBefore::memory(limits.object),
         cancel,
     )?;
     let set = files.open(refs.object_format)?;

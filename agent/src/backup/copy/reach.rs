@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Limits,
+    tree_before::TreeBefore,
     trust::{Closed, Trust},
 };
 use crate::{
@@ -95,7 +96,9 @@ impl Reached {
             }
         }
         walk.run()?;
-        if walk.expanded.count() > 0 && (set.may_have_loose() || !walk.is_all()) {
+        // In a pack that is taken for closed nothing is looked into.
+        let believed = walk.expanded.count() == 0 || walk.reached.closed[0];
+        if !believed && (set.may_have_loose() || !walk.is_all()) {
             walk.look_into_expanded()?;
             walk.run()?;
         }
@@ -123,8 +126,6 @@ struct Walk<'a> {
     /// What tree entries named lately, and where that is.
     remembered: Vec<(ObjectId, Role, u64)>,
     before: TreeBefore,
-    /// A buffer.
-    ends: Vec<usize>,
     words: Vec<u64>,
     cancel: &'a CancellationToken,
     /// Objects looked into.
@@ -149,47 +150,6 @@ enum Role {
     Commit,
     Tree,
     Blob,
-}
-
-/// The tree that was looked into last.
-#[derive(Default)]
-struct TreeBefore {
-    pack: Option<u32>,
-    data: Vec<u8>,
-    /// Where each entry ends.
-    ends: Vec<usize>,
-}
-
-/// Entries of the tree before that may have gone at one place.
-const GONE: usize = 2;
-
-impl TreeBefore {
-    fn clear(&mut self) {
-        self.ends.clear();
-    }
-
-    /// The length of the first entry of `rest`, when it is the `next` one here, or one of those after it.
-    fn find(&self, next: &mut usize, rest: &[u8]) -> Option<usize> {
-        for number in *next..(*next + 1 + GONE).min(self.ends.len()) {
-            let entry = self.entry(number);
-            if rest.starts_with(entry) {
-                *next = number + 1;
-                return Some(entry.len());
-            }
-        }
-        let entry = (*next < self.ends.len()).then(|| self.entry(*next))?;
-        // The same name with another id: what follows is likely the same again.
-        let name = entry.iter().position(|byte| *byte == 0).map_or(entry.len(), |zero| zero + 1);
-        if rest.starts_with(&entry[..name]) {
-            *next += 1;
-        }
-        None
-    }
-
-    fn entry(&self, number: usize) -> &[u8] {
-        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.data[start..self.ends[number]]
-    }
 }
 
 impl<'a> Walk<'a> {
@@ -217,7 +177,6 @@ impl<'a> Walk<'a> {
             decoder: limits.decoder(),
             remembered: vec![nothing; remembered],
             before: TreeBefore::default(),
-            ends: Vec::new(),
             words: Vec::new(),
             cancel,
             seen: 0,
@@ -401,11 +360,9 @@ impl<'a> Walk<'a> {
     /// folder, so nearly all entries are the same, and those that are need not be taken apart.
     fn follow_tree(&mut self, data: &[u8]) -> Result<(), Unsuited> {
         let mut before = std::mem::take(&mut self.before);
-        if before.pack != self.from || self.from.is_none() {
-            before.clear();
-        }
-        let (mut ends, mut at, mut next) = (std::mem::take(&mut self.ends), 0, 0);
-        ends.clear();
+        before.keep_only_of(self.from);
+        let (mut at, mut next) = (0, 0);
+        let mut ends = before.take_spare();
         while at < data.len() {
             let rest = &data[at..];
             at += match before.find(&mut next, rest) {
@@ -414,11 +371,8 @@ impl<'a> Walk<'a> {
             };
             ends.push(at);
         }
-        before.data.clear();
-        before.data.extend_from_slice(data);
-        before.pack = self.from;
-        std::mem::swap(&mut before.ends, &mut ends);
-        (self.before, self.ends) = (before, ends);
+        before.replace(self.from, data, ends);
+        self.before = before;
         Ok(())
     }
 

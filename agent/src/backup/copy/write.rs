@@ -4,10 +4,7 @@
 //! and its base is the distance written anew, and where the base itself was left out, the object. Every byte of a pack
 //! that takes part is read, so its checksum is proven before this returns without an error.
 
-use std::{
-    collections::HashMap,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use flate2::Crc;
 use gix::odb::pack::data::{self, entry::Header};
@@ -110,10 +107,10 @@ impl Selection {
         out: &mut W,
         cancel: &CancellationToken,
     ) -> Result<Made, CopyError> {
-        let mut out = PackWriter { out, hash: PackHash::new(self.set.format()), crc: Crc::new(), written: 0 };
+        let mut out = PackWriter { out, hash: PackHash::new(self.set.format()), crc: None, written: 0 };
         let failed = CopyError::Receiver;
         out.write_all(&data::header::encode(data::Version::V2, objects)).map_err(failed)?;
-        let (mut placed, mut changed) = (Vec::new(), HashMap::new());
+        let (mut placed, mut changed) = (Vec::new(), Changed::new());
         for (number, pack) in self.set.packs().iter().enumerate() {
             let place = match self.arrangement.parts[number] {
                 Part::Nothing => Placed::Nowhere,
@@ -131,9 +128,7 @@ impl Selection {
         let mut loose = Vec::with_capacity(self.loose.len());
         for (oid, entry) in &self.loose {
             let offset = out.written;
-            out.crc.reset();
-            out.write_all(entry).map_err(failed)?;
-            loose.push((*oid, offset, out.crc.sum()));
+            loose.push((*oid, offset, out.write_new(|out| out.write_all(entry)).map_err(failed)?));
         }
         let PackWriter { out, hash, .. } = out;
         let checksum = hash.finish();
@@ -158,41 +153,56 @@ impl Selection {
             let range = pack.range(place);
             offsets[place as usize] = out.written;
             feed.skip_to(range.start)?;
-            out.crc.reset();
+            let at = Location { pack: number as u32, place };
             if orphans.binary_search(&place).is_ok() {
                 let kind = decoder.decode(number as u32, pack, place, &mut data)?;
                 let entry = object_entry(kind, &data).map_err(|e| Unsuited(e.to_string()))?;
                 let left = room.checked_sub(entry.len() as u64);
                 room = left.ok_or_else(|| Unsuited("much would have to be written out".into()))?;
-                out.write_all(&entry).map_err(CopyError::Receiver)?;
-                changed.insert(Location { pack: number as u32, place }, out.crc.sum());
+                changed.push((at, out.write_new(|out| out.write_all(&entry)).map_err(CopyError::Receiver)?));
                 continue;
             }
             let entry = pack.entry(place)?;
-            let is_delta = entry.header.is_delta();
-            if is_delta {
-                let at = pack.base(&entry).map(|place| Location { pack: number as u32, place });
-                let base = at.and_then(|at| source(&self.set, &self.reached, at));
-                let base = base.ok_or_else(|| Unsuited("the base of a delta is gone".into()))?;
-                let offset = match base.pack as usize {
-                    same if same == number => Some(offsets[base.place as usize]).filter(|offset| *offset > 0),
-                    other => before[other].offset(&self.set.packs()[other], base.place),
-                };
-                let header = match offset {
-                    Some(offset) => Header::OfsDelta { base_distance: out.written - offset },
-                    // The base follows, in this pack.
-                    None => Header::RefDelta { base_id: self.set.pack(base).oid(base.place).to_owned() },
-                };
+            let header = match entry.header.is_delta() {
+                true => self.header_of_delta(at, &entry, &offsets, before, out.written)?,
+                false => entry.header.clone(),
+            };
+            if header == entry.header {
+                feed.copy_to(range.end, out)?;
+                continue;
+            }
+            let write = |out: &mut PackWriter<'_, W>| -> Result<(), CopyError> {
                 header.write_to(entry.decompressed_size, out).map_err(CopyError::Receiver)?;
                 feed.skip_to(entry.data_offset.min(range.end))?;
-            }
-            feed.copy_to(range.end, out)?;
-            if is_delta {
-                changed.insert(Location { pack: number as u32, place }, out.crc.sum());
-            }
+                Ok(feed.copy_to(range.end, out)?)
+            };
+            changed.push((at, out.write_new(write)?));
         }
         feed.finish()?;
         Ok(offsets)
+    }
+
+    /// The header of a delta where its base went, when the delta itself goes to `written`.
+    fn header_of_delta(
+        &self,
+        at: Location,
+        entry: &data::Entry,
+        offsets: &[u64],
+        before: &[Placed],
+        written: u64,
+    ) -> Result<Header, CopyError> {
+        let base = self.set.pack(at).base(entry).map(|place| Location { place, ..at });
+        let base = base.and_then(|base| source(&self.set, &self.reached, base));
+        let base = base.ok_or_else(|| Unsuited("the base of a delta is gone".into()))?;
+        let offset = match base.pack {
+            same if same == at.pack => Some(offsets[base.place as usize]).filter(|offset| *offset > 0),
+            other => before[other as usize].offset(self.set.pack(base), base.place),
+        };
+        Ok(match offset {
+            Some(offset) => Header::OfsDelta { base_distance: written - offset },
+            // The base follows, in this pack.
+            None => Header::RefDelta { base_id: self.set.pack(base).oid(base.place).to_owned() },
+        })
     }
 }
 
@@ -211,16 +221,28 @@ impl Placed {
 struct PackWriter<'a, W> {
     out: &'a mut W,
     hash: PackHash,
-    /// Of the entry at hand, where that is asked for.
-    crc: Crc,
+    /// Of the entry at hand, where no index has it.
+    crc: Option<Crc>,
     written: u64,
+}
+
+impl<W: Write> PackWriter<'_, W> {
+    /// Writes an entry that no index knows, and gives its checksum.
+    fn write_new<E>(&mut self, write: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<u32, E> {
+        self.crc = Some(Crc::new());
+        let written = write(self);
+        let crc = self.crc.take();
+        written.map(|()| crc.map_or(0, |crc| crc.sum()))
+    }
 }
 
 impl<W: Write> Write for PackWriter<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.out.write(bytes)?;
         self.hash.update(&bytes[..taken]);
-        self.crc.update(&bytes[..taken]);
+        if let Some(crc) = &mut self.crc {
+            crc.update(&bytes[..taken]);
+        }
         self.written += taken as u64;
         Ok(taken)
     }
