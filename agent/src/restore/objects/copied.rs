@@ -9,9 +9,8 @@
 //! An index can be made again from its bundle. So one that is missing or damaged fails nothing: it is remarked.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::mpsc::sync_channel,
     thread,
@@ -21,7 +20,7 @@ use bytes::Bytes;
 use packhorse_model::Problem;
 use packhorse_vault::{ObjectFormat, ObjectKey, ObjectReader, VaultError};
 
-use super::{Objects, index};
+use super::{Objects, create, hex, index};
 use crate::{
     packs::PackHash,
     restore::io_problem::{corrupt, io_problem, vault_problem},
@@ -83,10 +82,6 @@ fn remark(objects: &Objects<'_>, key: &str, error: &io::Error) {
     );
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)
-}
-
 /// Writes an index, and gives the number of its objects and the checksum of its pack.
 fn receive_index(
     objects: &Objects<'_>,
@@ -132,10 +127,6 @@ pub(super) fn copy(
     remark(objects, &index.key, &io::Error::new(io::ErrorKind::InvalidData, "is not the index of this pack"));
     forget(&index.path)?;
     index::index_by_git(objects, bundle, &path, false)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads a pack to its end, which proves the bundle's digest, and hands the chunks over.

@@ -8,9 +8,8 @@
 
 use std::{
     cell::RefCell,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufRead, BufWriter},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -24,6 +23,7 @@ use tokio::{
 use super::{
     Objects,
     chains::Chains,
+    create,
     entries::{Entries, read_header},
     stream::PackStream,
 };
@@ -75,7 +75,7 @@ pub(super) fn finish_pack<R: BufRead>(
 fn index_stream<R: BufRead>(stream: &mut PackStream<R>, count: u32, thin: bool) -> Option<gix::ObjectId> {
     let _tables = reserve_tables(count)?;
     let index = stream.path().with_extension("idx");
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&index).ok()?;
+    let file = create(&index).ok()?;
     let mut out = BufWriter::new(file);
     let made = make_index(stream, count, thin, &mut out);
     let written = out.into_inner().is_ok();

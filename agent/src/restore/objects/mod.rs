@@ -17,7 +17,12 @@ mod there;
 
 pub(super) use there::ObjectsThere;
 
-use std::{io::BufRead, path::Path};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufRead},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 use packhorse_model::{ErrorKind, Problem};
 use packhorse_vault::{BundleHeader, Manifest, ObjectFormat, ObjectKey, ObjectReader, Step, Vault};
@@ -141,4 +146,14 @@ impl Objects<'_> {
             .map_err(|e| io_problem("write pack", folder.display(), &e))?;
         index::finish_pack(self, path, stream, number > 0)
     }
+}
+
+/// A new file beside the packs, which is read-only as git's are.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)
+}
+
+/// How a pack with this checksum is called.
+fn hex(checksum: &[u8]) -> String {
+    checksum.iter().map(|byte| format!("{byte:02x}")).collect()
 }

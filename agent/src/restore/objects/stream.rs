@@ -5,15 +5,15 @@
 //! reader that hides errors cannot hide that one; it also reads the bundle to its end, which proves its digest.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufRead, BufWriter, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use gix::hash::{Hasher, ObjectId, hasher};
 use packhorse_vault::ObjectFormat;
 
+use super::create;
 use crate::{git::hash_kind, restore::Progress};
 
 /// Bytes that go to the file at once.
@@ -50,7 +50,7 @@ impl<R: BufRead> PackStream<R> {
         progress: &Progress,
     ) -> io::Result<Self> {
         let path = folder.join(format!("step-{number}.pack"));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path)?;
+        let file = create(&path)?;
         let kind = hash_kind(format);
         Ok(Self {
             input,

@@ -10,9 +10,7 @@ mod pack;
 mod table;
 
 use std::{
-    fs::OpenOptions,
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -20,7 +18,7 @@ use packhorse_model::Problem;
 use packhorse_vault::{ObjectFormat, ObjectReader};
 
 use self::pack::{HeldPack, Object};
-use super::{Objects, ObjectsThere, index};
+use super::{Objects, ObjectsThere, create, hex, index};
 use crate::restore::io_problem::io_problem;
 
 /// Bytes of the largest bundle that counts as small.
@@ -78,14 +76,14 @@ fn resolve<'a>(
 
 fn write(pack: &HeldPack<'_>, format: ObjectFormat, sorted: &[&Object], folder: &Path) -> io::Result<()> {
     let (head, body, trailer) = pack.bytes();
-    let name = trailer.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let name = hex(&trailer);
     // The index last: a pack without index does not exist for anybody.
-    create(&folder.join(format!("pack-{name}.pack")), &[&head, body, pack.appended(), &trailer])?;
-    create(&folder.join(format!("pack-{name}.idx")), &[&table::index(format, sorted, &trailer)])
+    write_file(&folder.join(format!("pack-{name}.pack")), &[&head, body, pack.appended(), &trailer])?;
+    write_file(&folder.join(format!("pack-{name}.idx")), &[&table::index(format, sorted, &trailer)])
 }
 
-fn create(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o444).open(path) {
+fn write_file(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    match create(path) {
         Ok(mut file) => parts.iter().try_for_each(|part| file.write_all(part)),
         // Of an earlier step with the same objects.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
