@@ -22,7 +22,7 @@ use crate::{
 };
 use vault::Place;
 
-/// What makes `create` leave the proof of connectivity for later; none where it cannot.
+/// What makes `create` leave the proof of connectivity for later.
 const PROVE_LATER: &[&str] = &["--prove", "later"];
 
 type Row = fn(&Bench, &Place) -> Result<Done>;
