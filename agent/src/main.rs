@@ -35,6 +35,7 @@ const ROLE: Role = Role {
         "agent_service.repository_timeout",
         "agent_service.max_chain",
         "agent_service.max_garbage",
+        "agent_service.index_from",
         "agent_service.gitaly_manifests",
         "agent_service.grace",
     ],

@@ -34,12 +34,8 @@ const CHUNK: usize = 256 * 1024;
 const SMALL_CHUNK: usize = 32 * 1024;
 /// Repositories below this size are packed by one thread: starting more costs more than it saves.
 const SMALL: u64 = 8 << 20;
-/// Bytes of a pack from which on its index is stored.
-const WORTH_AN_INDEX: u64 = 1 << 20;
 /// Objects below which a walk takes less time than to remember what it proved.
 const WORTH_KNOWING: u32 = 10_000;
-/// Objects likewise.
-const OBJECTS_WORTH_AN_INDEX: u32 = 5_000;
 
 /// Why there is no bundle.
 #[derive(Debug)]
@@ -158,16 +154,16 @@ struct Range {
     known: Vec<Oid>,
 }
 
-/// Writes the bundle of a full step. Blocking.
+/// Writes the bundle of a full step, and the index of a pack of `index_from` bytes or more. Blocking.
 pub fn write_full(
     source: &Source<'_>,
-    trust: &Trust,
+    (trust, index_from): (&Trust, u64),
     git: &Git,
     open: impl Fn(Stream, u64) -> BundleWriter,
 ) -> Result<Bundle, BundleError> {
     let listed = source.refs.refs.iter().map(|(name, oid)| (name.to_vec(), oid)).collect();
     let header = header(source.refs, listed, vec![]);
-    match copy_full(source, &header, trust, &open) {
+    match copy_full(source, &header, (trust, index_from), &open) {
         Ok(bundle) => Ok(bundle),
         Err(CopyError::Pack(finding)) => Err(BundleError::Git(finding)),
         Err(CopyError::Receiver(error)) => Err(vault_error(error)),
@@ -183,7 +179,7 @@ pub fn write_full(
 fn copy_full(
     source: &Source<'_>,
     header: &BundleHeader,
-    trust: &Trust,
+    (trust, index_from): (&Trust, u64),
     open: impl Fn(Stream, u64) -> BundleWriter,
 ) -> Result<Bundle, CopyError> {
     let (copy, mut knowledge) = copy::prepare(source.dir, source.refs, trust, &source.watch.cancel)?;
@@ -196,7 +192,7 @@ fn copy_full(
         knowledge.closed.clear();
     }
     // A small pack is indexed sooner than its index is asked for.
-    let index = if size >= WORTH_AN_INDEX || written.objects() >= OBJECTS_WORTH_AN_INDEX {
+    let index = if size >= index_from {
         // Who holds a part of the upload budget must not wait for another; a small object takes none.
         if written.index_size() > ObjectWriter::UNBUDGETED as u64 {
             writer.object.seal().map_err(CopyError::Receiver)?;

@@ -47,6 +47,8 @@ pub struct Rules {
     pub prove_later: bool,
     /// Share of a repository's objects that a full step may hold although nothing reaches them, 0 to 1.
     pub max_garbage: f64,
+    /// Bytes of a full step's pack from which on its index is stored.
+    pub index_from: u64,
 }
 
 /// Removed names that a manifest may carry before a new chain is cheaper.

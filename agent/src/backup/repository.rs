@@ -226,7 +226,9 @@ async fn bundle_of(
         };
         let written = match &plan {
             Plan::Increment(base) => bundle::write_increment(&source, base, &shared.git, open),
-            Plan::Full(_) | Plan::Empty => bundle::write_full(&source, &trust, &shared.git, open),
+            Plan::Full(_) | Plan::Empty => {
+                bundle::write_full(&source, (&trust, shared.rules.index_from), &shared.git, open)
+            }
         };
         (plan, written.map(Some))
     });

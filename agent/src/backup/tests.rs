@@ -33,7 +33,7 @@ async fn back_up(
         root: root.to_owned(),
         base,
         filter: RepoFilter::default(),
-        rules: Rules { max_chain: 64, full: false, prove_later: false, max_garbage: 0.0 },
+        rules: Rules { max_chain: 64, full: false, prove_later: false, max_garbage: 0.0, index_from: 0 },
         manifests: GitalyManifests::Latest,
         dry_run: false,
         slots: Slots::alone(2),

@@ -59,6 +59,8 @@ pub struct AgentOptions {
     pub max_chain: u32,
     /// Share of a repository's objects that a full step may hold although no ref reaches them, 0 to 1.
     pub max_garbage: f64,
+    /// Bytes of a full step's pack from which on its index is stored.
+    pub index_from: u64,
     /// Which manifests are written for Gitaly.
     pub manifests: GitalyManifests,
 }
@@ -81,6 +83,7 @@ impl AgentOptions {
             git: section.git.clone(),
             max_chain: section.max_chain.max(1),
             max_garbage: section.max_garbage,
+            index_from: section.index_from.as_u64(),
             manifests: section.gitaly_manifests,
         }
     }

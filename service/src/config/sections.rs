@@ -122,6 +122,8 @@ pub struct AgentLimits {
     pub max_chain: u32,
     /// Share of a repository's objects that a full step may hold although no ref reaches them, 0 to 1.
     pub max_garbage: f64,
+    /// Size of a full step's pack from which on its index is stored, too, so that a restore need not make it.
+    pub index_from: ByteSize,
     /// `changed`; `latest` for Gitaly before 18.11; `every-run` to write manifests of unchanged repositories too.
     pub gitaly_manifests: GitalyManifests,
     /// How long work at hand may go on when the agent is told to stop.
@@ -170,6 +172,7 @@ impl Default for AgentLimits {
             repository_timeout: Span::from_secs(12 * 3600),
             max_chain: 64,
             max_garbage: 0.05,
+            index_from: ByteSize::mib(1),
             gitaly_manifests: GitalyManifests::Changed,
             grace: grace(),
         }
