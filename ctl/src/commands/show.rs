@@ -62,6 +62,9 @@ fn table(lines: &[Value]) -> String {
     for line in lines {
         let number = |key: &str| line[key].as_u64().unwrap_or_default();
         let mut name = line["path"].as_str().unwrap_or_default().to_owned();
+        if line["unproven"] == true {
+            name.push_str("  (unproven)");
+        }
         if let Some(what) = line["error"]["what"].as_str() {
             let answer = line["error"]["answer"].as_str().unwrap_or_default();
             name = format!("{name}  ({what}: {answer})");

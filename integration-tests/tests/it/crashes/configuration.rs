@@ -10,7 +10,7 @@ impl Town {
     pub fn configure(&self) {
         let (vault, (storages, others)) = (self.vault_section(), self.parts("", self.database.as_ref()));
         let agent = format!("unix://{}", self.site.path("agent.sock").display());
-        let manifests = "gitaly_manifests = 'latest'\n";
+        let manifests = "gitaly_manifests = 'latest'\nindex_from = '0'\n";
         let section =
             format!("[agent_service]\nlisten = '{agent}'\ngrace = '1s'\nrejoin_within = '0s'\n{manifests}");
         self.site.write("agent.toml", &format!("{vault}{section}{storages}"));

@@ -36,8 +36,14 @@ impl History {
         let formats = if GitRepo::can_make_reftables() { &FORMATS[..] } else { &FORMATS[..2] };
         let mut told = Vec::new();
         if random.percent(50) {
-            let every_run = if random.percent(30) { "every-run" } else { "changed" };
-            let settings = format!("max_chain = {}\ngitaly_manifests = \"{every_run}\"", 1 + random.below(4));
+            let manifests = ["every-run", "latest", "changed", "changed"][random.below(4)];
+            // Small packs, too, with their indices; and what nothing reaches left out or copied.
+            let index_from = ["0", "1 MiB"][random.below(2)];
+            let max_garbage = ["0.0", "0.05", "0.9"][random.below(3)];
+            let settings = format!(
+                "max_chain = {}\ngitaly_manifests = '{manifests}'\nindex_from = '{index_from}'\nmax_garbage = {max_garbage}",
+                1 + random.below(4)
+            );
             told.push(settings.replace('\n', ", "));
             world.configure(&format!("[agent_service]\n{settings}\n"));
         }
@@ -71,8 +77,14 @@ impl History {
                 }
             }
             if round == rounds || self.random.percent(70) {
-                let extra: &[&str] = if self.random.percent(8) { &["--full"] } else { &[] };
-                let point = self.world.backup(extra);
+                let mut extra = Vec::new();
+                if self.random.percent(8) {
+                    extra.push("--full");
+                }
+                if self.random.percent(25) {
+                    extra.extend(["--prove", "later"]);
+                }
+                let point = self.world.backup(&extra);
                 self.told.push(format!("backup {} {extra:?}", point.id));
                 self.points.push(point);
             }

@@ -15,6 +15,7 @@ mod layouts;
 mod many_refs;
 mod names_in_conflict;
 mod old_git;
+mod proofs;
 mod ref_names;
 mod restored_beside_readers;
 mod rewritten;
