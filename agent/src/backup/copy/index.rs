@@ -1,8 +1,7 @@
 //! The index of a copied pack, made from the indices of the packs that it was copied from.
 //!
 //! Does not own: copying (`write`). A restore that has it needs to look into no object. Nothing is inflated here either:
-//! names and checksums of entries are known from the source packs, and where an entry went from the copy. Format: git's
-//! gitformat-pack(5), version 2.
+//! names and checksums of entries are known from the source packs, and where an entry went from the copy.
 
 use std::{
     fs::File,
@@ -14,12 +13,10 @@ use gix::ObjectId;
 use tokio::sync::SemaphorePermit;
 
 use super::write::Placed;
-use crate::packs::{Location, PackFile, PackHash, PackSet};
+use crate::packs::{IndexLine, Location, PackFile, PackHash, PackSet, index_size, write_index};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 * 1024;
-/// The first offset that does not fit in the table of short ones.
-const LONG: u64 = 1 << 31;
 
 /// Checksums of the entries that do not have the bytes that they had in their pack, in order.
 pub type Changed = Vec<(Location, u32)>;
@@ -57,11 +54,11 @@ impl Written {
 
     /// Bytes of its index.
     pub fn index_size(&self) -> u64 {
-        let id = match &self.index {
-            IndexSource::File(pack, _) => pack.format().len_in_bytes(),
-            IndexSource::Made(made) => made.set.format().len_in_bytes(),
-        } as u64;
-        1032 + u64::from(self.objects) * (id + 8) + 2 * id
+        let format = match &self.index {
+            IndexSource::File(pack, _) => pack.format(),
+            IndexSource::Made(made) => made.set.format(),
+        };
+        index_size(format, self.objects)
     }
 
     /// Writes the index. Blocking. An error is the receiver's, or says that the source's index cannot be read.
@@ -114,40 +111,13 @@ impl Made {
     }
 
     fn write(self, out: &mut impl Write) -> io::Result<()> {
-        let lines = self.lines();
-        let mut out = Hashing { out, hash: PackHash::new(self.set.format()) };
-        out.write_all(b"\xfftOc\0\0\0\x02")?;
-        let mut fan = [0_u32; 256];
-        lines.iter().for_each(|line| fan[usize::from(self.oid(*line).as_bytes()[0])] += 1);
-        let mut below = 0;
-        for count in fan {
-            below += count;
-            out.write_all(&u32::to_be_bytes(below))?;
-        }
-        for line in &lines {
-            out.write_all(self.oid(*line).as_bytes())?;
-        }
-        for line in &lines {
-            out.write_all(&self.crc(*line).to_be_bytes())?;
-        }
-        let mut long = Vec::new();
-        for line in &lines {
-            let offset = self.offset(*line);
-            let short = match u32::try_from(offset) {
-                Ok(short) if offset < LONG => short,
-                _ => {
-                    long.push(offset);
-                    LONG as u32 | (long.len() - 1) as u32
-                }
-            };
-            out.write_all(&short.to_be_bytes())?;
-        }
-        for offset in long {
-            out.write_all(&offset.to_be_bytes())?;
-        }
-        out.write_all(&self.checksum)?;
-        let hash = out.hash.finish();
-        out.out.write_all(&hash)
+        let order = self.lines();
+        let lines = order.iter().map(|line| IndexLine {
+            oid: self.oid(*line),
+            crc: self.crc(*line),
+            offset: self.offset(*line),
+        });
+        write_index(self.set.format(), lines, &self.checksum, out)
     }
 
     /// Everything that is in the pack, by name.
@@ -191,18 +161,5 @@ impl Made {
         };
         // Only what is there has a line.
         self.placed[line.source as usize].offset(pack, pack.place_of(line.number)).unwrap_or_default()
-    }
-}
-
-/// Hashes what goes into the index.
-struct Hashing<'a, W> {
-    out: &'a mut W,
-    hash: PackHash,
-}
-
-impl<W: Write> Hashing<'_, W> {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash.update(bytes);
-        self.out.write_all(bytes)
     }
 }

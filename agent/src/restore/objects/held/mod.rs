@@ -7,7 +7,6 @@
 //! Names are made by plain SHA-1: here they only have to agree with what the source's git made of the same bytes.
 
 mod pack;
-mod table;
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -19,7 +18,10 @@ use packhorse_vault::{ObjectFormat, ObjectReader};
 
 use self::pack::{HeldPack, Object};
 use super::{Objects, ObjectsThere, create, hex, index};
-use crate::restore::io_problem::io_problem;
+use crate::{
+    packs::{index_size, write_index},
+    restore::io_problem::io_problem,
+};
 
 /// Bytes of the largest bundle that counts as small.
 pub(super) const SMALL: u64 = 2 << 20;
@@ -79,7 +81,10 @@ fn write(pack: &HeldPack<'_>, format: ObjectFormat, sorted: &[&Object], folder: 
     let name = hex(&trailer);
     // The index last: a pack without index does not exist for anybody.
     write_file(&folder.join(format!("pack-{name}.pack")), &[&head, body, pack.appended(), &trailer])?;
-    write_file(&folder.join(format!("pack-{name}.idx")), &[&table::index(format, sorted, &trailer)])
+    let lines = sorted.iter().map(|object| object.line());
+    let mut index = Vec::with_capacity(index_size(format, sorted.len() as u32) as usize);
+    write_index(format, lines, &trailer, &mut index)?;
+    write_file(&folder.join(format!("pack-{name}.idx")), &[&index])
 }
 
 fn write_file(path: &Path, parts: &[&[u8]]) -> io::Result<()> {

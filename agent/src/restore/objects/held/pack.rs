@@ -15,7 +15,7 @@ use packhorse_vault::ObjectFormat;
 
 use crate::{
     git::hash_kind,
-    packs::{PackHash, apply_delta, object_entry},
+    packs::{IndexLine, PackHash, apply_delta, object_entry},
     restore::objects::ObjectsThere,
 };
 
@@ -42,8 +42,8 @@ pub(super) struct HeldPack<'a> {
 
 /// An entry, and the object that it is.
 pub(super) struct Object {
-    pub offset: u64,
-    pub crc: u32,
+    offset: u64,
+    crc: u32,
     /// Null until it is known.
     pub oid: ObjectId,
     /// None while it is a delta.
@@ -51,6 +51,13 @@ pub(super) struct Object {
     /// Where it is in what all entries unfold to.
     data: Range<usize>,
     base: Base,
+}
+
+impl Object {
+    /// The line of the index.
+    pub fn line(&self) -> IndexLine<'_> {
+        IndexLine { oid: &self.oid, crc: self.crc, offset: self.offset }
+    }
 }
 
 #[derive(Clone, Copy)]
