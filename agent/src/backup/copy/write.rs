@@ -165,7 +165,7 @@ impl Selection {
             let entry = pack.entry(place)?;
             let header = match entry.header.is_delta() {
                 true => self.header_of_delta(at, &entry, &offsets, before, out.written)?,
-                false => entry.header.clone(),
+                false => entry.header,
             };
             if header == entry.header {
                 feed.copy_to(range.end, out)?;
