@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{
     goal,
-    sides::{full_vault, restic},
+    sides::{full_vault, indexed_vault, restic},
     vault::{Place, Vault},
 };
 use crate::{
@@ -23,13 +23,14 @@ use crate::{
 const COPY: &str = "cp packs + fsync";
 const FETCH: &str = "git init, git fetch from bundle";
 const COPY_ALL: &str = "cp -a";
+const INDEXED: &str = "ours, index_from = 0";
 
 /// Large repositories.
 pub fn large(bench: &Bench, place: &Place) -> Result<Done> {
     let Large { storage, title, stands_in } = Large::choose(bench)?;
     let vault = full_vault(bench, place, &storage)?;
     let packs = storage.packs()?;
-    let mut sides = vec![ours(bench, &vault)];
+    let mut sides = vec![ours("ours", bench, &vault)];
     match place {
         Place::Disk => {
             sides.push(filling(COPY, bench, |out| copies::cp(&packs, out)));
@@ -50,7 +51,8 @@ pub fn large(bench: &Bench, place: &Place) -> Result<Done> {
 pub fn small(bench: &Bench, place: &Place) -> Result<Done> {
     let storage = corpus::small(bench)?;
     let vault = full_vault(bench, place, &storage)?;
-    let mut sides = vec![ours(bench, &vault)];
+    let indexed = indexed_vault(bench, place, &storage)?;
+    let mut sides = vec![ours("ours", bench, &vault), ours(INDEXED, bench, &indexed)];
     if place.gateway().is_none() {
         sides.push(filling(COPY_ALL, bench, |out| copies::cp_all(&storage.path, out)));
         sides.push(fetches(bench, &storage, bundles(bench, &storage)?));
@@ -61,13 +63,14 @@ pub fn small(bench: &Bench, place: &Place) -> Result<Done> {
         goal("ours", FETCH, FasterAtLeast(5.0)),
         goal("ours", "restic", FasterAtLeast(1.0)),
         goal("ours", COPY_ALL, TimeAtMost(1.3)),
+        goal(INDEXED, COPY_ALL, TimeAtMost(1.3)),
     ];
     let work = Work::new("restore, 2,000 small", sides).items(storage.repositories.len());
     work.goals(goals).run(bench)
 }
 
-fn ours<'a>(bench: &'a Bench, vault: &'a Vault) -> Side<'a> {
-    Side::ours("ours", move || {
+fn ours<'a>(name: &'static str, bench: &'a Bench, vault: &'a Vault) -> Side<'a> {
+    Side::ours(name, move || {
         let target = bench.fresh("restored")?;
         Ok(Prepared::filling(&target, vault.restore(bench, &target)))
     })

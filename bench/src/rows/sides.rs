@@ -1,8 +1,8 @@
 //! The sides that several rows have in common.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::vault::{Place, Vault};
 use crate::{
@@ -31,9 +31,21 @@ pub fn ours_full<'a>(
 
 /// A vault with a full backup of a storage in it.
 pub fn full_vault(bench: &Bench, place: &Place, storage: &Storage) -> Result<Vault> {
+    filled_vault(bench, place, storage, &["--full"])
+}
+
+/// The same with an index for each pack, small as it may be.
+pub fn indexed_vault(bench: &Bench, place: &Place, storage: &Storage) -> Result<Vault> {
+    let config = bench.fresh("config")?.join("packhorse.toml");
+    fs::write(&config, "[agent_service]\nindex_from = \"0\"\n")?;
+    let config = config.to_str().context("the work folder's name is not UTF-8")?;
+    filled_vault(bench, place, storage, &["--full", "--config", config])
+}
+
+fn filled_vault(bench: &Bench, place: &Place, storage: &Storage, flags: &[&str]) -> Result<Vault> {
     let vault = place.vault(bench)?;
     bench.say("  making the backup that the rest builds on");
-    meter::run(&vault.create(bench, storage, &["--full"]), &bench.work)?;
+    meter::run(&vault.create(bench, storage, flags), &bench.work)?;
     Ok(vault)
 }
 
