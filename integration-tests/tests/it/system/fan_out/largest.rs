@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use packhorse_testkit::{Operation, hermetic_command, run_checked};
+use packhorse_testkit::{Listing, Operation, hermetic_command, run_checked};
 
 use super::{
     super::{daemons::SOON, site::noise},
@@ -28,13 +28,16 @@ fn pack_refs_into_fifo(repo: &Path) {
     run_checked(hermetic_command("mkfifo").arg(repo.join("packed-refs")));
 }
 
-/// Waits until the FIFO is read, from which nothing comes, and takes it away.
+/// Waits until the FIFO is read, from which nothing comes, takes it away, and waits until the last look, at the objects.
 fn wait_until_looked_at(repo: &Path) {
+    let objects = Listing::of(&repo.join("objects"));
     let fifo = repo.join("packed-refs");
     // Opening waits for the other side.
     let mut end = OpenOptions::new().write(true).open(&fifo).expect("somebody reads it");
     fs::remove_file(fifo).expect("take it away");
     end.write_all(b"# pack-refs with: peeled fully-peeled sorted \n").expect("it is still read");
+    drop(end);
+    objects.wait(SOON);
 }
 
 #[test]
