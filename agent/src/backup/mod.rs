@@ -23,6 +23,7 @@ mod commit;
 mod copy;
 mod discover;
 mod hooks;
+mod memory;
 mod pack_proof;
 mod plan;
 mod prerequisites;

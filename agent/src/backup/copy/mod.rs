@@ -11,9 +11,9 @@
 //! open, so a push or a repack beside us changes nothing; an object that it moves away before that is missed, and git
 //! asked instead.
 //!
-//! Memory: the tables of all repositories that are copied at once come from one budget, taken as a whole before they are
-//! filled, and mostly given back before the bytes go out where packs are copied as a whole. A repository that asks for
-//! more than there is, or has to wait long, goes to git.
+//! Memory: the tables come from one budget (`memory`), taken as a whole before they are filled, and mostly given back
+//! before the bytes go out where packs are copied as a whole. A repository that asks for more than there is, or has to
+//! wait long, goes to git.
 
 mod arrange;
 mod index;
@@ -24,26 +24,21 @@ mod tree_before;
 mod trust;
 mod write;
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{fs::File, path::Path};
 
 use gix::ObjectId;
 use packhorse_vault::{ClosedPack, RefSnapshot};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, SemaphorePermit},
-};
+use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 pub use trust::Trust;
 pub use write::CopyError;
 
 use self::{arrange::Arrangement, reach::Reached, tree_before::TreeBefore, trust::Closed};
-use crate::packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited};
+use crate::{
+    backup::memory,
+    packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited},
+};
 
-/// MiB of tables and caches that all copying of this process may hold.
-const MEMORY_MIB: u32 = 112;
-static MEMORY: Semaphore = Semaphore::const_new(MEMORY_MIB as usize);
-/// How long a repository waits for its share, while a large one may be on its slow way to the vault.
-const PATIENCE: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
 
 /// What a decoder may take, which depends on the size of the packs.
@@ -112,7 +107,7 @@ pub fn prepare(
     let files = PackFiles::list(dir)?;
     let limits = Limits::of(files.size());
     let kept = files.held() + reach::LOOSE_BYTES + MIB;
-    let memory = take_memory(
+    let memory = memory::take(
         dir,
         files.memory()
             + kept
@@ -135,32 +130,8 @@ pub fn prepare(
     };
     // What is known of the entries is not needed any more, however long the upload takes.
     let (file, index) = set.into_packs().swap_remove(number).into_files();
-    Ok((PackCopy { parts: Parts::File(file, index), objects, size, memory: keep(memory, kept) }, knowledge))
-}
-
-fn take_memory(
-    dir: &Path,
-    bytes: u64,
-    cancel: &CancellationToken,
-) -> Result<SemaphorePermit<'static>, Unsuited> {
-    let unsuited = |finding: &str| Unsuited(format!("{}: {finding}", dir.display()));
-    let mib = u32::try_from(bytes.div_ceil(MIB)).ok().filter(|mib| *mib <= MEMORY_MIB);
-    let mib = mib.ok_or_else(|| unsuited("needs more memory to be copied than there is"))?;
-    if let Ok(memory) = MEMORY.try_acquire_many(mib) {
-        return Ok(memory);
-    }
-    let waiting = async {
-        tokio::select! {
-            memory = MEMORY.acquire_many(mib) => memory.ok(),
-            () = tokio::time::sleep(PATIENCE) => None,
-            () = cancel.cancelled() => None,
-        }
-    };
-    Handle::current().block_on(waiting).ok_or_else(|| unsuited("waited for memory to be copied"))
-}
-
-/// Gives back all but what `bytes` take.
-fn keep(mut memory: SemaphorePermit<'static>, bytes: u64) -> SemaphorePermit<'static> {
-    let kept = usize::try_from(bytes.div_ceil(MIB)).unwrap_or(usize::MAX);
-    memory.split(kept.min(memory.num_permits())).unwrap_or(memory)
+    Ok((
+        PackCopy { parts: Parts::File(file, index), objects, size, memory: memory::keep(memory, kept) },
+        knowledge,
+    ))
 }
