@@ -1,12 +1,13 @@
 //! Step 4, bundle: our own header, then a pack of what the frozen tips reach.
 //!
 //! Does not own: which step it is (`plan`), or the upload (`vault::ObjectWriter`). A `full` step is copied from the
-//! repository's packs (`copy`) where they are made for it; everything else is what `by_git` has git write. What was
-//! written counts only when all of it is proven.
+//! repository's packs (`copy`) where they are made for it, and an `increment` of few objects is put together here
+//! (`thin`); everything else is what `by_git` has git write. What was written counts only when all of it is proven.
 
 mod by_git;
 mod full;
 mod increment;
+mod thin;
 
 use std::{
     io::{self, Write},
@@ -54,8 +55,8 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// A bundle that git packed, which fails when anything is missing.
-    fn by_git(writer: BundleWriter) -> Self {
+    /// A bundle that is known to hold everything, or would not have been written.
+    fn without_index(writer: BundleWriter) -> Self {
         Self { object: writer.object, index: None, knowledge: Knowledge::default() }
     }
 

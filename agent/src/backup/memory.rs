@@ -41,6 +41,12 @@ pub fn take(
     Handle::current().block_on(waiting).ok_or_else(|| unsuited("waited for memory to be copied"))
 }
 
+/// Takes so many bytes if they are free.
+pub fn take_free(bytes: u64) -> Option<SemaphorePermit<'static>> {
+    let mib = u32::try_from(bytes.div_ceil(MIB)).ok()?;
+    MEMORY.try_acquire_many(mib).ok()
+}
+
 /// Gives back all but what `bytes` take.
 pub fn keep(mut memory: SemaphorePermit<'static>, bytes: u64) -> SemaphorePermit<'static> {
     let kept = usize::try_from(bytes.div_ceil(MIB)).unwrap_or(usize::MAX);

@@ -1,6 +1,6 @@
 //! Which commits the receiver of an increment must have: the edge between what is new and what the base holds.
 //!
-//! Does not own: what goes into the pack; git decides that from the same tips. The walk paints from the new tips and
+//! Does not own: what goes into the pack (`bundle`). The walk paints from the new tips and
 //! from the base's tips, newest commit first, and ends when nothing new is left: it visits about what git visits. Every
 //! prerequisite is reachable from a ref of the step before, so a reader that replays the chain always has it.
 //!
@@ -24,8 +24,17 @@ const FEW_COMMITS: usize = 64;
 const NEW: u8 = 1;
 const OLD: u8 = 2;
 
-/// The prerequisites of an increment from the `known` tips to `tips`; all ids may be tags.
-pub fn of(objects: &mut Objects, tips: &[Oid], known: &[Oid]) -> Vec<Oid> {
+/// What is between what is new and what the base holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Commits on the base's side.
+    pub prerequisites: Vec<Oid>,
+    /// Commits on this side, all of them; none where nobody has counted them.
+    pub fresh: Option<HashSet<Oid>>,
+}
+
+/// The edge of an increment from the `known` tips to `tips`; all ids may be tags.
+pub fn of(objects: &mut Objects, tips: &[Oid], known: &[Oid]) -> Edge {
     let mut walk = Walk { objects, flags: HashMap::new(), heap: BinaryHeap::new(), waiting: HashSet::new() };
     let tips: Vec<Oid> = tips.iter().filter_map(|&oid| walk.objects.peel_to_commit(oid)).collect();
     let known: Vec<Oid> = known.iter().filter_map(|&oid| walk.objects.peel_to_commit(oid)).collect();
@@ -34,19 +43,21 @@ pub fn of(objects: &mut Objects, tips: &[Oid], known: &[Oid]) -> Vec<Oid> {
             walk.mark(oid, flag);
         }
     }
+    let sorted = |oids: BTreeSet<Oid>| oids.into_iter().collect();
     match walk.run() {
         Some(fresh) => {
-            let edge = fresh.into_iter().flatten().filter(|parent| walk.is_old(*parent));
+            let edge = fresh.values().flatten().copied().filter(|parent| walk.is_old(*parent));
             let old_tips = tips.iter().copied().filter(|tip| walk.is_old(*tip));
-            edge.chain(old_tips).collect::<BTreeSet<_>>().into_iter().collect()
+            let prerequisites = sorted(edge.chain(old_tips).collect());
+            Edge { prerequisites, fresh: Some(fresh.into_keys().collect()) }
         }
-        None => known.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        None => Edge { prerequisites: sorted(known.into_iter().collect()), fresh: None },
     }
 }
 
 /// The same for a base of very many tips and an increment of few commits: the tips of the base that it builds on, which
 /// are all that git has to know. None where painting is wiser.
-pub fn near(objects: &mut Objects, tips: &[Oid], known: &HashSet<Oid>) -> Option<Vec<Oid>> {
+pub fn near(objects: &mut Objects, tips: &[Oid], known: &HashSet<Oid>) -> Option<Edge> {
     let (mut edge, mut fresh) = (BTreeSet::new(), HashSet::new());
     let mut waiting: Vec<Oid> = tips.to_vec();
     while let Some(oid) = waiting.pop() {
@@ -68,7 +79,8 @@ pub fn near(objects: &mut Objects, tips: &[Oid], known: &HashSet<Oid>) -> Option
         }
     }
     let commits = edge.into_iter().filter_map(|oid| objects.peel_to_commit(oid));
-    Some(commits.collect::<BTreeSet<_>>().into_iter().collect())
+    let commits: BTreeSet<Oid> = commits.collect();
+    Some(Edge { prerequisites: commits.into_iter().collect(), fresh: Some(fresh) })
 }
 
 struct Walk<'a> {
@@ -104,8 +116,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Parents of the commits that are only new; none when there was too much to visit.
-    fn run(&mut self) -> Option<Vec<Vec<Oid>>> {
+    /// The commits that are only new, with their parents; none when there was too much to visit.
+    fn run(&mut self) -> Option<HashMap<Oid, Vec<Oid>>> {
         let mut visited: HashMap<Oid, Vec<Oid>> = HashMap::new();
         while !self.waiting.is_empty() {
             let Some((_, oid, parents)) = self.heap.pop() else { break };
@@ -121,7 +133,7 @@ impl Walk<'_> {
                 return None;
             }
         }
-        let fresh = visited.into_iter().filter(|(oid, _)| !self.is_old(*oid));
-        Some(fresh.map(|(_, parents)| parents).collect())
+        visited.retain(|oid, _| !self.is_old(*oid));
+        Some(visited)
     }
 }

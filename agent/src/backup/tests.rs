@@ -92,7 +92,7 @@ fn prerequisites_are_the_boundary_that_git_finds() {
         };
         let (tips, known) = (pick(1, 1 + round % 3), pick(2, 1 + round % 4));
         let to_oids = |list: &[String]| list.iter().map(|hex| oid(hex)).collect::<Vec<_>>();
-        let found = prerequisites::of(&mut objects, &to_oids(&tips), &to_oids(&known));
+        let found = prerequisites::of(&mut objects, &to_oids(&tips), &to_oids(&known)).prerequisites;
         let edge = boundary_of_git(&repo, &tips, &known);
         // Beyond git's boundary only tips that are old themselves are named: the bundle lists them without their object.
         let listed_but_old = |oid: &Oid| {
@@ -130,7 +130,7 @@ fn few_commits_on_tips_of_the_base_need_no_other_tips() {
     let mut near = |tips: &[&String], known: &[&String]| {
         let known = known.iter().map(|hex| oid(hex)).collect();
         let tips: Vec<Oid> = tips.iter().map(|hex| oid(hex)).collect();
-        prerequisites::near(&mut objects, &tips, &known)
+        prerequisites::near(&mut objects, &tips, &known).map(|edge| edge.prerequisites)
     };
     let edge = |known: &[&String]| {
         let known: Vec<String> = known.iter().map(|hex| (*hex).clone()).collect();

@@ -5,12 +5,15 @@
 
 use std::path::Path;
 
-use gix::{odb, prelude::FindExt as _};
+use gix::{object::Kind, objs::encode::loose_header, odb, prelude::FindExt as _};
 use packhorse_vault::{ObjectFormat, Oid};
+
+use crate::packs::PackHash;
 
 /// A repository's object database.
 pub struct Objects {
     database: odb::Handle,
+    format: ObjectFormat,
     buffer: Vec<u8>,
 }
 
@@ -25,13 +28,33 @@ pub struct CommitFacts {
 impl Objects {
     /// Opens the objects of a bare repository, with its alternates.
     pub fn open(dir: &Path, format: ObjectFormat) -> std::io::Result<Self> {
-        Ok(Self { database: odb::at(dir.join("objects"), hash_kind(format))?, buffer: Vec::new() })
+        let database = odb::at(dir.join("objects"), hash_kind(format))?;
+        Ok(Self { database, format, buffer: Vec::new() })
     }
 
     /// Whether the object exists.
     pub fn exists(&self, oid: Oid) -> bool {
         use gix::objs::Exists as _;
         self.database.exists(&to_gix(oid))
+    }
+
+    /// An object of at most `limit` bytes whose content has its name, or what is the matter with it.
+    pub fn read(&mut self, id: &gix::oid, limit: u64) -> Result<(Kind, &[u8]), String> {
+        use gix::objs::FindHeader as _;
+        let missing = || format!("{id} is not there");
+        let odd = |e: &dyn std::fmt::Display| format!("{id} cannot be read: {e}");
+        let header = self.database.try_header(id).map_err(|e| odd(&e))?.ok_or_else(missing)?;
+        if header.size > limit {
+            return Err(format!("{id} is large"));
+        }
+        let object = self.database.find(id, &mut self.buffer).map_err(|e| odd(&e))?;
+        let mut hash = PackHash::new(self.format);
+        hash.update(&loose_header(object.kind, object.data.len() as u64));
+        hash.update(object.data);
+        if hash.finish() != id.as_bytes() {
+            return Err(odd(&"its content has another name"));
+        }
+        Ok((object.kind, object.data))
     }
 
     /// The commit that an object is or, as a tag, leads to; none for trees, blobs and missing objects.

@@ -8,7 +8,7 @@
 use std::io::{self, BufReader, Read, Write as _};
 
 use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
-use packhorse_vault::{BundleHeader, Oid, RefSnapshot, empty_pack};
+use packhorse_vault::{BundleHeader, Oid, RefSnapshot};
 
 use super::{BundleError, BundleWriter, Source, Stream, vault_error};
 use crate::{
@@ -48,12 +48,6 @@ pub(super) fn write(
     open: impl Fn(Stream, u64) -> BundleWriter,
 ) -> Result<BundleWriter, BundleError> {
     let header = range.header.to_bytes();
-    if range.tips.is_empty() {
-        let mut writer = open(Stream::Bundle, header.len() as u64);
-        writer.write_all(&header).map_err(vault_error)?;
-        writer.write_all(&empty_pack(source.refs.object_format)).map_err(vault_error)?;
-        return Ok(writer);
-    }
     let size_on_disk = pack_proof::size_on_disk(source.dir);
     let mut command = git.command(source.dir);
     command.args(["-c", "pack.windowMemory=100m", "-c", "core.useReplaceRefs=false"]);

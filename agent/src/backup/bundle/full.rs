@@ -39,7 +39,7 @@ pub fn write_full(
         Err(CopyError::Unsuited(_)) if source.watch.cancel.is_cancelled() => Err(BundleError::Cancelled),
         Err(CopyError::Unsuited(reason)) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
-            pack_full(source, git, header, open).map(Bundle::by_git)
+            pack_full(source, git, header, open).map(Bundle::without_index)
         }
     }
 }

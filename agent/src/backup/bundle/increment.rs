@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    io,
+    io::{self, Write as _},
 };
 
 use packhorse_vault::Oid;
@@ -12,10 +12,13 @@ use packhorse_vault::Oid;
 use super::{
     Bundle, BundleError, BundleWriter, Source, Stream,
     by_git::{self, Proof, Range},
-    header,
+    header, thin, vault_error,
 };
 use crate::{
-    backup::{plan::Continuation, prerequisites},
+    backup::{
+        plan::Continuation,
+        prerequisites::{self, Edge},
+    },
     git::{Git, Objects},
 };
 
@@ -38,10 +41,10 @@ pub fn write_increment(
     let targets: Vec<Oid> = targets.into_iter().collect();
     let many = before.len() > prerequisites::FEW_TIPS;
     let near = if many { prerequisites::near(&mut objects, &targets, &before) } else { None };
-    let (tips, known, prerequisites) = match near {
+    let (tips, known, edge): (Vec<Oid>, Vec<Oid>, Edge) = match near {
         Some(edge) => {
             let tips = targets.into_iter().filter(|oid| !before.contains(oid)).collect();
-            (tips, edge.clone(), edge)
+            (tips, edge.prerequisites.clone(), edge)
         }
         None => {
             // Tips that were pruned cannot be given to git; then the increment only gets larger.
@@ -49,13 +52,25 @@ pub fn write_increment(
             let now = source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid());
             let tips: BTreeSet<Oid> = now.filter(|oid| !known.contains(oid)).collect();
             let known: Vec<Oid> = known.into_iter().collect();
-            let prerequisites = prerequisites::of(&mut objects, &targets, &known);
-            (tips.into_iter().collect(), known, prerequisites)
+            let edge = prerequisites::of(&mut objects, &targets, &known);
+            (tips.into_iter().collect(), known, edge)
         }
     };
+    let packed = thin::pack(&mut objects, source.refs.object_format, &tips, &edge);
     drop(objects);
-    let range = Range { header: header(source.refs, listed, prerequisites), tips, known };
-    by_git::write(source, git, &range, Proof::Inflate, open).map(Bundle::by_git)
+    let header = header(source.refs, listed, edge.prerequisites);
+    let pack = match packed {
+        Ok(pack) => pack,
+        Err(reason) => {
+            tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
+            let range = Range { header, tips, known };
+            return by_git::write(source, git, &range, Proof::Inflate, open).map(Bundle::without_index);
+        }
+    };
+    let header = header.to_bytes();
+    let mut writer = open(Stream::Bundle, (header.len() + pack.len()) as u64);
+    writer.write_all(&header).and_then(|()| writer.write_all(&pack)).map_err(vault_error)?;
+    Ok(Bundle::without_index(writer))
 }
 
 fn unreadable(error: io::Error) -> BundleError {
