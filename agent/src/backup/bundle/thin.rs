@@ -152,11 +152,12 @@ impl News<'_> {
 
     /// Takes a tree and what is new in it; with the trees that were in its place before.
     fn tree(&mut self, id: ObjectId, before: &[ObjectId]) -> Result<(), Unsuited> {
+        let before: Vec<(ObjectId, Rc<[u8]>)> =
+            before.iter().map(|tree| Ok((*tree, self.compare(tree)?))).collect::<Result<_, Unsuited>>()?;
+        // It may have been in a folder of it.
         if self.met.contains(&id) {
             return Ok(());
         }
-        let before: Vec<(ObjectId, Rc<[u8]>)> =
-            before.iter().map(|tree| Ok((*tree, self.compare(tree)?))).collect::<Result<_, Unsuited>>()?;
         let data = self.read_as(&id, Kind::Tree)?;
         self.take(id, before.iter().map(|(tree, _)| *tree).collect())?;
         for entry in TreeRefIter::from_bytes(&data, self.hash) {
@@ -305,3 +306,6 @@ fn unsuited(finding: &str) -> Unsuited {
 fn odd(id: &gix::oid, finding: impl std::fmt::Display) -> Unsuited {
     Unsuited(format!("{id}: {finding}"))
 }
+
+#[cfg(test)]
+mod tests;

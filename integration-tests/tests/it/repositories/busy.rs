@@ -68,7 +68,8 @@ fn removed_while_it_is_packed() {
     let repo = world.repo("busy.git");
     repo.fill("main", 10);
     world.backup(&[]);
-    repo.fill("main", 10);
+    // So many commits are packed by git.
+    repo.fill("main", 100);
     let git = world.path("removing-git");
     let script = format!(
         "#!/bin/sh\ncase \" $* \" in *\" pack-objects \"*) rm -rf '{}'; echo gone >&2; exit 128;; esac\nexec git \"$@\"\n",

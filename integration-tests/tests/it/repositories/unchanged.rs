@@ -60,7 +60,12 @@ fn nothing_is_written_and_no_git_is_called() {
     assert_eq!(repository_objects(&world), before);
     let total = |at: usize| points[at].summary.storages[0].bytes_total;
     assert_eq!(total(2), total(0));
-    GitRepo::open(world.storage().join("a.git")).commit("main", &[("a", "2")]);
+    let changed = GitRepo::open(world.storage().join("a.git"));
+    changed.commit("main", &[("a", "2")]);
+    changed.tag_annotated("v2", "refs/heads/main");
+    points.push(world.backup(&["--git", git]));
+    assert_eq!(calls(&log), Vec::<String>::new());
+    changed.fill("main", 100);
     points.push(world.backup(&["--git", git]));
     let calls = calls(&log);
     assert!(calls.len() == 1 && calls[0].contains("pack-objects"), "{calls:?}");
