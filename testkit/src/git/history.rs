@@ -11,6 +11,9 @@ use crate::{
 };
 
 impl GitRepo {
+    /// New commits whose increment is not packed in process, but by git.
+    pub const COMMITS_FOR_GIT: usize = 80;
+
     /// Writes a blob and gives its id.
     pub fn blob(&self, contents: impl AsRef<[u8]>) -> String {
         self.run_with_input(&["hash-object", "-w", "--stdin"], contents.as_ref())

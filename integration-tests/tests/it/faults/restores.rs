@@ -7,7 +7,9 @@ mod cancelled;
 
 use std::{collections::BTreeSet, fs};
 
-use packhorse_testkit::{Backupctl, Daemon, LoggedRequest, Operation, Signal, When, wait_until};
+use packhorse_testkit::{
+    Backupctl, Daemon, Fault, LoggedRequest, Operation, Plan, Rule, Signal, When, wait_until,
+};
 use serde_json::Value;
 
 use super::{
@@ -84,6 +86,34 @@ fn assert_made_exact(crew: &Crew, states: &States, call: Backupctl) {
 
 fn again_with_force(crew: &Crew) -> Backupctl {
     crew.ctl(["restore", "0001", "--force", "--json"])
+}
+
+#[test]
+fn a_large_bundle_is_fetched_by_ranges_and_each_that_breaks_off_is_asked_for_again() {
+    let crew = Crew::start("", "");
+    crew.place.change(Some(3));
+    let states = crew.place.states();
+    crew.create("0001").run().expect_success();
+    let storage = crew.place.site.path("storage");
+    fs::remove_dir_all(&storage).expect("lose the storage");
+    fs::create_dir(&storage).expect("make it again");
+    let large = |rule: Rule| rule.on(&[Operation::Get]).about("large.git");
+    let requests = || {
+        let log = crew.place.server.log();
+        let of_bundle = |request: &&LoggedRequest| {
+            request.operation == Operation::Get
+                && request.key.contains("large.git")
+                && request.key.ends_with(".bundle")
+        };
+        log.iter().filter(of_bundle).count()
+    };
+    let before = requests();
+    crew.place.server.set_faults(Plan::of(large(Rule::first(Fault::Truncated, 2))));
+    crew.ctl(["restore", "0001", "--json"]).run().expect_success();
+    assert_eq!(compare_storage(&crew, &states), states.len());
+    // 18 MiB are three ranges of 8 MiB, and two answers broke off in the middle.
+    assert_eq!(requests() - before, 5);
+    crew.stop();
 }
 
 #[test]

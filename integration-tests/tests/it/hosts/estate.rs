@@ -185,7 +185,7 @@ impl Hosts {
     /// Commits to both repositories, so that the next run has something to pack.
     pub fn change(&self) {
         for number in [0, 1] {
-            self.repo(number).fill("main", 3);
+            self.repo(number).fill("main", GitRepo::COMMITS_FOR_GIT);
         }
     }
 

@@ -69,7 +69,7 @@ fn removed_while_it_is_packed() {
     repo.fill("main", 10);
     world.backup(&[]);
     // So many commits are packed by git.
-    repo.fill("main", 100);
+    repo.fill("main", GitRepo::COMMITS_FOR_GIT);
     let git = world.path("removing-git");
     let script = format!(
         "#!/bin/sh\ncase \" $* \" in *\" pack-objects \"*) rm -rf '{}'; echo gone >&2; exit 128;; esac\nexec git \"$@\"\n",

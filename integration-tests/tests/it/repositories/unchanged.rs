@@ -65,7 +65,7 @@ fn nothing_is_written_and_no_git_is_called() {
     changed.tag_annotated("v2", "refs/heads/main");
     points.push(world.backup(&["--git", git]));
     assert_eq!(calls(&log), Vec::<String>::new());
-    changed.fill("main", 100);
+    changed.fill("main", GitRepo::COMMITS_FOR_GIT);
     points.push(world.backup(&["--git", git]));
     let calls = calls(&log);
     assert!(calls.len() == 1 && calls[0].contains("pack-objects"), "{calls:?}");

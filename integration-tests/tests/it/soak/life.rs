@@ -50,7 +50,7 @@ impl Estate {
         self.forge.live(random);
         for path in self.repositories() {
             if random.percent(70) {
-                GitRepo::open(self.site.path(&path)).fill("main", 1 + random.below(3));
+                GitRepo::open(self.site.path(&path)).fill("main", 1 + random.below(100));
             }
         }
         let storage = *random.one(&[&STORAGES[0], &STORAGES[1]]);

@@ -5,7 +5,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-use packhorse_testkit::{hermetic_command, run_checked, wait_until};
+use packhorse_testkit::{GitRepo, hermetic_command, run_checked, wait_until};
 use serde_json::Value;
 
 use super::site::{Site, assert_restored, json, listed, text};
@@ -41,7 +41,7 @@ fn site(jobs: usize) -> Site {
 }
 
 fn change(site: &Site, name: &str) {
-    packhorse_testkit::GitRepo::open(site.path("storage").join(name)).fill("main", 1);
+    GitRepo::open(site.path("storage").join(name)).fill("main", GitRepo::COMMITS_FOR_GIT);
 }
 
 /// What a run says that is missing.

@@ -10,9 +10,10 @@ use std::{
 
 use packhorse_testkit::{Backupctl, CephGateway, GitRepo, PostgresServer, RepoState, TreeState};
 
-use super::site::{Site, assert_restored, json, listed, text};
+use super::site::{Site, assert_restored, json, listed, noise, text};
 
-const REPOSITORIES: [&str; 3] = ["one/@hashed/aa/bb.git", "one/group/app.git", "two/wiki.git"];
+const REPOSITORIES: [&str; 4] =
+    ["one/@hashed/aa/bb.git", "one/group/app.git", "two/wiki.git", "two/large.git"];
 const FOLDERS: [&str; 2] = ["uploads", "lfs"];
 
 /// Everything that a backup has to bring back.
@@ -33,6 +34,10 @@ impl Whole {
         for (number, path) in REPOSITORIES.iter().enumerate() {
             whole.site.repo(path).fill("main", 20 + number);
         }
+        // Sent in parts, and fetched by ranges.
+        let large = GitRepo::open(whole.site.path(REPOSITORIES[3]));
+        large.commit("main", &[("noise", noise(4, 20 << 20))]);
+        large.repack();
         for folder in FOLDERS {
             let folder = whole.site.folder(folder);
             fs::create_dir(folder.join("sub")).expect("create folder");
@@ -132,7 +137,7 @@ fn a_site_with_databases_goes_to_ceph_and_comes_back_at_every_point() {
     );
     assert_eq!(
         (first["state"].as_str(), first["repositories"]["backed_up"].as_u64()),
-        (Some("complete"), Some(3))
+        (Some("complete"), Some(4))
     );
     assert_eq!(first["databases"].as_array().map(Vec::len), Some(2));
 
@@ -141,7 +146,7 @@ fn a_site_with_databases_goes_to_ceph_and_comes_back_at_every_point() {
     let output = whole.ctl("packhorse.toml", ["create", "--incremental"]).run().expect_success();
     assert!(output.stdout.contains("built on      0001"), "{}", output.stdout);
     assert!(
-        output.stdout.contains("3 in 2 storages: 2 backed up, 1 unchanged, 0 failed"),
+        output.stdout.contains("4 in 2 storages: 2 backed up, 2 unchanged, 0 failed"),
         "{}",
         output.stdout
     );

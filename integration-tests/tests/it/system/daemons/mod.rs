@@ -121,7 +121,7 @@ impl Fleet {
     /// Commits to both repositories, so that the next run has something to pack.
     fn change(&self) {
         for number in [0, 1] {
-            self.repo(number).fill("main", 1);
+            self.repo(number).fill("main", GitRepo::COMMITS_FOR_GIT);
         }
     }
 

@@ -48,7 +48,7 @@ fn a_run_that_is_asked_for_while_a_coordinator_looks_for_its_runs_is_done_once()
     let mut first = start(&site, &store, Binary::Coordinator, "coordinator");
     ctl(&["create", "--backup-id", "0001"]).run().expect_success();
     first.kill();
-    repo.fill("main", 1);
+    repo.fill("main", packhorse_testkit::GitRepo::COMMITS_FOR_GIT);
 
     let stopped = AtomicBool::new(false);
     store.stop_at_where(1, When::Before, move |request| {

@@ -150,7 +150,8 @@ fn a_signal_ends_an_embedded_run_with_its_code() {
     let create = |id: &str| site.ctl("packhorse.toml", ["create", &git, "--backup-id", id]);
     create("0001").run().expect_success();
     let state = site.repo("storage/a.git").state();
-    packhorse_testkit::GitRepo::open(site.path("storage/a.git")).fill("main", 1);
+    packhorse_testkit::GitRepo::open(site.path("storage/a.git"))
+        .fill("main", packhorse_testkit::GitRepo::COMMITS_FOR_GIT);
     for (signal, code, id) in [(Signal::INT, 130, "0002"), (Signal::TERM, 143, "0003")] {
         gate.close();
         let mut run = create(id).spawn();

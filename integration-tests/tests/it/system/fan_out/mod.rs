@@ -112,7 +112,7 @@ impl Post {
     /// Commits to each of them.
     fn change(&self, storage: &str, repositories: usize) {
         for number in 0..repositories {
-            self.repo(&format!("{storage}/{number:02}.git")).fill("main", 1);
+            self.repo(&format!("{storage}/{number:02}.git")).fill("main", GitRepo::COMMITS_FOR_GIT);
         }
     }
 

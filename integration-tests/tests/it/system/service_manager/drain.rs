@@ -17,7 +17,7 @@ use super::{super::site::listed, Host, SOON};
 fn held() -> (Host, Daemon) {
     let host = Host::start();
     host.ctl(["create", "--backup-id", "0001"]).run().expect_success();
-    GitRepo::open(host.site.path("default/app.git")).fill("main", 1);
+    GitRepo::open(host.site.path("default/app.git")).fill("main", GitRepo::COMMITS_FOR_GIT);
     host.gate.close();
     let run = host.ctl(["create", "--backup-id", "0002"]).spawn();
     host.gate.wait_until_reached();

@@ -17,7 +17,7 @@ const LEFT_OUT: &str = "scheduled backup is left out";
 fn backups_are_made_by_themselves_and_never_two_at_once() {
     let mut host = Host::start();
     host.ctl(["create", "--backup-id", "0001"]).run().expect_success();
-    GitRepo::open(host.site.path("default/app.git")).fill("main", 1);
+    GitRepo::open(host.site.path("default/app.git")).fill("main", GitRepo::COMMITS_FOR_GIT);
     host.gate.close();
     host.configure_coordinator("[[schedule]]\nname = 'often'\ncron = '*/2 * * * * *'\n");
     host.gate.wait_until_reached();
