@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream::BoxStream};
 use object_store::{GetResult, GetResultPayload};
 use packhorse_model::{ObjectDigest, Sha256Hex};
+use rustix::{buffer::spare_capacity, io::retry_on_intr};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
@@ -87,9 +88,12 @@ impl ObjectReader {
             Source::File(file) => {
                 // With room for one byte more, by which the end is seen.
                 let left = self.hash.as_ref().and_then(|(digest, _)| digest.size.checked_sub(self.read));
-                let len = left.map_or(FILE_CHUNK as u64, |left| FILE_CHUNK.min(left as usize + 1) as u64);
-                let mut chunk = Vec::with_capacity(len as usize);
-                file.take(len).read_to_end(&mut chunk)?;
+                let len = left.map_or(FILE_CHUNK, |left| FILE_CHUNK.min(left as usize + 1));
+                let mut chunk = Vec::with_capacity(len);
+                while chunk.len() < len
+                    && retry_on_intr(|| rustix::io::read(&*file, spare_capacity(&mut chunk)))? > 0
+                {
+                }
                 Ok(chunk.into())
             }
             Source::Stream(stream, runtime) => match runtime.block_on(stream.next()) {
