@@ -13,6 +13,8 @@ use super::PackHash;
 const LONG: u64 = 1 << 31;
 /// Bytes before the tables: magic, version, and how many names begin with each byte or a smaller one.
 const HEAD: u64 = 8 + 256 * 4;
+/// Bytes that are hashed and written at once.
+const CHUNK: usize = 8 << 10;
 
 /// An entry of a pack.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,7 @@ pub fn write_index<'a>(
     checksum: &[u8],
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut out = Hashing { out, hash: PackHash::new(format) };
+    let mut out = Hashing { out, hash: PackHash::new(format), waiting: Vec::with_capacity(CHUNK) };
     out.write(b"\xfftOc\0\0\0\x02")?;
     let mut fan = [0_u32; 256];
     lines.clone().for_each(|line| fan[usize::from(line.oid.as_bytes()[0])] += 1);
@@ -62,19 +64,31 @@ pub fn write_index<'a>(
     }
     long.into_iter().try_for_each(|offset| out.write(&offset.to_be_bytes()))?;
     out.write(checksum)?;
+    out.pass_on()?;
     out.out.write_all(&out.hash.finish())
 }
 
-/// Hashes what goes into the index.
+/// Hashes what goes into the index, many small pieces at once.
 struct Hashing<'a, W> {
     out: &'a mut W,
     hash: PackHash,
+    waiting: Vec<u8>,
 }
 
 impl<W: Write> Hashing<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hash.update(bytes);
-        self.out.write_all(bytes)
+        if self.waiting.len() + bytes.len() > CHUNK {
+            self.pass_on()?;
+        }
+        self.waiting.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.hash.update(&self.waiting);
+        self.out.write_all(&self.waiting)?;
+        self.waiting.clear();
+        Ok(())
     }
 }
 
