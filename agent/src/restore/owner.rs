@@ -4,7 +4,7 @@
 //! power files stay with the agent's user, which is then git's user as well.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, Metadata, Permissions},
     io,
     os::fd::OwnedFd,
     os::unix::fs::{MetadataExt, PermissionsExt, lchown},
@@ -37,12 +37,6 @@ impl Owner {
         self.give(repository, false).map_err(|e| io_problem("set owner and mode", repository.display(), &e))
     }
 
-    /// Gives one new folder this owner and mode. Blocking.
-    fn give_folder(&self, folder: &Path) -> io::Result<()> {
-        self.chown(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(self.folder_mode))
-    }
-
     /// The same for a folder that is open.
     pub(super) fn give_open(&self, folder: &OwnedFd) -> io::Result<()> {
         if let Some((uid, gid)) = self.ids {
@@ -59,24 +53,26 @@ impl Owner {
                 self.give(&path, hooks || entry.file_name() == "custom_hooks")?;
                 continue;
             }
-            self.chown(&path)?;
-            if kind.is_file() && !hooks {
-                fs::set_permissions(&path, Permissions::from_mode(self.file_mode(&path)))?;
-            }
+            let mode = (kind.is_file() && !hooks).then(|| self.file_mode(&path));
+            self.give_one(&path, &entry.metadata()?, mode)?;
         }
-        if hooks { self.chown(folder) } else { self.give_folder(folder) }
+        self.give_one(folder, &fs::symlink_metadata(folder)?, (!hooks).then_some(self.folder_mode))
+    }
+
+    /// Changes what is not as it should be: nearly all of it was made so.
+    fn give_one(&self, path: &Path, is: &Metadata, mode: Option<u32>) -> io::Result<()> {
+        if let Some((uid, gid)) = self.ids.filter(|ids| *ids != (is.uid(), is.gid())) {
+            lchown(path, Some(uid), Some(gid))?;
+        }
+        match mode.filter(|mode| *mode != is.mode() & 0o7777) {
+            Some(mode) => fs::set_permissions(path, Permissions::from_mode(mode)),
+            None => Ok(()),
+        }
     }
 
     /// Packs are never changed in place, so nobody gets to write them.
     fn file_mode(&self, path: &Path) -> u32 {
         let pack = path.extension().is_some_and(|e| e == "pack" || e == "idx" || e == "rev");
         self.folder_mode & if pack { 0o444 } else { 0o666 }
-    }
-
-    fn chown(&self, path: &Path) -> io::Result<()> {
-        match self.ids {
-            Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
-            None => Ok(()),
-        }
     }
 }
