@@ -4,13 +4,33 @@
 //! exactly the size that the delta announces.
 
 /// Puts together what `delta` makes of `base`; none when it is damaged, or larger than `limit`.
-pub fn apply(base: &[u8], mut delta: &[u8], limit: u64, out: &mut Vec<u8>) -> Option<()> {
+pub fn apply(base: &[u8], delta: &[u8], limit: u64, out: &mut Vec<u8>) -> Option<()> {
+    let result = result_size(delta).filter(|size| *size <= limit)? as usize;
+    out.clear();
+    out.reserve_exact(result);
+    pieces(base, delta, |piece| (piece.len() <= result - out.len()).then(|| out.extend_from_slice(piece)))?;
+    (out.len() == result).then_some(())
+}
+
+/// The same where the result has its place already, of the size that the delta announces.
+pub fn apply_in_place(base: &[u8], delta: &[u8], out: &mut [u8]) -> Option<()> {
+    let mut left = out;
+    pieces(base, delta, |piece| left.split_off_mut(..piece.len()).map(|place| place.copy_from_slice(piece)))?;
+    left.is_empty().then_some(())
+}
+
+/// The size that a delta announces for its result.
+pub fn result_size(mut delta: &[u8]) -> Option<u64> {
+    size(&mut delta)?;
+    size(&mut delta)
+}
+
+/// Hands over what the result consists of, piece by piece.
+fn pieces(base: &[u8], mut delta: &[u8], mut put: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     if size(&mut delta)? != base.len() as u64 {
         return None;
     }
-    let result = size(&mut delta).filter(|size| *size <= limit)? as usize;
-    out.clear();
-    out.reserve_exact(result);
+    size(&mut delta)?;
     while let Some((&command, rest)) = delta.split_first() {
         delta = rest;
         let piece = if command & 0x80 != 0 {
@@ -26,12 +46,9 @@ pub fn apply(base: &[u8], mut delta: &[u8], limit: u64, out: &mut Vec<u8>) -> Op
             delta = rest;
             new
         };
-        if piece.len() > result - out.len() {
-            return None;
-        }
-        out.extend_from_slice(piece);
+        put(piece)?;
     }
-    (out.len() == result).then_some(())
+    Some(())
 }
 
 /// A number of up to `bytes` bytes, lowest first, of which only those are there whose bit is set.
@@ -72,6 +89,12 @@ mod tests {
         assert_eq!(apply(b"abcdef", b"\x06\x07\x91\x01\x04\x03xyz", 7, &mut out), Some(()));
         assert_eq!(out, b"bcdexyz");
         assert_eq!(apply(b"abcdef", b"\x06\x07\x91\x01\x04\x03xyz", 6, &mut out), None);
+        assert_eq!(result_size(b"\x06\x07\x91\x01\x04\x03xyz"), Some(7));
+        for (room, done) in [(6, None), (7, Some(())), (8, None)] {
+            let mut place = vec![0; room];
+            assert_eq!(apply_in_place(b"abcdef", b"\x06\x07\x91\x01\x04\x03xyz", &mut place), done, "{room}");
+            assert!(done.is_none() || place == b"bcdexyz");
+        }
     }
 
     #[test]
@@ -89,6 +112,8 @@ mod tests {
             b"",
         ] {
             assert_eq!(apply(b"abcdef", delta, u64::MAX >> 1, &mut out), None, "{delta:?}");
+            let mut place = vec![0; result_size(delta).map_or(7, |size| size.min(100) as usize)];
+            assert_eq!(apply_in_place(b"abcdef", delta, &mut place), None, "{delta:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Does not own: which object is the base. The base is known by its blocks: wherever one begins again in the result, as
 //! much as possible around it is copied. A delta that comes out wrong would be a defect, so every one is applied once.
 
-use super::apply_delta;
+use super::delta::apply;
 
 /// Bytes by which equal places are found.
 const BLOCK: usize = 16;
@@ -48,7 +48,7 @@ pub fn delta_of(base: &[u8], result: &[u8], limit: usize) -> Option<Vec<u8>> {
     delta.insert(&result[new..])?;
     let Delta { commands, .. } = delta;
     let mut made = Vec::new();
-    apply_delta(base, &commands, result.len() as u64, &mut made).filter(|()| made == result)?;
+    apply(base, &commands, result.len() as u64, &mut made).filter(|()| made == result)?;
     Some(commands)
 }
 
@@ -202,7 +202,7 @@ mod tests {
                     let result = [*first, second].concat();
                     let delta = delta_of(base, &result, usize::MAX).expect("no limit");
                     let mut made = Vec::new();
-                    apply_delta(base, &delta, u64::MAX >> 1, &mut made).expect("fits");
+                    apply(base, &delta, u64::MAX >> 1, &mut made).expect("fits");
                     assert!(made == result, "{} and {} on {}", first.len(), second.len(), base.len());
                     let all_there =
                         base.len() >= 16 && result.len() >= 16 && base == first && second.is_empty();

@@ -21,7 +21,7 @@ mod set;
 
 pub use bitmap::Bitmap;
 pub use decode::Decoder;
-pub use delta::apply as apply_delta;
+pub use delta::{apply_in_place, result_size};
 pub use deltify::delta_of;
 pub use feed::{Feed, FeedError};
 pub use hash::PackHash;

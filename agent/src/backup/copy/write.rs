@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use flate2::Crc;
+use crc32fast::Hasher;
 use gix::odb::pack::data::{self, entry::Header};
 use tokio_util::sync::CancellationToken;
 
@@ -222,17 +222,17 @@ struct PackWriter<'a, W> {
     out: &'a mut W,
     hash: PackHash,
     /// Of the entry at hand, where no index has it.
-    crc: Option<Crc>,
+    crc: Option<Hasher>,
     written: u64,
 }
 
 impl<W: Write> PackWriter<'_, W> {
     /// Writes an entry that no index knows, and gives its checksum.
     fn write_new<E>(&mut self, write: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<u32, E> {
-        self.crc = Some(Crc::new());
+        self.crc = Some(Hasher::new());
         let written = write(self);
         let crc = self.crc.take();
-        written.map(|()| crc.map_or(0, |crc| crc.sum()))
+        written.map(|()| crc.map_or(0, Hasher::finalize))
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct PackStream<R> {
     path: PathBuf,
     kind: gix::hash::Kind,
     hash: Hasher,
-    crc: flate2::Crc,
+    crc: crc32fast::Hasher,
     offset: u64,
     failure: Option<io::Error>,
     progress: Progress,
@@ -58,7 +58,7 @@ impl<R: BufRead> PackStream<R> {
             path,
             kind,
             hash: hasher(kind),
-            crc: flate2::Crc::new(),
+            crc: crc32fast::Hasher::new(),
             offset: 0,
             failure: None,
             progress: progress.clone(),
@@ -97,7 +97,7 @@ impl<R: BufRead> PackStream<R> {
 
     /// The checksum of everything since its start.
     pub(super) fn crc(&self) -> u32 {
-        self.crc.sum()
+        self.crc.clone().finalize()
     }
 
     /// Reads the pack's trailer and compares it with the hash of everything before.

@@ -9,13 +9,13 @@ use gix::{
     ObjectId,
     object::Kind,
     odb::pack::data::{self, entry::Header},
-    zlib::{Inflate, Status},
 };
 use packhorse_vault::ObjectFormat;
+use sirocco::{Format, inflate};
 
 use crate::{
     git::hash_kind,
-    packs::{IndexLine, PackHash, apply_delta, object_entry},
+    packs::{IndexLine, PackHash, apply_in_place, object_entry, result_size},
     restore::objects::ObjectsThere,
 };
 
@@ -23,21 +23,23 @@ use crate::{
 const ROUNDS: usize = 64;
 /// Room behind an object while it is inflated, with which inflating takes its quick way to the end.
 const SLACK: usize = 512;
+/// Bytes by which the room for objects grows.
+const ROOM: usize = 64 << 10;
 
 /// A pack whose entries are inflated.
 pub(super) struct HeldPack<'a> {
     bytes: &'a [u8],
     format: ObjectFormat,
     objects: Vec<Object>,
-    /// What all entries unfold to.
+    /// What all entries unfold to, and room behind it.
     data: Vec<u8>,
-    /// Where an object is put together.
-    whole: Vec<u8>,
+    /// Bytes of it that are taken.
+    taken: usize,
     /// Entries that a thin pack lacks.
     appended: Vec<u8>,
     /// Bytes that may yet be unfolded.
     left: usize,
-    inflate: Inflate,
+    inflate: Box<inflate::Decoder>,
 }
 
 /// An entry, and the object that it is.
@@ -81,11 +83,11 @@ impl<'a> HeldPack<'a> {
             bytes,
             format,
             objects: Vec::with_capacity(count as usize),
-            data: Vec::with_capacity(limit + SLACK),
-            whole: Vec::new(),
+            data: Vec::with_capacity(limit + SLACK + ROOM),
+            taken: 0,
             appended: Vec::new(),
             left: limit,
-            inflate: Inflate::default(),
+            inflate: Box::new(inflate::Decoder::new(Format::Zlib)),
         };
         let mut at = 12;
         for _ in 0..count {
@@ -102,8 +104,7 @@ impl<'a> HeldPack<'a> {
         let size = usize::try_from(entry.decompressed_size).ok()?;
         self.left = self.left.checked_sub(size)?;
         let (data, consumed) = self.inflate(&bytes[header..], size)?;
-        let mut crc = flate2::Crc::new();
-        crc.update(&bytes[..header + consumed]);
+        let crc = crc32fast::hash(&bytes[..header + consumed]);
         let base = match entry.header {
             Header::OfsDelta { base_distance } => {
                 let offset = (at as u64).checked_sub(base_distance)?;
@@ -112,7 +113,7 @@ impl<'a> HeldPack<'a> {
             Header::RefDelta { base_id } => Base::Named(base_id),
             _ => Base::None,
         };
-        let (offset, crc, kind) = (at as u64, crc.sum(), entry.header.as_kind());
+        let (offset, crc, kind) = (at as u64, crc, entry.header.as_kind());
         let oid = match kind {
             Some(kind) => self.name(kind, &self.data[data.clone()])?,
             None => ObjectId::null(hash_kind(self.format)),
@@ -126,40 +127,43 @@ impl<'a> HeldPack<'a> {
 
     /// Inflates `size` bytes behind those that are there; says where they are, and how many bytes they were made of.
     fn inflate(&mut self, bytes: &[u8], size: usize) -> Option<(Range<usize>, usize)> {
-        let start = self.data.len();
-        self.data.resize(start + size + SLACK, 0);
-        self.inflate.reset();
-        let inflated = self.inflate.once(bytes, &mut self.data[start..]);
-        self.data.truncate(start + size);
-        match inflated {
-            Ok((Status::StreamEnd, consumed, written)) if written == size => {
-                Some((start..start + size, consumed))
-            }
-            _ => None,
-        }
+        let place = self.make_room(size + SLACK);
+        let inflated = self.inflate.decompress(bytes, &mut self.data[place], true).ok()?;
+        // Done is only what has the checksum that its end says.
+        let whole = inflated.done && inflated.output.len() == size;
+        let consumed = inflated.consumed;
+        whole.then(|| (self.take(size), consumed))
     }
 
     /// Makes a delta the object that it leads to, when its base is known: whether it was.
     fn unfold(&mut self, at: usize, base: usize) -> Option<bool> {
-        let (delta, base) = (&self.objects[at], &self.objects[base]);
-        let Some(kind) = base.kind else { return Some(false) };
-        let [old, new] = [base, delta].map(|object| &self.data[object.data.clone()]);
-        apply_delta(old, new, self.left as u64, &mut self.whole)?;
-        self.left = self.left.checked_sub(self.whole.len())?;
-        let oid = self.name(kind, &self.whole)?;
-        if delta.data.end == self.data.len() {
-            self.data.truncate(delta.data.start);
-        }
-        let data = self.keep_whole();
+        let (delta, base) = (self.objects[at].data.clone(), &self.objects[base]);
+        let (Some(kind), base) = (base.kind, base.data.clone()) else { return Some(false) };
+        let size = usize::try_from(result_size(&self.data[delta.clone()])?).ok()?;
+        self.left = self.left.checked_sub(size)?;
+        self.make_room(size);
+        let (before, behind) = self.data.split_at_mut(self.taken);
+        apply_in_place(&before[base], &before[delta], &mut behind[..size])?;
+        let data = self.take(size);
+        let oid = self.name(kind, &self.data[data.clone()])?;
         let delta = &mut self.objects[at];
         (delta.oid, delta.kind, delta.data) = (oid, Some(kind), data);
         Some(true)
     }
 
-    fn keep_whole(&mut self) -> Range<usize> {
-        let start = self.data.len();
-        self.data.extend_from_slice(&self.whole);
-        start..self.data.len()
+    /// Says where the next `size` bytes are; they may be written, and are taken only then.
+    fn make_room(&mut self, size: usize) -> Range<usize> {
+        let end = self.taken + size;
+        if end > self.data.len() {
+            self.data.resize(end + ROOM, 0);
+        }
+        self.taken..end
+    }
+
+    fn take(&mut self, size: usize) -> Range<usize> {
+        let start = self.taken;
+        self.taken += size;
+        start..self.taken
     }
 
     fn name(&self, kind: Kind, data: &[u8]) -> Option<ObjectId> {
@@ -229,20 +233,13 @@ impl<'a> HeldPack<'a> {
             let Some((kind, object)) = there.read(&oid, self.left as u64) else { continue };
             let entry = object_entry(kind, &object).ok()?;
             self.left = self.left.checked_sub(object.len() + entry.len())?;
-            self.whole = object;
-            let data = self.keep_whole();
-            let mut crc = flate2::Crc::new();
-            crc.update(&entry);
+            let place = self.make_room(object.len());
+            self.data[place].copy_from_slice(&object);
+            let data = self.take(object.len());
+            let crc = crc32fast::hash(&entry);
             let offset = (self.bytes.len() - self.format.len_in_bytes() + self.appended.len()) as u64;
             named.insert(oid, self.objects.len());
-            self.objects.push(Object {
-                offset,
-                crc: crc.sum(),
-                oid,
-                kind: Some(kind),
-                data,
-                base: Base::None,
-            });
+            self.objects.push(Object { offset, crc, oid, kind: Some(kind), data, base: Base::None });
             self.appended.extend_from_slice(&entry);
             found = true;
         }
@@ -251,9 +248,12 @@ impl<'a> HeldPack<'a> {
 
     /// All objects by their names.
     pub(super) fn sorted(&self) -> Vec<&Object> {
-        let mut objects: Vec<&Object> = self.objects.iter().collect();
-        objects.sort_unstable_by_key(|object| object.oid);
-        objects
+        // By the first bytes, which tell nearly all apart.
+        let begin =
+            |object: &Object| object.oid.as_bytes().first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        let mut objects: Vec<_> = self.objects.iter().map(|object| (begin(object), object)).collect();
+        objects.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.oid.cmp(&b.1.oid)));
+        objects.into_iter().map(|(_, object)| object).collect()
     }
 
     /// What was appended to the entries.
