@@ -20,17 +20,18 @@ use crate::restore::{
     build::symbolic,
     git_child::{GitChild, Input},
     io_problem::{corrupt, io_problem},
-    objects::ObjectsThere,
+    objects::{Brought, ObjectsThere},
 };
 
-/// Writes all refs into a repository that has all objects. Blocking.
+/// Writes all refs into a repository that has all objects, of which some are known to be `brought`. Blocking.
 pub(super) fn write(
     repository: &Path,
     refs: &RefSnapshot,
     storage: RefStorage,
+    brought: &Brought,
     git: &GitChild,
 ) -> Result<(), Problem> {
-    check_tips(repository, refs)?;
+    check_tips(repository, refs, brought)?;
     match storage {
         RefStorage::Files => {
             write_files(repository, refs).map_err(|e| io_problem("write refs", repository.display(), &e))
@@ -39,13 +40,17 @@ pub(super) fn write(
     }
 }
 
-fn check_tips(repository: &Path, refs: &RefSnapshot) -> Result<(), Problem> {
+fn check_tips(repository: &Path, refs: &RefSnapshot, brought: &Brought) -> Result<(), Problem> {
     let mut tips: Vec<Oid> = refs.refs.iter().map(|(_, oid)| oid).chain(refs.head_oid()).collect();
     // By what tells nearly all of them apart; a tip that is looked up twice does no harm.
     tips.sort_unstable_by_key(|oid| {
         oid.as_bytes().first_chunk::<8>().map(|first| u64::from_be_bytes(*first))
     });
     tips.dedup();
+    tips.retain(|oid| !brought.has(oid));
+    if tips.is_empty() {
+        return Ok(());
+    }
     let objects = ObjectsThere::open(repository, refs.object_format)?;
     match tips.iter().find(|oid| !objects.has(oid)) {
         None => Ok(()),

@@ -61,8 +61,8 @@ impl Restore {
             progress: &self.progress,
             remark: &remark,
         };
-        objects.restore()?;
-        refs::write(repository, &wanted.refs, storage, &self.git)?;
+        let brought = objects.restore()?;
+        refs::write(repository, &wanted.refs, storage, &brought, &self.git)?;
         if self.job.optimise {
             optimise::optimise(repository, storage, &self.git, &remark)?;
         }

@@ -15,7 +15,7 @@ mod index;
 mod stream;
 mod there;
 
-pub(super) use there::ObjectsThere;
+pub(super) use there::{Brought, ObjectsThere};
 
 use std::{
     fs::{File, OpenOptions},
@@ -49,15 +49,16 @@ pub(super) struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    /// Brings the objects of all steps into the repository. Blocking.
-    pub(super) fn restore(&self) -> Result<(), Problem> {
+    /// Brings the objects of all steps into the repository, and says what is known of those of the last. Blocking.
+    pub(super) fn restore(&self) -> Result<Brought, Problem> {
+        let mut last = Brought::default();
         for (number, step) in self.manifest.steps.iter().enumerate() {
             self.check_stop()?;
             if let Some(reader) = self.open(step)? {
-                self.restore_step(number, &step.bundle_path, reader)?;
+                last = self.restore_step(number, &step.bundle_path, reader)?;
             }
         }
-        Ok(())
+        Ok(last)
     }
 
     fn remark(&self, problem: Problem) {
@@ -95,7 +96,7 @@ impl Objects<'_> {
         }
     }
 
-    fn restore_step(&self, number: usize, path: &str, mut reader: ObjectReader) -> Result<(), Problem> {
+    fn restore_step(&self, number: usize, path: &str, mut reader: ObjectReader) -> Result<Brought, Problem> {
         let header = BundleHeader::read_without_refs(&mut reader);
         let header = header.map_err(|e| io_problem("read bundle", path, &e))?;
         if header.object_format != self.format {
@@ -106,18 +107,19 @@ impl Objects<'_> {
         // Gitaly ends the bundle of an unchanged repository after its header.
         let bare = reader.fill_buf().map_err(|e| io_problem("read bundle", path, &e))?.is_empty();
         if bare {
-            return Ok(());
+            return Ok(Brought::default());
         }
         if there.is_none()
             && let Some(index) = copied::fetch(self, number, path)?
         {
-            return copied::copy(self, path, number, reader, &index);
+            copied::copy(self, path, number, reader, &index)?;
+            return Ok(Brought::default());
         }
         match self.manifest.digest(path).map(|digest| digest.size).filter(|size| *size <= held::SMALL) {
             None => self.index_stream(number, path, reader),
             Some(size) => match held::receive(self, path, &mut reader, size, there.as_ref())? {
-                Held::Kept => Ok(()),
-                Held::Odd(pack) => self.index_stream(number, path, pack.as_slice()),
+                Held::Kept(brought) => Ok(brought),
+                Held::Odd(pack) => self.index_stream(number, path, &*pack),
             },
         }
     }
@@ -140,11 +142,12 @@ impl Objects<'_> {
         }
     }
 
-    fn index_stream(&self, number: usize, path: &str, input: impl BufRead) -> Result<(), Problem> {
+    fn index_stream(&self, number: usize, path: &str, input: impl BufRead) -> Result<Brought, Problem> {
         let folder = self.repository.join("objects/pack");
         let stream = PackStream::create(input, &folder, number, self.format, self.progress)
             .map_err(|e| io_problem("write pack", folder.display(), &e))?;
-        index::finish_pack(self, path, stream, number > 0)
+        index::finish_pack(self, path, stream, number > 0)?;
+        Ok(Brought::default())
     }
 }
 

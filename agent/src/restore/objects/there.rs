@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use gix::{
+    ObjectId,
     object::Kind,
     objs::{Exists, Find},
     odb::Header as _,
@@ -13,6 +14,22 @@ use packhorse_model::Problem;
 use packhorse_vault::{ObjectFormat, Oid};
 
 use crate::{git::hash_kind, restore::io_problem::io_problem};
+
+/// Objects that were just brought and are known by name, so that nobody needs to look for them.
+#[derive(Debug, Default)]
+pub(in crate::restore) struct Brought(Vec<ObjectId>);
+
+impl Brought {
+    /// Those with these names, which ascend.
+    pub(super) fn new(oids: Vec<ObjectId>) -> Self {
+        Self(oids)
+    }
+
+    /// Whether the object is among them; others may be there all the same.
+    pub(in crate::restore) fn has(&self, oid: &Oid) -> bool {
+        self.0.binary_search_by(|brought| brought.as_bytes().cmp(oid.as_bytes())).is_ok()
+    }
+}
 
 /// The objects of a repository at the moment it was opened.
 pub(in crate::restore) struct ObjectsThere(gix::odb::Handle);

@@ -13,11 +13,12 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use packhorse_model::Problem;
 use packhorse_vault::{ObjectFormat, ObjectReader};
 
 use self::pack::{HeldPack, Object};
-use super::{Objects, ObjectsThere, create, hex, index};
+use super::{Brought, Objects, ObjectsThere, create, hex, index};
 use crate::{
     packs::{index_size, write_index},
     restore::io_problem::io_problem,
@@ -31,10 +32,10 @@ const A_LITTLE: usize = 512 << 10;
 
 /// What became of a small bundle.
 pub(super) enum Held {
-    /// Its pack is in the repository, with its index.
-    Kept,
+    /// Its pack is in the repository, with its index, and these are its objects.
+    Kept(Brought),
     /// Another way has to be gone with its pack, of which nothing is in the repository.
-    Odd(Vec<u8>),
+    Odd(Bytes),
 }
 
 /// Receives the rest of a bundle of this size, which proves its digest, and leaves the pack in the repository.
@@ -48,8 +49,7 @@ pub(super) fn receive(
     let limit = size as usize * UNFOLDS + A_LITTLE;
     // There is room for any small bundle, sooner or later.
     let _room = index::reserve(size + limit as u64);
-    let mut bytes = Vec::with_capacity(size as usize);
-    reader.read_to_end(&mut bytes).map_err(|e| io_problem("read bundle", bundle, &e))?;
+    let bytes = read(reader, size).map_err(|e| io_problem("read bundle", bundle, &e))?;
     let Some(pack) = resolve(&bytes, objects.format, limit, there) else { return Ok(Held::Odd(bytes)) };
     let sorted = pack.sorted();
     if sorted.windows(2).any(|pair| pair[0].oid == pair[1].oid) {
@@ -61,7 +61,20 @@ pub(super) fn receive(
         written.map_err(|e| io_problem("write pack", folder.display(), &e))?;
     }
     objects.progress.add_bytes(bytes.len() as u64);
-    Ok(Held::Kept)
+    Ok(Held::Kept(Brought::new(sorted.iter().map(|object| object.oid).collect())))
+}
+
+/// Reads to the end; what comes in one piece is not copied.
+fn read(reader: &mut ObjectReader, size: u64) -> io::Result<Bytes> {
+    let (first, second) = (reader.next_bytes()?, reader.next_bytes()?);
+    if second.is_empty() {
+        return Ok(first);
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    bytes.extend_from_slice(&first);
+    bytes.extend_from_slice(&second);
+    reader.read_to_end(&mut bytes)?;
+    Ok(bytes.into())
 }
 
 /// All objects of a pack; none when it is damaged, odd, or unfolds to too much.
