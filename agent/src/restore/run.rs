@@ -2,13 +2,18 @@
 //!
 //! Does not own: any step of one repository. Every task it starts has ended when it returns.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use packhorse_model::{Component, ErrorKind, ItemFailure, Problem, RepoPath, Subject};
 use packhorse_vault::{CatalogueEntry, Vault};
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
-    task::{Id, JoinSet, spawn_blocking},
+    task::{JoinSet, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +39,25 @@ pub(super) struct Restore {
 const PACE: Duration = Duration::from_millis(250);
 /// How many repositories of an object store share the place of one.
 const WAITING: usize = 3;
+
+/// The entries that are still to be restored, and the number of the last one that was taken.
+type Entries = Mutex<(u64, mpsc::Receiver<CatalogueEntry>)>;
+
+/// The next entry with its number; none at the end.
+fn next(entries: &Entries) -> Option<(u64, CatalogueEntry)> {
+    let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry = entries.1.blocking_recv()?;
+    entries.0 += 1;
+    Some((entries.0, entry))
+}
+
+/// A defect that panics fails only the repository that it met, which shares nothing that could be half done.
+fn guarded(path: &RepoPath, work: impl FnOnce() -> Restored) -> Restored {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let problem = Problem::new(ErrorKind::Internal, Subject::Host, "restore repository");
+        Restored { placed: false, problem: Some(problem.on(path).answered("the thread panicked")) }
+    })
+}
 
 /// Restores the selected repositories of one storage.
 ///
@@ -98,30 +122,20 @@ impl Restore {
     /// Restores all entries, so many at once, and returns when no task is left.
     async fn run(&self, selection: Arc<Selection>, known: u64) -> Result<(), Problem> {
         self.progress.know(known);
-        let (sender, mut entries) = mpsc::channel::<CatalogueEntry>(16);
+        let (sender, entries) = mpsc::channel::<CatalogueEntry>(16);
         let reading = spawn_blocking(move || selection.send(&sender));
-        let (mut tasks, mut paths) = (JoinSet::new(), HashMap::new());
-        let mut number = 0;
-        loop {
-            while tasks.len() >= self.at_once() {
-                self.end_one(&mut tasks, &mut paths).await;
-            }
-            let entry = tokio::select! {
-                () = self.cancel.cancelled() => break,
-                entry = entries.recv() => entry,
-            };
-            let Some(entry) = entry else { break };
-            number += 1;
-            self.progress.start(&entry.path);
-            let (restore, path) = (self.clone(), entry.path.clone());
-            let task = tasks.spawn_blocking(move || restore.repository(&entry, number));
-            paths.insert(task.id(), path);
+        let entries = Arc::new(Mutex::new((0, entries)));
+        let mut workers = JoinSet::new();
+        for _ in 0..self.at_once() {
+            let (restore, entries) = (self.clone(), Arc::clone(&entries));
+            workers.spawn_blocking(move || restore.work(&entries));
         }
         drop(entries);
-        while !tasks.is_empty() {
-            self.end_one(&mut tasks, &mut paths).await;
+        let mut all = Ok(());
+        while let Some(ended) = workers.join_next().await {
+            all = all.and(ended.map_err(|e| task_problem("restore repositories", &e)));
         }
-        reading.await.map_err(|e| task_problem("read catalogue", &e))?
+        all.and(reading.await.map_err(|e| task_problem("read catalogue", &e))?)
     }
 
     /// Repositories at once: those that come from an object store wait most of the time.
@@ -130,21 +144,18 @@ impl Restore {
         if self.vault.local_folder().is_some() { jobs } else { jobs * WAITING }
     }
 
-    /// Waits for one repository; a defect that panics fails only that one.
-    async fn end_one(&self, tasks: &mut JoinSet<Restored>, paths: &mut HashMap<Id, RepoPath>) {
-        let (id, restored) = match tasks.join_next_with_id().await {
-            None => return,
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) => {
-                let problem = Some(task_problem("restore repository", &error));
-                (error.id(), Restored { placed: false, problem })
+    /// Restores one repository after the other, until there are no more or the restore is cancelled. Blocking.
+    fn work(&self, entries: &Entries) {
+        while !self.cancel.is_cancelled()
+            && let Some((number, entry)) = next(entries)
+        {
+            self.progress.start(&entry.path);
+            let restored = guarded(&entry.path, || self.repository(&entry, number));
+            if let Some(problem) = restored.problem {
+                Handle::current().block_on(self.fail(entry.path.to_string(), problem));
             }
-        };
-        let Some(path) = paths.remove(&id) else { return };
-        if let Some(problem) = restored.problem {
-            self.fail(path.to_string(), problem).await;
+            self.progress.end(&entry.path, restored.placed);
         }
-        self.progress.end(&path, restored.placed);
     }
 
     /// Tells a failure; those that the cancellation itself caused are none.
@@ -199,5 +210,20 @@ impl Restore {
             return Err(Problem::cancelled("restore storage").on(&job.target).leaving(state));
         }
         ran.and(closed).map(|()| progress.result())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_fails_one_repository_by_name() {
+        let path: RepoPath = "a.git".parse().expect("valid path");
+        let restored = guarded(&path, || panic!("a defect"));
+        assert!(!restored.placed);
+        let problem = restored.problem.expect("told");
+        assert_eq!(problem.kind, ErrorKind::Internal);
+        assert!(problem.to_string().contains("a.git"), "{problem}");
     }
 }
