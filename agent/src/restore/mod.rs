@@ -2,7 +2,8 @@
 //!
 //! Order: `select` the catalogue's entries; then for each repository, several at once: `fetch` what it must become,
 //! `build` an empty repository in the `workshop`, bring its `objects`, write its `refs`, on demand `optimise` it, unpack its `hooks`,
-//! and `place` it. At the end the storage's file system is synced, and only then does the restore report success.
+//! and `place` it. At the end the storage's file system is synced, and only then does the restore report success; `early_sync`
+//! lets the disk begin before that.
 //!
 //! Retries: none here; the vault's client has its own. A repository that fails is named and the others go on.
 //!
@@ -14,6 +15,7 @@
 //! yet synced may be damaged or gone; a forced restore syncs each new repository before it replaces an old one.
 
 mod build;
+mod early_sync;
 mod fetch;
 mod folders;
 mod git_child;

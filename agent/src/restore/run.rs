@@ -18,8 +18,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::restore::{
-    Progress, RestoreEvent, RestoreJob, RestoreResult, git_child::GitChild, io_problem::task_problem,
-    owner::Owner, place, repository::Restored, select::Selection, workshop::Workshop,
+    Progress, RestoreEvent, RestoreJob, RestoreResult, early_sync::EarlySync, git_child::GitChild,
+    io_problem::task_problem, owner::Owner, place, repository::Restored, select::Selection,
+    workshop::Workshop,
 };
 
 /// Everything that the repositories of one restore share; cheap to clone.
@@ -80,8 +81,11 @@ pub async fn restore_storage(
     let mut watching = JoinSet::new();
     watching.spawn(restore.clone().tell_progress());
     watching.spawn(restore.clone().stop_when_cancelled());
+    let root = restore.job.root.clone();
+    let early = EarlySync::begin(move || place::sync(&root));
     let ran = restore.run(selection, survey.known).await;
     watching.shutdown().await;
+    let ran = ran.and(early.end().await);
     let result = restore.close(ran).await?;
     Ok(RestoreResult { unmatched: survey.unmatched, ..result })
 }
