@@ -87,10 +87,11 @@ impl Oid {
     /// Appends the id as hex.
     pub fn write_hex(&self, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for byte in self.as_bytes() {
-            out.push(DIGITS[usize::from(byte >> 4)]);
-            out.push(DIGITS[usize::from(byte & 15)]);
+        let mut hex = [[0; 2]; 32];
+        for (pair, byte) in hex.iter_mut().zip(self.as_bytes()) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
+        out.extend_from_slice(hex[..usize::from(self.len)].as_flattened());
     }
 }
 
