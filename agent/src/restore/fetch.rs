@@ -11,18 +11,20 @@ use packhorse_vault::{
     VaultError, digest_of, parse_refs_file,
 };
 
-use crate::restore::io_problem::{corrupt, vault_problem};
+use crate::restore::{
+    build::MAIN,
+    io_problem::{corrupt, vault_problem},
+};
 
 /// What one repository must become.
 pub(super) struct Wanted {
     /// The steps.
     pub manifest: Manifest,
-    /// The refs after the last step.
-    pub refs: RefSnapshot,
-    /// The hooks archive, when there is one.
-    pub hooks: Option<Bytes>,
+    /// The hash that the repository names its objects by.
+    pub format: ObjectFormat,
     /// Bytes read so far.
     pub bytes: u64,
+    key: ObjectKey,
 }
 
 /// Fetches what the entry's repository must become; none when it did not exist.
@@ -45,12 +47,47 @@ pub(super) async fn fetch(vault: &Vault, entry: &CatalogueEntry) -> Result<Optio
         let finding = format!("has unknown object format {:?}", manifest.object_format);
         return Err(corrupt("read manifest", key, finding));
     };
-    let (refs, hooks) = tokio::join!(fetch_refs(vault, &manifest), fetch_hooks(vault, &manifest));
-    let (refs_file, hooks) = (refs?, hooks?);
-    let refs = parse_refs(&manifest, format, &refs_file)?;
-    check_fingerprint(&manifest, &refs, hooks.as_deref(), &key)?;
-    let read = bytes.len() + refs_file.len() + hooks.as_ref().map_or(0, Bytes::len);
-    Ok(Some(Wanted { manifest, refs, hooks, bytes: read as u64 }))
+    Ok(Some(Wanted { manifest, format, bytes: bytes.len() as u64, key }))
+}
+
+impl Wanted {
+    /// Bytes of the refs, when the manifest says so.
+    pub(super) fn size_of_refs(&self) -> Option<u64> {
+        self.manifest.digest(refs_path(&self.manifest)).map(|digest| digest.size)
+    }
+
+    /// How the repository stores its refs.
+    pub(super) fn ref_storage(&self) -> RefStorage {
+        self.manifest.packhorse.as_ref().map_or(RefStorage::Files, |table| table.ref_storage)
+    }
+
+    /// Fetches the refs after the last step and the hooks archive, proves that they are what was backed up, and says how
+    /// many bytes they took.
+    pub(super) async fn fetch_rest(
+        &self,
+        vault: &Vault,
+    ) -> Result<(RefSnapshot, Option<Bytes>, u64), Problem> {
+        let (refs, hooks) =
+            tokio::join!(fetch_refs(vault, &self.manifest), fetch_hooks(vault, &self.manifest));
+        let (refs_file, hooks) = (refs?, hooks?);
+        let refs = self.parse_refs(&refs_file)?;
+        check_fingerprint(&self.manifest, &refs, hooks.as_deref(), &self.key)?;
+        let read = refs_file.len() + hooks.as_ref().map_or(0, Bytes::len);
+        Ok((refs, hooks, read as u64))
+    }
+
+    fn parse_refs(&self, bytes: &[u8]) -> Result<RefSnapshot, Problem> {
+        let manifest = &self.manifest;
+        let (head_oid, refs) =
+            parse_refs_file(bytes, self.format, refs_path(manifest)).map_err(vault_problem)?;
+        let head = match (&manifest.head_reference, head_oid) {
+            (Some(target), _) => Head::Symbolic(target.clone()),
+            (None, Some(oid)) => Head::Detached(oid),
+            (None, None) => Head::Symbolic(MAIN.to_vec()),
+        };
+        let symrefs = manifest.packhorse.as_ref().map_or_else(Vec::new, |table| table.symrefs.clone());
+        Ok(RefSnapshot { object_format: self.format, ref_storage: self.ref_storage(), head, refs, symrefs })
+    }
 }
 
 /// An object that the manifest names, checked when the manifest has its digest.
@@ -75,23 +112,6 @@ async fn fetch_refs(vault: &Vault, manifest: &Manifest) -> Result<Bytes, Problem
         }
         fetched => fetched.map_err(vault_problem),
     }
-}
-
-fn parse_refs(manifest: &Manifest, format: ObjectFormat, bytes: &[u8]) -> Result<RefSnapshot, Problem> {
-    let (head_oid, refs) = parse_refs_file(bytes, format, refs_path(manifest)).map_err(vault_problem)?;
-    let table = manifest.packhorse.as_ref();
-    let head = match (&manifest.head_reference, head_oid) {
-        (Some(target), _) => Head::Symbolic(target.clone()),
-        (None, Some(oid)) => Head::Detached(oid),
-        (None, None) => Head::Symbolic(b"refs/heads/main".to_vec()),
-    };
-    Ok(RefSnapshot {
-        object_format: format,
-        ref_storage: table.map_or(RefStorage::Files, |table| table.ref_storage),
-        head,
-        refs,
-        symrefs: table.map_or_else(Vec::new, |table| table.symrefs.clone()),
-    })
 }
 
 /// The last step's archive: our table says whether there is one, Gitaly names it even when there is none.

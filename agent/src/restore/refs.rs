@@ -1,6 +1,6 @@
 //! Step 5: all refs at once, after the last step's objects.
 //!
-//! Does not own: whether names are valid (`ref_check`, asked before). Every distinct object that a ref leads to
+//! Does not own: whether names are valid (`ref_check`, asked first of all). Every distinct object that a ref leads to
 //! must be there before any ref is written. Ref files: one `packed-refs`, symbolic refs as files of their own;
 //! reftables: one transaction of `git update-ref`.
 
@@ -17,44 +17,62 @@ use packhorse_model::Problem;
 use packhorse_vault::{Head, Oid, RefSnapshot, RefStorage};
 
 use crate::restore::{
-    build::symbolic,
+    build::{MAIN, symbolic},
     git_child::{GitChild, Input},
     io_problem::{corrupt, io_problem},
     objects::{Brought, ObjectsThere},
+    ref_check,
 };
 
-/// Writes all refs into a repository that has all objects, of which some are known to be `brought`. Blocking.
-pub(super) fn write(
-    repository: &Path,
-    refs: &RefSnapshot,
-    storage: RefStorage,
-    brought: &Brought,
-    git: &GitChild,
-) -> Result<(), Problem> {
-    check_tips(repository, refs, brought)?;
-    match storage {
-        RefStorage::Files => {
-            write_files(repository, refs).map_err(|e| io_problem("write refs", repository.display(), &e))
-        }
-        RefStorage::Reftable => write_reftable(repository, refs, git),
-    }
+/// Refs that may be written: their names are right, and what has to be there is known.
+pub(super) struct Refs {
+    snapshot: RefSnapshot,
+    /// The objects that refs lead to, each once or twice.
+    tips: Vec<Oid>,
 }
 
-fn check_tips(repository: &Path, refs: &RefSnapshot, brought: &Brought) -> Result<(), Problem> {
-    let mut tips: Vec<Oid> = refs.refs.iter().map(|(_, oid)| oid).chain(refs.head_oid()).collect();
-    // By what tells nearly all of them apart; a tip that is looked up twice does no harm.
-    tips.sort_unstable_by_key(|oid| {
-        oid.as_bytes().first_chunk::<8>().map(|first| u64::from_be_bytes(*first))
-    });
-    tips.dedup();
-    tips.retain(|oid| !brought.has(oid));
-    if tips.is_empty() {
-        return Ok(());
+impl Refs {
+    /// Checks all names. Blocking.
+    pub(super) fn check(snapshot: RefSnapshot) -> Result<Self, Problem> {
+        ref_check::check(&snapshot)?;
+        let mut tips: Vec<Oid> =
+            snapshot.refs.iter().map(|(_, oid)| oid).chain(snapshot.head_oid()).collect();
+        // By what tells nearly all of them apart; a tip that is looked up twice does no harm.
+        tips.sort_unstable_by_key(|oid| {
+            oid.as_bytes().first_chunk::<8>().map(|first| u64::from_be_bytes(*first))
+        });
+        tips.dedup();
+        Ok(Self { snapshot, tips })
     }
-    let objects = ObjectsThere::open(repository, refs.object_format)?;
-    match tips.iter().find(|oid| !objects.has(oid)) {
-        None => Ok(()),
-        Some(oid) => Err(corrupt("restore refs", oid, "a ref leads to this object, but no bundle holds it")),
+
+    /// Writes all refs into a repository that has all objects, of which some are known to be `brought`. Blocking.
+    pub(super) fn write(
+        &self,
+        repository: &Path,
+        storage: RefStorage,
+        brought: &Brought,
+        git: &GitChild,
+    ) -> Result<(), Problem> {
+        self.check_tips(repository, brought)?;
+        match storage {
+            RefStorage::Files => write_files(repository, &self.snapshot)
+                .map_err(|e| io_problem("write refs", repository.display(), &e)),
+            RefStorage::Reftable => write_reftable(repository, &self.snapshot, git),
+        }
+    }
+
+    fn check_tips(&self, repository: &Path, brought: &Brought) -> Result<(), Problem> {
+        let mut others = self.tips.iter().filter(|oid| !brought.has(oid)).peekable();
+        if others.peek().is_none() {
+            return Ok(());
+        }
+        let objects = ObjectsThere::open(repository, self.snapshot.object_format)?;
+        match others.find(|oid| !objects.has(oid)) {
+            None => Ok(()),
+            Some(oid) => {
+                Err(corrupt("restore refs", oid, "a ref leads to this object, but no bundle holds it"))
+            }
+        }
     }
 }
 
@@ -79,7 +97,16 @@ fn write_files(repository: &Path, refs: &RefSnapshot) -> io::Result<()> {
         }
         fs::write(path, symbolic(&symref.target))?;
     }
-    Ok(())
+    write_head(&repository.join("HEAD"), &refs.head)
+}
+
+/// Writes HEAD, unless it is as it was built.
+fn write_head(path: &Path, head: &Head) -> io::Result<()> {
+    match head {
+        Head::Symbolic(target) if target == MAIN => Ok(()),
+        Head::Symbolic(target) => fs::write(path, symbolic(target)),
+        Head::Detached(oid) => fs::write(path, format!("{oid}\n")),
+    }
 }
 
 /// The refs that hold an object id of their own.

@@ -3,14 +3,25 @@
 //! Does not own: the steps. Nothing of the target is touched before the last of them; whatever fails before that
 //! leaves only a temporary folder, which is removed.
 
-use std::fs;
+use std::{fs, panic::resume_unwind, path::Path, thread};
 
+use bytes::Bytes;
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
-use packhorse_vault::CatalogueEntry;
+use packhorse_vault::{CatalogueEntry, RefStorage};
+use tokio::runtime::Handle;
 
 use crate::restore::{
-    Restore, build, fetch, fetch::Wanted, hooks, objects::Objects, optimise, place::Place, ref_check, refs,
+    Restore, build, fetch,
+    fetch::Wanted,
+    hooks,
+    objects::{Brought, Objects},
+    optimise,
+    place::Place,
+    refs::Refs,
 };
+
+/// Bytes of refs from which on they are read and checked beside the objects.
+const MANY_REFS: u64 = 1 << 20;
 
 /// What became of one repository.
 pub(super) struct Restored {
@@ -49,24 +60,18 @@ impl Restore {
 
     fn make_and_place(&self, wanted: &Wanted, entry: &CatalogueEntry, number: u64) -> Result<(), Problem> {
         let repository = &self.workshop.repository(number);
-        ref_check::check(&wanted.refs)?;
-        let storage = build::build(repository, &wanted.refs, &self.git)?;
         let remark = |problem| self.remark(&entry.path, problem);
-        let objects = Objects {
-            vault: &self.vault,
-            manifest: &wanted.manifest,
-            format: wanted.refs.object_format,
-            repository,
-            git: &self.git,
-            progress: &self.progress,
-            remark: &remark,
+        let make = || self.make(wanted, repository, &remark);
+        let (rest, (storage, brought)) = if wanted.size_of_refs().is_some_and(|size| size >= MANY_REFS) {
+            beside(|| self.rest(wanted), make)?
+        } else {
+            (self.rest(wanted)?, make()?)
         };
-        let brought = objects.restore()?;
-        refs::write(repository, &wanted.refs, storage, &brought, &self.git)?;
+        rest.refs.write(repository, storage, &brought, &self.git)?;
         if self.job.optimise {
             optimise::optimise(repository, storage, &self.git, &remark)?;
         }
-        if let Some(archive) = &wanted.hooks {
+        if let Some(archive) = &rest.hooks {
             hooks::unpack(repository, archive)?;
         }
         self.owner.give_repository(repository)?;
@@ -76,6 +81,59 @@ impl Restore {
         let place = Place::find(&self.job.root, &entry.path, self.job.force)?;
         place.put(repository, &entry.path, &self.owner)
     }
+}
+
+/// Refs that are checked, and hooks.
+struct Rest {
+    refs: Refs,
+    hooks: Option<Bytes>,
+}
+
+impl Restore {
+    /// What there is beside the objects, of which nothing is written before all of it is proven.
+    fn rest(&self, wanted: &Wanted) -> Result<Rest, Problem> {
+        let rest = wanted.fetch_rest(&self.vault);
+        let (refs, hooks, bytes) = self.git.unless_stopped("restore repository", rest)??;
+        self.progress.add_bytes(bytes);
+        Ok(Rest { refs: Refs::check(refs)?, hooks })
+    }
+
+    /// A repository that has all objects and no refs.
+    fn make(
+        &self,
+        wanted: &Wanted,
+        repository: &Path,
+        remark: &dyn Fn(Problem),
+    ) -> Result<(RefStorage, Brought), Problem> {
+        let storage = build::build(repository, wanted.format, wanted.ref_storage(), &self.git)?;
+        let objects = Objects {
+            vault: &self.vault,
+            manifest: &wanted.manifest,
+            format: wanted.format,
+            repository,
+            git: &self.git,
+            progress: &self.progress,
+            remark,
+        };
+        Ok((storage, objects.restore()?))
+    }
+}
+
+/// Does `first` on a thread of its own while `second` is done; what is wrong with the first is told first.
+fn beside<A: Send, B>(
+    first: impl FnOnce() -> Result<A, Problem> + Send,
+    second: impl FnOnce() -> Result<B, Problem>,
+) -> Result<(A, B), Problem> {
+    let runtime = Handle::current();
+    thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            let _runtime = runtime.enter();
+            first()
+        });
+        let second = second();
+        let first = first.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        Ok((first, second?))
+    })
 }
 
 fn never_backed_up(entry: &CatalogueEntry) -> Problem {
