@@ -4,6 +4,7 @@ mod chains;
 mod copied;
 mod damage;
 mod desk;
+mod many_refs;
 mod places;
 mod selection;
 mod writer;

@@ -55,7 +55,7 @@ fn every_flipped_bit_is_seen_by_the_trailer_and_survived_without_it() {
         // Some bits mean nothing, and some lead to other objects, which then have other names.
         refused += usize::from(names(&sealed(flipped), LIMIT).is_none());
     }
-    assert!(refused > whole.len() / 2, "{refused} of {}", whole.len());
+    assert!(refused > whole.len() * 19 / 20, "{refused} of {}", whole.len());
 }
 
 #[test]
