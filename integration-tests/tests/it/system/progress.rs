@@ -24,7 +24,7 @@ fn held() -> (Site, Gate) {
     }
     site.ctl("packhorse.toml", ["create", "--backup-id=0001"]).run().expect_success();
     GitRepo::open(site.path("storage/group/b.git"))
-        .commit("main", &[("noise", super::site::noise(1, 100_000))]);
+        .commit("main", &[("noise", super::site::noise(1, 1_000_000))]);
     (site, gate)
 }
 

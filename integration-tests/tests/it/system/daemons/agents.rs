@@ -69,7 +69,7 @@ fn an_agent_that_does_not_come_back_leaves_its_storage_out_of_the_backup() {
     let before = fleet.states();
     fleet.ctl(["create", "--backup-id", "0001"]).run().expect_success();
     // Only the second storage changes, so only its agent is held.
-    fleet.repo(1).fill("main", 3);
+    fleet.repo(1).fill("main", packhorse_testkit::GitRepo::COMMITS_FOR_GIT);
     fleet.gate.close();
     let mut run = fleet.ctl(["create", "--json", "--backup-id", "0002"]).spawn();
     fleet.gate.wait_until_reached();
