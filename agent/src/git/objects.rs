@@ -5,10 +5,18 @@
 
 use std::path::Path;
 
-use gix::{object::Kind, objs::encode::loose_header, odb, prelude::FindExt as _};
+use gix::{
+    object::Kind,
+    objs::encode::loose_header,
+    odb::{self, store::init::Options},
+    prelude::FindExt as _,
+};
 use packhorse_vault::{ObjectFormat, Oid};
 
 use crate::packs::PackHash;
+
+/// Bytes of the largest object that is put together, also on the way to a smaller one; larger ones count as unreadable.
+const LARGEST: usize = 16 << 20;
 
 /// A repository's object database.
 pub struct Objects {
@@ -28,7 +36,8 @@ pub struct CommitFacts {
 impl Objects {
     /// Opens the objects of a bare repository, with its alternates.
     pub fn open(dir: &Path, format: ObjectFormat) -> std::io::Result<Self> {
-        let database = odb::at(dir.join("objects"), hash_kind(format))?;
+        let limits = Options { alloc_limit_bytes: Some(LARGEST), ..Options::default() };
+        let database = odb::at_opts(dir.join("objects"), hash_kind(format), [], limits)?;
         Ok(Self { database, format, buffer: Vec::new() })
     }
 

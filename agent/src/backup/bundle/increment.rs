@@ -56,11 +56,13 @@ pub fn write_increment(
             (tips.into_iter().collect(), known, edge)
         }
     };
-    let packed = thin::pack(&mut objects, source.refs.object_format, &tips, &edge);
+    let cancel = &source.watch.cancel;
+    let packed = thin::pack(&mut objects, source.refs.object_format, (&tips, &edge), cancel);
     drop(objects);
     let header = header(source.refs, listed, edge.prerequisites);
     let pack = match packed {
         Ok(pack) => pack,
+        Err(_) if cancel.is_cancelled() => return Err(BundleError::Cancelled),
         Err(reason) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
             let range = Range { header, tips, known };
@@ -68,8 +70,8 @@ pub fn write_increment(
         }
     };
     let header = header.to_bytes();
-    let mut writer = open(Stream::Bundle, (header.len() + pack.len()) as u64);
-    writer.write_all(&header).and_then(|()| writer.write_all(&pack)).map_err(vault_error)?;
+    let mut writer = open(Stream::Bundle, (header.len() + pack.bytes.len()) as u64);
+    writer.write_all(&header).and_then(|()| writer.write_all(&pack.bytes)).map_err(vault_error)?;
     Ok(Bundle::without_index(writer))
 }
 

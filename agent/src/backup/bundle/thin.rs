@@ -3,10 +3,11 @@
 //! Does not own: which commits are new (`prerequisites`). Every new commit is compared with its parents, folder by folder,
 //! so what is taken is what is new in it: git compares in the same way. A tree or a file is stored as a delta on the one
 //! that was there before, which is in this pack or belongs to a commit that the reader has. Every object that is read,
-//! also for a delta, must have the name that its content gives it. Whatever is large, odd or not there is left to git,
-//! which does it or names it.
+//! also for a delta, must have the name that its content gives it. Whatever is large, deep, odd or not there is left to
+//! git, which does it or names it. Modes of tree entries are taken as git writes them and no others, because readings of
+//! odd ones differ, and with them what belongs to a tree.
 //!
-//! Memory: what is read is counted, and comes from the budget of all packing.
+//! Memory: what is read, written and remembered is counted, and comes from the budget of all packing.
 
 use std::{
     collections::HashMap,
@@ -19,10 +20,12 @@ use gix::{
     ObjectId,
     hashtable::HashSet,
     object::Kind,
-    objs::{CommitRefIter, TagRefIter, TreeRefIter, commit::ref_iter::Token},
+    objs::{CommitRefIter, TagRefIter, commit::ref_iter::Token},
     odb::pack::data::{self, entry::Header},
 };
 use packhorse_vault::{ObjectFormat, Oid};
+use tokio::sync::SemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     backup::{memory, prerequisites::Edge},
@@ -36,8 +39,16 @@ const COMMITS: usize = 64;
 const OBJECTS: usize = 1024;
 /// Bytes of an object.
 const OBJECT_BYTES: u64 = 512 << 10;
-/// Bytes of all objects that are read, and of their entries.
-const BYTES: usize = 8 << 20;
+/// Folders within each other.
+const DEEP: usize = 128;
+/// Different trees of the parents of a commit.
+const PARENTS: usize = 8;
+/// Bytes of all objects that are read, of their entries, and of ids that are remembered.
+const BYTES: usize = 12 << 20;
+/// Bytes that an id takes which is remembered.
+const ID: usize = 64;
+/// Bytes of trees that are looked through.
+const LOOKED_THROUGH: usize = 128 << 20;
 /// Bytes that it takes to make a pack: these, and an object that is being read, compared and packed.
 const MEMORY: u64 = BYTES as u64 + 4 * OBJECT_BYTES;
 /// Deltas on top of each other.
@@ -47,32 +58,44 @@ const TINY: usize = 50;
 /// Bytes of an object up to which a delta and the object are compared.
 const SMALL: usize = 4096;
 
+/// A pack with the memory that it takes.
+pub struct ThinPack {
+    /// The pack.
+    pub bytes: Vec<u8>,
+    _memory: SemaphorePermit<'static>,
+}
+
 /// Packs what the tips lead to and the reader does not have. Blocking.
 pub fn pack(
     objects: &mut Objects,
     format: ObjectFormat,
-    tips: &[Oid],
-    edge: &Edge,
-) -> Result<Vec<u8>, Unsuited> {
+    (tips, edge): (&[Oid], &Edge),
+    cancel: &CancellationToken,
+) -> Result<ThinPack, Unsuited> {
     let fresh = edge.fresh.as_ref().filter(|fresh| fresh.len() <= COMMITS);
     let fresh = fresh.ok_or_else(|| unsuited("has many new commits"))?;
-    let fresh: HashSet<ObjectId> = fresh.iter().map(|oid| to_gix(*oid)).collect();
-    let old: HashSet<ObjectId> = edge.prerequisites.iter().map(|oid| to_gix(*oid)).collect();
-    let _memory = memory::take_free(MEMORY).ok_or_else(|| unsuited("there is no memory free"))?;
-    let hash = hash_kind(format);
+    let memory = memory::take_free(MEMORY).ok_or_else(|| unsuited("there is no memory free"))?;
     let mut news = News {
         objects,
-        hash,
+        hash: hash_kind(format),
+        cancel,
+        fresh: fresh.iter().map(|oid| to_gix(*oid)).collect(),
+        old: edge.prerequisites.iter().map(|oid| to_gix(*oid)).collect(),
         read: HashMap::new(),
         left: BYTES,
+        looks_left: LOOKED_THROUGH,
         found: Vec::new(),
-        met: HashSet::default(),
+        history: HashSet::default(),
+        trees: HashSet::default(),
+        files: HashSet::default(),
         compared: HashSet::default(),
     };
     for tip in tips {
-        news.follow(to_gix(*tip), &fresh, &old)?;
+        news.follow(to_gix(*tip))?;
     }
-    news.into_pack(format)
+    let bytes = news.into_pack(format)?;
+    let kept = bytes.len() as u64;
+    Ok(ThinPack { bytes, _memory: memory::keep(memory, kept) })
 }
 
 /// A new object, and what was in its place before, in each parent that has it.
@@ -85,27 +108,33 @@ struct New {
 struct News<'a> {
     objects: &'a mut Objects,
     hash: gix::hash::Kind,
+    cancel: &'a CancellationToken,
+    /// Commits that are new.
+    fresh: HashSet<ObjectId>,
+    /// Commits that the reader has, with everything that they reach.
+    old: HashSet<ObjectId>,
     read: HashMap<ObjectId, (Kind, Rc<[u8]>)>,
-    /// Bytes that may yet be read or written.
+    /// Bytes that may yet be read, written or remembered.
     left: usize,
+    /// Bytes of trees that may yet be looked through.
+    looks_left: usize,
     found: Vec<New>,
-    /// What is in the pack, or at the reader's.
-    met: HashSet<ObjectId>,
-    /// Trees of parents, whose entries were met.
+    /// Commits and tags that are in the pack.
+    history: HashSet<ObjectId>,
+    /// Trees that are in the pack or at the reader's, with everything in them.
+    trees: HashSet<ObjectId>,
+    /// Files likewise.
+    files: HashSet<ObjectId>,
+    /// Trees of parents whose entries are among these.
     compared: HashSet<ObjectId>,
 }
 
 impl News<'_> {
     /// Follows a tip to its new commits, and takes them, parents first.
-    fn follow(
-        &mut self,
-        tip: ObjectId,
-        fresh: &HashSet<ObjectId>,
-        old: &HashSet<ObjectId>,
-    ) -> Result<(), Unsuited> {
+    fn follow(&mut self, tip: ObjectId) -> Result<(), Unsuited> {
         let mut waiting = vec![(tip, false)];
         while let Some((id, parents_are_met)) = waiting.pop() {
-            if self.met.contains(&id) || old.contains(&id) {
+            if self.history.contains(&id) || self.old.contains(&id) {
                 continue;
             }
             let (kind, data) = self.read(&id)?;
@@ -113,10 +142,11 @@ impl News<'_> {
                 Kind::Tag => {
                     let target = TagRefIter::from_bytes(&data, self.hash).target_id();
                     self.take(id, Vec::new())?;
+                    self.history.insert(id);
                     waiting.push((target.map_err(|e| odd(&id, e))?, false));
                 }
-                Kind::Commit if fresh.contains(&id) && parents_are_met => self.commit(id)?,
-                Kind::Commit if fresh.contains(&id) => {
+                Kind::Commit if self.fresh.contains(&id) && parents_are_met => self.commit(id)?,
+                Kind::Commit if self.fresh.contains(&id) => {
                     waiting.push((id, true));
                     waiting.extend(self.facts(&id)?.1.into_iter().map(|parent| (parent, false)));
                 }
@@ -130,10 +160,19 @@ impl News<'_> {
     /// Takes a commit and what is new in its tree.
     fn commit(&mut self, id: ObjectId) -> Result<(), Unsuited> {
         let (tree, parents) = self.facts(&id)?;
-        let before: Vec<ObjectId> =
-            parents.iter().map(|parent| Ok(self.facts(parent)?.0)).collect::<Result<_, Unsuited>>()?;
+        let mut before = Vec::new();
+        for parent in parents {
+            let (tree, _) = self.facts(&parent)?;
+            if !before.contains(&tree) {
+                before.push(tree);
+            }
+            if before.len() > PARENTS {
+                return Err(odd(&id, "joins many trees"));
+            }
+        }
         self.take(id, Vec::new())?;
-        if before.contains(&tree) { Ok(()) } else { self.tree(tree, &before) }
+        self.history.insert(id);
+        self.tree(tree, &before, 0)
     }
 
     /// The tree and the parents of a commit.
@@ -151,56 +190,89 @@ impl News<'_> {
     }
 
     /// Takes a tree and what is new in it; with the trees that were in its place before.
-    fn tree(&mut self, id: ObjectId, before: &[ObjectId]) -> Result<(), Unsuited> {
-        let before: Vec<(ObjectId, Rc<[u8]>)> =
-            before.iter().map(|tree| Ok((*tree, self.compare(tree)?))).collect::<Result<_, Unsuited>>()?;
-        // It may have been in a folder of it.
-        if self.met.contains(&id) {
+    fn tree(&mut self, id: ObjectId, before: &[ObjectId], depth: usize) -> Result<(), Unsuited> {
+        let mut trees_before = Vec::with_capacity(before.len());
+        for tree in before {
+            trees_before.push(self.compare(tree)?);
+        }
+        // It may be what was there before, or have been in a folder of that.
+        if self.trees.contains(&id) {
             return Ok(());
         }
+        if depth > DEEP {
+            return Err(odd(&id, "is a deep folder"));
+        }
         let data = self.read_as(&id, Kind::Tree)?;
-        self.take(id, before.iter().map(|(tree, _)| *tree).collect())?;
-        for entry in TreeRefIter::from_bytes(&data, self.hash) {
-            let entry = entry.map_err(|e| odd(&id, e))?;
-            // What a submodule is at is no object of this repository.
-            if entry.mode.is_commit() || self.met.contains(entry.oid) {
+        self.take(id, before.to_vec())?;
+        for entry in self.entries(&id, &data)? {
+            let there = match entry.role {
+                Role::Tree => self.trees.contains(entry.id),
+                Role::File => self.files.contains(entry.id),
+                // What a submodule is at is no object of this repository.
+                Role::Module => true,
+            };
+            if there {
                 continue;
             }
-            let same_place = before.iter().filter_map(|(_, tree)| {
-                let mut entries = TreeRefIter::from_bytes(tree, self.hash).filter_map(Result::ok);
-                entries.find(|other| other.filename == entry.filename)
-            });
-            if entry.mode.is_tree() {
-                let trees = same_place.filter(|other| other.mode.is_tree()).map(|other| other.oid.to_owned());
-                self.tree(entry.oid.to_owned(), &trees.collect::<Vec<_>>())?;
+            let mut same_place: Vec<ObjectId> = Vec::new();
+            for (tree, id) in trees_before.iter().zip(before) {
+                let other = self.entries(id, tree)?.find(|other| other.name == entry.name);
+                if let Some(other) = other.filter(|other| other.role == entry.role)
+                    && !same_place.iter().any(|same| **same == *other.id)
+                {
+                    same_place.push(other.id.to_owned());
+                }
+            }
+            let id = entry.id.to_owned();
+            if entry.role == Role::Tree {
+                self.tree(id, &same_place, depth + 1)?;
             } else {
-                let files = same_place.filter(|other| other.mode.is_blob_or_symlink());
-                let files = files.map(|other| other.oid.to_owned()).collect();
-                self.read_as(entry.oid, Kind::Blob)?;
-                self.take(entry.oid.to_owned(), files)?;
+                self.read_as(&id, Kind::Blob)?;
+                self.take(id, same_place)?;
+                self.files.insert(id);
             }
         }
+        // With everything in it, and not before.
+        self.trees.insert(id);
         Ok(())
     }
 
-    /// Reads the tree of a parent: everything that it names is in the pack, or the reader has it.
+    /// Reads the tree of a parent: it and everything that it names is in the pack, or the reader has it.
     fn compare(&mut self, id: &gix::oid) -> Result<Rc<[u8]>, Unsuited> {
         let data = self.read_as(id, Kind::Tree)?;
         if self.compared.insert(id.to_owned()) {
-            for entry in TreeRefIter::from_bytes(&data, self.hash) {
-                let entry = entry.map_err(|e| odd(id, e))?;
-                if !entry.mode.is_commit() {
-                    self.met.insert(entry.oid.to_owned());
+            self.trees.insert(id.to_owned());
+            for entry in self.entries(id, &data)? {
+                self.left = self.left.checked_sub(ID).ok_or_else(much)?;
+                match entry.role {
+                    Role::Tree => drop(self.trees.insert(entry.id.to_owned())),
+                    Role::File => drop(self.files.insert(entry.id.to_owned())),
+                    Role::Module => {}
                 }
             }
         }
         Ok(data)
     }
 
-    fn take(&mut self, id: ObjectId, before: Vec<ObjectId>) -> Result<(), Unsuited> {
-        if self.met.insert(id) {
-            self.found.push(New { id, before });
+    /// The entries of a tree, all of which are as git writes them.
+    fn entries<'t>(
+        &mut self,
+        id: &gix::oid,
+        tree: &'t [u8],
+    ) -> Result<impl Iterator<Item = Entry<'t>> + use<'t>, Unsuited> {
+        self.looks_left = self.looks_left.checked_sub(tree.len()).ok_or_else(much)?;
+        let len = self.hash.len_in_bytes();
+        let mut rest = tree;
+        while !rest.is_empty() {
+            Entry::first(&mut rest, len).ok_or_else(|| odd(id, "is a tree with odd entries"))?;
         }
+        let mut rest = tree;
+        Ok(std::iter::from_fn(move || Entry::first(&mut rest, len)))
+    }
+
+    fn take(&mut self, id: ObjectId, before: Vec<ObjectId>) -> Result<(), Unsuited> {
+        self.left = self.left.checked_sub(ID * (1 + before.len())).ok_or_else(much)?;
+        self.found.push(New { id, before });
         if self.found.len() > OBJECTS { Err(much()) } else { Ok(()) }
     }
 
@@ -212,6 +284,9 @@ impl News<'_> {
     }
 
     fn read(&mut self, id: &gix::oid) -> Result<(Kind, Rc<[u8]>), Unsuited> {
+        if self.cancel.is_cancelled() {
+            return Err(unsuited("asked to stop"));
+        }
         if let Some((kind, data)) = self.read.get(id) {
             return Ok((*kind, Rc::clone(data)));
         }
@@ -224,6 +299,7 @@ impl News<'_> {
 
     fn into_pack(mut self, format: ObjectFormat) -> Result<Vec<u8>, Unsuited> {
         let found = std::mem::take(&mut self.found);
+        let all: HashSet<ObjectId> = found.iter().map(|new| new.id).collect();
         let mut pack = data::header::encode(data::Version::V2, found.len() as u32).to_vec();
         let mut placed: HashMap<ObjectId, Placed> = HashMap::with_capacity(found.len());
         for New { id, before } in found {
@@ -231,6 +307,10 @@ impl News<'_> {
             let offset = pack.len() as u64;
             let mut delta = None;
             for before in before.into_iter().filter(|_| data.len() >= TINY) {
+                // A base that is in the pack comes first, or deltas could go round in a circle.
+                if all.contains(&before) && !placed.contains_key(&before) {
+                    continue;
+                }
                 let other = self.delta(kind, &data, before, offset, &placed)?;
                 delta = shorter(delta, other);
             }
@@ -257,7 +337,7 @@ impl News<'_> {
         before: ObjectId,
         offset: u64,
         placed: &HashMap<ObjectId, Placed>,
-    ) -> Result<Option<Entry>, Unsuited> {
+    ) -> Result<Option<Packed>, Unsuited> {
         let place = placed.get(&before);
         let depth = place.map_or(1, |place| place.depth + 1);
         if depth > DEPTH {
@@ -274,10 +354,43 @@ impl News<'_> {
     }
 }
 
-/// An entry of the pack, and on how many deltas it builds.
-type Entry = (Vec<u8>, u32);
+/// What an entry of a tree is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Tree,
+    File,
+    Module,
+}
 
-fn shorter(one: Option<Entry>, other: Option<Entry>) -> Option<Entry> {
+/// An entry of a tree.
+struct Entry<'a> {
+    role: Role,
+    name: &'a [u8],
+    id: &'a gix::oid,
+}
+
+impl<'a> Entry<'a> {
+    /// The first entry of what is left of a tree, where ids have this length.
+    fn first(rest: &mut &'a [u8], len: usize) -> Option<Self> {
+        let mode = rest.iter().position(|byte| *byte == b' ')?;
+        let role = match &rest[..mode] {
+            b"40000" => Role::Tree,
+            b"100644" | b"100664" | b"100755" | b"120000" => Role::File,
+            b"160000" => Role::Module,
+            _ => return None,
+        };
+        let named = &rest[mode + 1..];
+        let (name, behind) = named.split_at(named.iter().position(|byte| *byte == 0)?);
+        let (id, behind) = behind[1..].split_at_checked(len)?;
+        *rest = behind;
+        Some(Self { role, name, id: gix::oid::try_from_bytes(id).ok()? })
+    }
+}
+
+/// An entry of the pack, and on how many deltas it builds.
+type Packed = (Vec<u8>, u32);
+
+fn shorter(one: Option<Packed>, other: Option<Packed>) -> Option<Packed> {
     [one, other].into_iter().flatten().min_by_key(|(entry, _)| entry.len())
 }
 

@@ -31,7 +31,8 @@ impl Case {
         let oids = |list: &[&str]| list.iter().map(|hex| Self::oid(hex)).collect::<Vec<_>>();
         let edge = prerequisites::of(&mut objects, &oids(tips), &oids(known));
         let new: Vec<&str> = tips.iter().copied().filter(|tip| !known.contains(tip)).collect();
-        pack(&mut objects, self.format, &oids(&new), &edge)
+        let pack = pack(&mut objects, self.format, (&oids(&new), &edge), &CancellationToken::new())?;
+        Ok(pack.bytes)
     }
 
     fn pack_of_git(&self, tips: &[&str], known: &[&str], thin: bool) -> Vec<u8> {
@@ -271,6 +272,110 @@ fn what_is_not_there_or_not_right_is_left_to_git() {
     assert!(finding.contains("is not there"), "{finding}");
 }
 
+/// What goes away and comes back is no delta on what it is the base of: git would find a circle.
+#[test]
+fn what_comes_back_is_not_packed_again() {
+    for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
+        let case = Case::new(format);
+        let repo = &case.repo;
+        let names = ["a", "b", "c", "d", "e", "f/a", "f/b", "f/c"];
+        let files: Vec<(&str, String)> = names.iter().map(|name| (*name, text(name, 0))).collect();
+        let first = repo.commit_on(None, &files);
+        let second = repo.commit_on(Some(&first), &[("f/a", text("f/a", 1)), ("a", text("a", 1))]);
+        let tree = |commit: &str| repo.run(&["rev-parse", &format!("{commit}^{{tree}}")]);
+        let again = |tree: &str, parent: &str| repo.run(&["commit-tree", tree, "-p", parent, "-m", "again"]);
+        let third = again(&tree(&first), &second);
+        let fourth = again(&tree(&second), &third);
+        let fifth = again(&tree(&first), &fourth);
+        for (tip, known, new) in [
+            (&third, &first, 2 + 4),
+            (&fourth, &first, 3 + 4),
+            (&fifth, &first, 4 + 4),
+            (&third, &second, 1 + 4),
+            (&fourth, &second, 2 + 4),
+            (&fifth, &third, 2 + 4),
+        ] {
+            let pack = case.pack(&[tip], &[known]).expect("it is little");
+            case.read(&pack, &[tip], &[known]);
+            assert!(pack_count(&pack) <= new, "{} of {new}", pack_count(&pack));
+        }
+    }
+}
+
+/// A tree with entries that git's own commands would not write.
+fn odd_tree(repo: &GitRepo, entries: &[(&str, &str, &str)]) -> String {
+    let mut tree = Vec::new();
+    for (mode, name, oid) in entries {
+        tree.extend_from_slice(format!("{mode} {name}\0").as_bytes());
+        tree.extend_from_slice(Case::oid(oid).as_bytes());
+    }
+    let args = ["hash-object", "-w", "-t", "tree", "--literally", "--stdin"];
+    repo.run_with_input(&args, &tree).trim().to_owned()
+}
+
+#[test]
+fn odd_trees_are_left_to_git_and_hide_nothing() {
+    let case = Case::new(ObjectFormat::Sha1);
+    let repo = &case.repo;
+    let folder = repo.tree(None, &[("file", "content")]);
+    let commit = |tree: &str, parents: &[&str]| {
+        let parents: Vec<&str> = parents.iter().flat_map(|parent| ["-p", parent]).collect();
+        repo.run(&[&["commit-tree", tree, "-m", "odd"], parents.as_slice()].concat())
+    };
+    // A mode that is a submodule to git and a folder to others.
+    let old = commit(&odd_tree(repo, &[("140000", "sub", &folder)]), &[]);
+    let new = commit(&odd_tree(repo, &[("40000", "sub", &folder)]), &[&old]);
+    assert!(case.pack(&[&new], &[&old]).expect_err("odd").to_string().contains("odd entries"));
+    // A folder that was named as a file before: the reader has it, but nothing says that it has what is in it.
+    let old = commit(&odd_tree(repo, &[("100644", "x", &folder)]), &[]);
+    let new = commit(&odd_tree(repo, &[("40000", "x", &folder)]), &[&old]);
+    let pack = case.pack(&[&new], &[&old]).expect("two trees, a file and a commit");
+    assert_eq!(pack_count(&pack), 4);
+    // The same with a commit, which is new.
+    let parent = commit(&folder, &[]);
+    let named = commit(&repo.tree(Some(&parent), &[("more", "files")]), &[&parent]);
+    let old = commit(&odd_tree(repo, &[("100644", "x", &named)]), &[&parent]);
+    let new = commit(&odd_tree(repo, &[("160000", "y", &named)]), &[&old]);
+    let pack = case.pack(&[&new, &named], &[&old]).expect("little");
+    assert_eq!(pack_count(&pack), 2 + 3);
+}
+
+#[test]
+fn what_would_take_long_is_left_to_git() {
+    let case = Case::new(ObjectFormat::Sha1);
+    let repo = &case.repo;
+    let many: Vec<String> =
+        (0..PARENTS + 1).map(|number| repo.commit_on(None, &[("a", number.to_string())])).collect();
+    let join = |parents: &[String]| {
+        let tree = repo.tree(None, &[("a", "joined")]);
+        let parents: Vec<&str> = parents.iter().flat_map(|parent| ["-p", parent.as_str()]).collect();
+        repo.run(&[&["commit-tree", &tree, "-m", "join"], parents.as_slice()].concat())
+    };
+    let known: Vec<&str> = many.iter().map(String::as_str).collect();
+    let tip = join(&many[1..]);
+    case.read(&case.pack(&[&tip], &known).expect("not too many"), &[&tip], &known);
+    let tip = join(&many);
+    assert!(case.pack(&[&tip], &known).expect_err("many").to_string().contains("joins many trees"));
+    // Folders within folders.
+    let old = repo.commit("main", &[("a", "a")]);
+    for (depth, can) in [(DEEP, true), (DEEP + 1, false), (900, false)] {
+        let path = "d/".repeat(depth) + "file";
+        let new = repo.commit_on(Some(&old), &[(path.as_str(), "deep")]);
+        match case.pack(&[&new], &[&old]) {
+            Ok(pack) => assert_eq!((can, pack_count(&pack)), (true, depth + 3)),
+            Err(reason) => assert!(!can && reason.to_string().contains("deep"), "{depth}: {reason}"),
+        }
+    }
+    // Stopped in between.
+    let new = repo.commit("main", &[("b", "b")]);
+    let mut objects = Objects::open(repo.path(), case.format).expect("open");
+    let edge = prerequisites::of(&mut objects, &[Case::oid(&new)], &[Case::oid(&old)]);
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let stopped = pack(&mut objects, case.format, (&[Case::oid(&new)], &edge), &cancel);
+    assert!(stopped.is_err_and(|reason| reason.to_string().contains("asked to stop")));
+}
+
 #[test]
 fn what_is_large_or_much_is_left_to_git() {
     let case = Case::new(ObjectFormat::Sha1);
@@ -283,7 +388,7 @@ fn what_is_large_or_much_is_left_to_git() {
     let new = repo.commit_on(Some(&old), &[("a", large)]);
     case.read(&case.pack(&[&new], &[&old]).expect("not too large"), &[&new], &[&old]);
     let files: Vec<(String, String)> =
-        (0..20).map(|n| (n.to_string(), format!("{n}{}", &large[10..]))).collect();
+        (0..30).map(|n| (n.to_string(), format!("{n}{}", &large[10..]))).collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let new = repo.commit_on(Some(&old), &files);
     assert!(case.pack(&[&new], &[&old]).expect_err("much").to_string().contains("much that is new"));
