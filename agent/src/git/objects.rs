@@ -16,7 +16,7 @@ use packhorse_vault::{ObjectFormat, Oid};
 use crate::packs::PackHash;
 
 /// Bytes of the largest object that is put together, also on the way to a smaller one; larger ones count as unreadable.
-const LARGEST: usize = 16 << 20;
+const LARGEST: usize = 4 << 20;
 
 /// A repository's object database.
 pub struct Objects {

@@ -1,7 +1,8 @@
 //! Syncs the storage now and then while repositories are restored, so that the last sync has little left to wait for.
 //!
-//! Does not own: the last sync, which alone makes a restore durable. The kernel tells a failed write only once, perhaps to
-//! one of these, so what went wrong here fails the restore as it would have failed then.
+//! Does not own: the last sync, which alone makes a restore durable, or the sync before an old repository is replaced. Each
+//! of these has opened the file system for itself and is told by the kernel what could not be written, whoever was told
+//! before. What goes wrong here ends the restore: a disk that fails gets no more repositories.
 
 use std::time::Duration;
 
@@ -25,10 +26,14 @@ pub(super) struct EarlySync {
 }
 
 impl EarlySync {
-    /// Begins to call `sync` again and again.
-    pub(super) fn begin(sync: impl Fn() -> Result<(), Problem> + Clone + Send + 'static) -> Self {
+    /// Begins to call `sync` again and again; when it fails, `broken` is set.
+    pub(super) fn begin(
+        sync: impl Fn() -> Result<(), Problem> + Clone + Send + 'static,
+        broken: CancellationToken,
+    ) -> Self {
         let (mut task, done) = (JoinSet::new(), CancellationToken::new());
-        task.spawn(again_and_again(sync, done.clone()));
+        let syncing = again_and_again(sync, done.clone());
+        task.spawn(async move { syncing.await.inspect_err(|_| broken.cancel()) });
         Self { task, done }
     }
 
@@ -65,14 +70,17 @@ mod tests {
     #[tokio::test]
     async fn it_goes_on_until_it_is_ended() {
         let (sender, mut syncs) = mpsc::unbounded_channel();
-        let early = EarlySync::begin(move || {
+        let sync = move || {
             sender.send(()).expect("somebody listens");
             Ok(())
-        });
+        };
+        let broken = CancellationToken::new();
+        let early = EarlySync::begin(sync, broken.clone());
         for _ in 0..3 {
             syncs.recv().await.expect("synced");
         }
         early.end().await.expect("no failure");
+        assert!(!broken.is_cancelled());
         assert!(syncs.recv().await.is_none(), "nothing is left that could sync");
     }
 
@@ -81,13 +89,16 @@ mod tests {
         let calls = Arc::new(AtomicU32::new(0));
         let (sender, mut failed) = mpsc::unbounded_channel();
         let counted = Arc::clone(&calls);
-        let early = EarlySync::begin(move || {
+        let sync = move || {
             counted.fetch_add(1, SeqCst);
             sender.send(()).expect("somebody listens");
             Err(Problem::new(ErrorKind::Unavailable, Subject::Host, "sync storage").answered("bad disk"))
-        });
+        };
+        let broken = CancellationToken::new();
+        let early = EarlySync::begin(sync, broken.clone());
         // With the task its sender goes.
         while failed.recv().await.is_some() {}
+        broken.cancelled().await;
         let problem = early.end().await.expect_err("the disk is bad");
         assert_eq!(problem.kind, ErrorKind::Unavailable);
         assert_eq!(calls.load(SeqCst), 1, "nothing is synced after that");

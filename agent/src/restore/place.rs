@@ -21,7 +21,8 @@ use crate::restore::{folders::Folder, io_problem::io_problem, owner::Owner};
 pub(super) struct Place {
     root: PathBuf,
     target: PathBuf,
-    force: bool,
+    /// Of a forced restore: tells what could not be written since the place was found.
+    disk: Option<Disk>,
 }
 
 impl Place {
@@ -36,7 +37,8 @@ impl Place {
                 Err(error) => return Err(io_problem("look at folder", folder.display(), &error)),
             }
         }
-        let place = Self { root: root.to_owned(), target, force };
+        let disk = force.then(|| Disk::open(root)).transpose()?;
+        let place = Self { root: root.to_owned(), target, disk };
         if place.is_taken() && !force { Err(place.taken()) } else { Ok(place) }
     }
 
@@ -45,10 +47,9 @@ impl Place {
     pub(super) fn put(&self, built: &Path, path: &RepoPath, owner: &Owner) -> Result<(), Problem> {
         let (folder, name) = Folder::above(&self.root, path, owner)?;
         let taken = || statat(&folder.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        if self.force && taken() {
-            self.replace(built, &folder, name)
-        } else {
-            self.add(built, &folder, name)
+        match &self.disk {
+            Some(disk) if taken() => self.replace(disk, built, &folder, name),
+            _ => self.add(built, &folder, name),
         }
     }
 
@@ -64,8 +65,8 @@ impl Place {
         }
     }
 
-    fn replace(&self, built: &Path, folder: &Folder, name: &str) -> Result<(), Problem> {
-        sync(&self.root)?;
+    fn replace(&self, disk: &Disk, built: &Path, folder: &Folder, name: &str) -> Result<(), Problem> {
+        disk.sync()?;
         match renameat_with(CWD, built, &folder.fd, name, RenameFlags::EXCHANGE) {
             Ok(()) => remove(built),
             Err(Errno::INVAL | Errno::NOSYS) => self.replace_in_two_steps(built, folder, name),
@@ -102,10 +103,25 @@ impl Place {
     }
 }
 
-/// Makes everything written to a storage's file system durable. Blocking.
-pub(super) fn sync(root: &Path) -> Result<(), Problem> {
-    let synced = fs::File::open(root).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
-    synced.map_err(|e| io_problem("sync storage", root.display(), &e))
+/// A storage's file system. What could not be written is told to everybody who has had it open since before that, and
+/// to each of them once (syncfs(2), since Linux 5.8): so whoever has to know opens it first and keeps it.
+pub(super) struct Disk {
+    root: PathBuf,
+    folder: fs::File,
+}
+
+impl Disk {
+    /// Opens the file system of this folder. Blocking.
+    pub(super) fn open(root: &Path) -> Result<Self, Problem> {
+        let folder = fs::File::open(root).map_err(|e| io_problem("open storage", root.display(), &e))?;
+        Ok(Self { root: root.to_owned(), folder })
+    }
+
+    /// Makes everything durable that was written to it. Blocking.
+    pub(super) fn sync(&self) -> Result<(), Problem> {
+        rustix::fs::syncfs(&self.folder)
+            .map_err(|e| io_problem("sync storage", self.root.display(), &e.into()))
+    }
 }
 
 /// Every folder between the storage and the repository, outermost first.

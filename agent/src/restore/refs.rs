@@ -1,6 +1,6 @@
 //! Step 5: all refs at once, after the last step's objects.
 //!
-//! Does not own: whether names are valid (`ref_check`, asked first of all). Every distinct object that a ref leads to
+//! Does not own: whether names are valid (`ref_check`, asked when they are read). Every distinct object that a ref leads to
 //! must be there before any ref is written. Ref files: one `packed-refs`, symbolic refs as files of their own;
 //! reftables: one transaction of `git update-ref`.
 

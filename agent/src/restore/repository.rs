@@ -47,18 +47,23 @@ impl Restore {
     }
 
     fn try_repository(&self, entry: &CatalogueEntry, number: u64) -> Result<bool, Problem> {
-        Place::find(&self.job.root, &entry.path, self.job.force)?;
+        let place = Place::find(&self.job.root, &entry.path, self.job.force)?;
         let wanted = fetch::fetch(&self.vault, entry);
         let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else { return Ok(false) };
         self.progress.add_bytes(wanted.bytes);
-        let done = self.make_and_place(&wanted, entry, number);
+        let done = self.make_and_place(&wanted, entry, (number, &place));
         if done.is_err() {
             let _ = fs::remove_dir_all(self.workshop.repository(number));
         }
         done.map(|()| true)
     }
 
-    fn make_and_place(&self, wanted: &Wanted, entry: &CatalogueEntry, number: u64) -> Result<(), Problem> {
+    fn make_and_place(
+        &self,
+        wanted: &Wanted,
+        entry: &CatalogueEntry,
+        (number, place): (u64, &Place),
+    ) -> Result<(), Problem> {
         let repository = &self.workshop.repository(number);
         let remark = |problem| self.remark(&entry.path, problem);
         let make = || self.make(wanted, repository, &remark);
@@ -78,7 +83,6 @@ impl Restore {
         if self.git.is_stopped() {
             return Err(Problem::cancelled("restore repository"));
         }
-        let place = Place::find(&self.job.root, &entry.path, self.job.force)?;
         place.put(repository, &entry.path, &self.owner)
     }
 }

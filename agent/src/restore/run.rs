@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::restore::{
     Progress, RestoreEvent, RestoreJob, RestoreResult, early_sync::EarlySync, git_child::GitChild,
-    io_problem::task_problem, owner::Owner, place, repository::Restored, select::Selection,
+    io_problem::task_problem, owner::Owner, place::Disk, repository::Restored, select::Selection,
     workshop::Workshop,
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Restore {
     pub git: GitChild,
     pub progress: Progress,
     pub cancel: CancellationToken,
+    /// Set when the storage's disk fails.
+    broken: CancellationToken,
     pub events: mpsc::Sender<RestoreEvent>,
 }
 
@@ -82,11 +84,12 @@ pub async fn restore_storage(
     watching.spawn(restore.clone().tell_progress());
     watching.spawn(restore.clone().stop_when_cancelled());
     let root = restore.job.root.clone();
-    let early = EarlySync::begin(move || place::sync(&root));
+    let (disk, last) = blocking(move || Ok((Arc::new(Disk::open(&root)?), Disk::open(&root)?))).await?;
+    let early = EarlySync::begin(move || disk.sync(), restore.broken.clone());
     let ran = restore.run(selection, survey.known).await;
     watching.shutdown().await;
     let ran = ran.and(early.end().await);
-    let result = restore.close(ran).await?;
+    let result = restore.close(last, ran).await?;
     Ok(RestoreResult { unmatched: survey.unmatched, ..result })
 }
 
@@ -111,7 +114,8 @@ async fn open(
         let workshop = Arc::new(Workshop::open(&job.root, &job.backup_id)?);
         let git = GitChild::new(job.git.clone(), cancel.clone());
         let (vault, job, progress) = (vault.here(), Arc::new(job), Progress::default());
-        Ok(Restore { vault, job, workshop, owner, git, progress, cancel, events })
+        let broken = CancellationToken::new();
+        Ok(Restore { vault, job, workshop, owner, git, progress, cancel, broken, events })
     })
     .await
 }
@@ -148,9 +152,11 @@ impl Restore {
         if self.vault.local_folder().is_some() { jobs } else { jobs * WAITING }
     }
 
-    /// Restores one repository after the other, until there are no more or the restore is cancelled. Blocking.
+    /// Restores one repository after the other, until there are no more, the restore is cancelled, or the disk fails.
+    /// Blocking.
     fn work(&self, entries: &Entries) {
         while !self.cancel.is_cancelled()
+            && !self.broken.is_cancelled()
             && let Some((number, entry)) = next(entries)
         {
             self.progress.start(&entry.path);
@@ -194,11 +200,10 @@ impl Restore {
     }
 
     /// Makes what was restored durable and removes the temporary folder, whatever `ran` says.
-    async fn close(self, ran: Result<(), Problem>) -> Result<RestoreResult, Problem> {
+    async fn close(self, disk: Disk, ran: Result<(), Problem>) -> Result<RestoreResult, Problem> {
         let Self { job, workshop, progress, cancel, events, .. } = self;
-        let root = job.root.clone();
         let closed = blocking(move || {
-            let synced = place::sync(&root);
+            let synced = disk.sync();
             let closed = match Arc::try_unwrap(workshop) {
                 Ok(workshop) => workshop.close(),
                 // Not reached: every task that shared it has ended. Dropping the last share removes it as well.

@@ -398,6 +398,17 @@ fn what_is_large_or_much_is_left_to_git() {
     assert!(case.pack(&[&new], &[&old]).expect_err("many").to_string().contains("much that is new"));
     let new = repo.commit_on(Some(&old), &files[2..]);
     assert_eq!(pack_count(&case.pack(&[&new], &[&old]).expect("as many as may be")), OBJECTS);
+    // Nothing is put together that does not fit into memory, whatever somebody asks for.
+    let huge = repo.blob(vec![0; 5 << 20]);
+    let mut objects = Objects::open(repo.path(), case.format).expect("open");
+    for packed in [false, true] {
+        if packed {
+            repo.update_ref("refs/heads/huge", &repo.commit_on(Some(&new), &[("huge", vec![0; 5 << 20])]));
+            repo.repack();
+        }
+        let read = objects.read(&to_gix(Case::oid(&huge)), u64::MAX).map(|(_, data)| data.len());
+        assert!(read.is_err_and(|finding| finding.contains("cannot be read")), "packed: {packed}");
+    }
     // What has no history.
     let tree = repo.run(&["rev-parse", &format!("{new}^{{tree}}")]);
     let tag = repo.tag_annotated("tree", &tree);
