@@ -241,9 +241,12 @@ fn spoil(repo: &GitRepo, oid: &str, content: Option<&[u8]>) {
     }
 }
 
+/// An object, and what is written in its place, if anything.
+type Spoilt = (String, Option<Vec<u8>>);
+
 #[test]
 fn what_is_not_there_or_not_right_is_left_to_git() {
-    let refused = |spoilt: &dyn Fn(&Case) -> (String, Option<Vec<u8>>)| {
+    let refused = |spoilt: &dyn Fn(&Case) -> Spoilt| {
         let case = Case::new(ObjectFormat::Sha1);
         let repo = &case.repo;
         let root = repo.commit("main", &[("r", "r")]);
