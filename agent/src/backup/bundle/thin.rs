@@ -9,28 +9,26 @@
 //!
 //! Memory: what is read, written and remembered is counted, and comes from the budget of all packing.
 
-use std::{
-    collections::HashMap,
-    io::{self, Write as _},
-    rc::Rc,
-};
+mod tree;
+mod write;
 
-use flate2::{Compression, write::ZlibEncoder};
+use std::{collections::HashMap, rc::Rc};
+
 use gix::{
     ObjectId,
     hashtable::HashSet,
     object::Kind,
     objs::{CommitRefIter, TagRefIter, commit::ref_iter::Token},
-    odb::pack::data::{self, entry::Header},
 };
 use packhorse_vault::{ObjectFormat, Oid};
 use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use self::tree::{Entry, Role};
 use crate::{
     backup::{memory, prerequisites::Edge},
     git::{Objects, hash_kind, to_gix},
-    packs::{PackHash, Unsuited, delta_of, object_entry},
+    packs::Unsuited,
 };
 
 /// Commits above which git is asked.
@@ -51,12 +49,6 @@ const ID: usize = 64;
 const LOOKED_THROUGH: usize = 128 << 20;
 /// Bytes that it takes to make a pack: these, and an object that is being read, compared and packed.
 const MEMORY: u64 = BYTES as u64 + 4 * OBJECT_BYTES;
-/// Deltas on top of each other.
-const DEPTH: u32 = 50;
-/// Bytes of an object below which a delta is not tried.
-const TINY: usize = 50;
-/// Bytes of an object up to which a delta and the object are compared.
-const SMALL: usize = 4096;
 
 /// A pack with the memory that it takes.
 pub struct ThinPack {
@@ -296,116 +288,6 @@ impl News<'_> {
         self.read.insert(id.to_owned(), (kind, Rc::clone(&data)));
         Ok((kind, data))
     }
-
-    fn into_pack(mut self, format: ObjectFormat) -> Result<Vec<u8>, Unsuited> {
-        let found = std::mem::take(&mut self.found);
-        let all: HashSet<ObjectId> = found.iter().map(|new| new.id).collect();
-        let mut pack = data::header::encode(data::Version::V2, found.len() as u32).to_vec();
-        let mut placed: HashMap<ObjectId, Placed> = HashMap::with_capacity(found.len());
-        for New { id, before } in found {
-            let (kind, data) = self.read(&id)?;
-            let offset = pack.len() as u64;
-            let mut delta = None;
-            for before in before.into_iter().filter(|_| data.len() >= TINY) {
-                // A base that is in the pack comes first, or deltas could go round in a circle.
-                if all.contains(&before) && !placed.contains_key(&before) {
-                    continue;
-                }
-                let other = self.delta(kind, &data, before, offset, &placed)?;
-                delta = shorter(delta, other);
-            }
-            let (entry, depth) = match delta {
-                Some(delta) if data.len() > SMALL => delta,
-                delta => shorter(delta, Some((object_entry(kind, &data).map_err(|e| odd(&id, e))?, 0)))
-                    .ok_or_else(much)?,
-            };
-            self.left = self.left.checked_sub(entry.len()).ok_or_else(much)?;
-            pack.extend_from_slice(&entry);
-            placed.insert(id, Placed { offset, depth });
-        }
-        let mut hash = PackHash::new(format);
-        hash.update(&pack);
-        pack.extend_from_slice(&hash.finish());
-        Ok(pack)
-    }
-
-    /// The entry that makes an object of the one before, if that is worth it, and how many deltas it needs.
-    fn delta(
-        &mut self,
-        kind: Kind,
-        data: &[u8],
-        before: ObjectId,
-        offset: u64,
-        placed: &HashMap<ObjectId, Placed>,
-    ) -> Result<Option<Packed>, Unsuited> {
-        let place = placed.get(&before);
-        let depth = place.map_or(1, |place| place.depth + 1);
-        if depth > DEPTH {
-            return Ok(None);
-        }
-        let base = self.read_as(&before, kind)?;
-        let Some(delta) = delta_of(&base, data, data.len() / 2) else { return Ok(None) };
-        let header = match place {
-            Some(place) => Header::OfsDelta { base_distance: offset - place.offset },
-            None => Header::RefDelta { base_id: before },
-        };
-        let entry = packed(header, &delta).map_err(|e| odd(&before, e))?;
-        Ok(Some((entry, depth)))
-    }
-}
-
-/// What an entry of a tree is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Tree,
-    File,
-    Module,
-}
-
-/// An entry of a tree.
-struct Entry<'a> {
-    role: Role,
-    name: &'a [u8],
-    id: &'a gix::oid,
-}
-
-impl<'a> Entry<'a> {
-    /// The first entry of what is left of a tree, where ids have this length.
-    fn first(rest: &mut &'a [u8], len: usize) -> Option<Self> {
-        let mode = rest.iter().position(|byte| *byte == b' ')?;
-        let role = match &rest[..mode] {
-            b"40000" => Role::Tree,
-            b"100644" | b"100664" | b"100755" | b"120000" => Role::File,
-            b"160000" => Role::Module,
-            _ => return None,
-        };
-        let named = &rest[mode + 1..];
-        let (name, behind) = named.split_at(named.iter().position(|byte| *byte == 0)?);
-        let (id, behind) = behind[1..].split_at_checked(len)?;
-        *rest = behind;
-        Some(Self { role, name, id: gix::oid::try_from_bytes(id).ok()? })
-    }
-}
-
-/// An entry of the pack, and on how many deltas it builds.
-type Packed = (Vec<u8>, u32);
-
-fn shorter(one: Option<Packed>, other: Option<Packed>) -> Option<Packed> {
-    [one, other].into_iter().flatten().min_by_key(|(entry, _)| entry.len())
-}
-
-/// Where an object is in the pack, and on how many deltas it builds.
-struct Placed {
-    offset: u64,
-    depth: u32,
-}
-
-fn packed(header: Header, delta: &[u8]) -> io::Result<Vec<u8>> {
-    let mut entry = Vec::with_capacity(delta.len() + 64);
-    header.write_to(delta.len() as u64, &mut entry)?;
-    let mut deflate = ZlibEncoder::new(entry, Compression::default());
-    deflate.write_all(delta)?;
-    deflate.finish()
 }
 
 fn much() -> Unsuited {

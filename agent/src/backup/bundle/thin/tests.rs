@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, os::unix::fs::PermissionsE
 use packhorse_testkit::{GitRepo, run_with_input};
 use tempfile::TempDir;
 
-use super::*;
+use super::{write::DEPTH, *};
 use crate::backup::prerequisites;
 
 struct Case {
