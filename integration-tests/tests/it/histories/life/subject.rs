@@ -77,7 +77,24 @@ impl Subject {
         let tips: Vec<&str> = own.iter().map(String::as_str).collect();
         let branch = format!("refs/heads/{}", random.one(&BRANCHES));
         let old = |random: &mut Random| Target::Oid(random.one(alive).to_owned());
+        let known = |name: &&str| match &names[*name] {
+            Target::Oid(oid) => Some(((*name).to_owned(), oid.clone())),
+            _ => None,
+        };
+        let there = tips.iter().find_map(known);
         match random.below(100) {
+            // What the last backup has goes away and comes back.
+            0..9 if let Some((name, tip)) = &there
+                && !alive.is_empty() =>
+            {
+                let other = random.one(alive);
+                let commit = |tree: &str, parent: &str| {
+                    self.repo.run(&["commit-tree", &format!("{tree}^{{tree}}"), "-p", parent, "-m", "tree"])
+                };
+                let back = commit(tip, &commit(other, tip));
+                set(names, name, Target::Oid(back));
+                format!("{name} to the files of {other} and back")
+            }
             // Another history under a name: rewritten from an old commit, or unrelated.
             35..50 => {
                 let parents = if alive.is_empty() || random.percent(30) { vec![] } else { vec![old(random)] };
