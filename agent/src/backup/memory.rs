@@ -2,7 +2,7 @@
 //!
 //! Does not own: what is done with it. It is taken as a whole before it is filled, so nobody who has some waits for more.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     runtime::Handle,
@@ -16,35 +16,27 @@ const MIB: u64 = 1 << 20;
 /// MiB of tables and caches that all packing in this process may hold.
 const MEMORY_MIB: u32 = 112;
 static MEMORY: Semaphore = Semaphore::const_new(MEMORY_MIB as usize);
-/// How long a repository waits for its share, while a large one may be on its slow way to the vault.
-const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Takes so many bytes, and waits for them. Blocking.
+/// Takes so many bytes, and waits for them as long as that. Blocking.
 pub fn take(
-    dir: &Path,
     bytes: u64,
+    patience: Duration,
     cancel: &CancellationToken,
 ) -> Result<SemaphorePermit<'static>, Unsuited> {
-    let unsuited = |finding: &str| Unsuited(format!("{}: {finding}", dir.display()));
+    let unsuited = |finding: &str| Unsuited(finding.into());
     let mib = u32::try_from(bytes.div_ceil(MIB)).ok().filter(|mib| *mib <= MEMORY_MIB);
-    let mib = mib.ok_or_else(|| unsuited("needs more memory to be copied than there is"))?;
+    let mib = mib.ok_or_else(|| unsuited("needs more memory than there is"))?;
     if let Ok(memory) = MEMORY.try_acquire_many(mib) {
         return Ok(memory);
     }
     let waiting = async {
         tokio::select! {
             memory = MEMORY.acquire_many(mib) => memory.ok(),
-            () = tokio::time::sleep(PATIENCE) => None,
+            () = tokio::time::sleep(patience) => None,
             () = cancel.cancelled() => None,
         }
     };
-    Handle::current().block_on(waiting).ok_or_else(|| unsuited("waited for memory to be copied"))
-}
-
-/// Takes so many bytes if they are free.
-pub fn take_free(bytes: u64) -> Option<SemaphorePermit<'static>> {
-    let mib = u32::try_from(bytes.div_ceil(MIB)).ok()?;
-    MEMORY.try_acquire_many(mib).ok()
+    Handle::current().block_on(waiting).ok_or_else(|| unsuited("waited for memory"))
 }
 
 /// Gives back all but what `bytes` take.

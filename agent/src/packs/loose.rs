@@ -65,7 +65,12 @@ pub fn object_entry(kind: Kind, data: &[u8]) -> io::Result<Vec<u8>> {
         Kind::Blob => Header::Blob,
         Kind::Tag => Header::Tag,
     };
-    let mut entry = Vec::with_capacity(data.len() / 2 + 32);
+    packed_entry(header, data)
+}
+
+/// An entry of a pack: its header, and an object or a delta.
+pub fn packed_entry(header: Header, data: &[u8]) -> io::Result<Vec<u8>> {
+    let mut entry = Vec::with_capacity(data.len() / 2 + 64);
     header.write_to(data.len() as u64, &mut entry)?;
     let mut deflate = ZlibEncoder::new(entry, Compression::default());
     deflate.write_all(data)?;

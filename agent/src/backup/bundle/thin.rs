@@ -12,7 +12,7 @@
 mod tree;
 mod write;
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use gix::{
     ObjectId,
@@ -57,6 +57,9 @@ pub struct ThinPack {
     _memory: SemaphorePermit<'static>,
 }
 
+/// How long to wait for that: others like this one need milliseconds, and where git has to be asked, that is no worse.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Packs what the tips lead to and the reader does not have. Blocking.
 pub fn pack(
     objects: &mut Objects,
@@ -66,7 +69,7 @@ pub fn pack(
 ) -> Result<ThinPack, Unsuited> {
     let fresh = edge.fresh.as_ref().filter(|fresh| fresh.len() <= COMMITS);
     let fresh = fresh.ok_or_else(|| unsuited("has many new commits"))?;
-    let memory = memory::take_free(MEMORY).ok_or_else(|| unsuited("there is no memory free"))?;
+    let memory = memory::take(MEMORY, PATIENCE, cancel)?;
     let mut news = News {
         objects,
         hash: hash_kind(format),

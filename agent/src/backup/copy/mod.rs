@@ -24,7 +24,7 @@ mod tree_before;
 mod trust;
 mod write;
 
-use std::{fs::File, path::Path};
+use std::{fs::File, path::Path, time::Duration};
 
 use gix::ObjectId;
 use packhorse_vault::{ClosedPack, RefSnapshot};
@@ -40,6 +40,8 @@ use crate::{
 };
 
 const MIB: u64 = 1 << 20;
+/// How long a repository waits for its memory, while a large one may be on its slow way to the vault.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a decoder may take, which depends on the size of the packs.
 #[derive(Clone, Copy)]
@@ -107,14 +109,8 @@ pub fn prepare(
     let files = PackFiles::list(dir)?;
     let limits = Limits::of(files.size());
     let kept = files.held() + reach::LOOSE_BYTES + MIB;
-    let memory = memory::take(
-        dir,
-        files.memory()
-            + kept
-            + Decoder::memory(limits.cache, limits.object)
-            + TreeBefore::memory(limits.object),
-        cancel,
-    )?;
+    let tables = files.memory() + Decoder::memory(limits.cache, limits.object);
+    let memory = memory::take(tables + kept + TreeBefore::memory(limits.object), PATIENCE, cancel)?;
     let set = files.open(refs.object_format)?;
     let closed = Closed::of(&set, trust);
     let mut reached = Reached::from(&set, refs, trust, &closed, limits, cancel)?;

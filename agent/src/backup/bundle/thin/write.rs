@@ -3,12 +3,8 @@
 //! Does not own: which objects are new. A base comes before what builds on it, or is the reader's, so deltas never go
 //! round in a circle.
 
-use std::{
-    collections::HashMap,
-    io::{self, Write as _},
-};
+use std::collections::HashMap;
 
-use flate2::{Compression, write::ZlibEncoder};
 use gix::{
     ObjectId,
     hashtable::HashSet,
@@ -18,7 +14,7 @@ use gix::{
 use packhorse_vault::ObjectFormat;
 
 use super::{New, News, much, odd};
-use crate::packs::{PackHash, Unsuited, delta_of, object_entry};
+use crate::packs::{PackHash, Unsuited, delta_of, object_entry, packed_entry};
 
 /// Deltas on top of each other.
 pub(super) const DEPTH: u32 = 50;
@@ -81,7 +77,7 @@ impl News<'_> {
             Some(place) => Header::OfsDelta { base_distance: offset - place.offset },
             None => Header::RefDelta { base_id: before },
         };
-        let entry = packed(header, &delta).map_err(|e| odd(&before, e))?;
+        let entry = packed_entry(header, &delta).map_err(|e| odd(&before, e))?;
         Ok(Some((entry, depth)))
     }
 }
@@ -97,12 +93,4 @@ fn shorter(one: Option<Packed>, other: Option<Packed>) -> Option<Packed> {
 struct Placed {
     offset: u64,
     depth: u32,
-}
-
-fn packed(header: Header, delta: &[u8]) -> io::Result<Vec<u8>> {
-    let mut entry = Vec::with_capacity(delta.len() + 64);
-    header.write_to(delta.len() as u64, &mut entry)?;
-    let mut deflate = ZlibEncoder::new(entry, Compression::default());
-    deflate.write_all(delta)?;
-    deflate.finish()
 }
