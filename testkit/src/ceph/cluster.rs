@@ -3,6 +3,7 @@
 //! Does not own: the gateway's API for tests (`gateway`) or stopping (the watchdog). Every daemon puts itself in the
 //! background and leaves its pid in `run/`; all of them listen on loopback only, of the machine or of a host, but for the
 //! gateway of a host.
+//! The gateway answers without Nagle's delay, by which every small read would take 40 ms.
 
 use std::{
     fs,
@@ -52,7 +53,7 @@ mon_pg_warn_min_per_osd = 0
 mon_data_avail_crit = 1
 mon_data_avail_warn = 2
 [client.admin]
-rgw_frontends = beast endpoint=@ADDRESS@:@S3@ ssl_endpoint=@ADDRESS@:@TLS@ ssl_certificate=@DIR@/server.pem ssl_private_key=@DIR@/server.key
+rgw_frontends = beast tcp_nodelay=1 endpoint=@ADDRESS@:@S3@ ssl_endpoint=@ADDRESS@:@TLS@ ssl_certificate=@DIR@/server.pem ssl_private_key=@DIR@/server.key
 ";
 
 /// Brings up a cluster in an existing folder; returns when the gateway answers.

@@ -40,6 +40,11 @@ impl CephGateway {
         run_checked(&mut self.request("DELETE", &object(bucket, key), ""));
     }
 
+    /// Begins a multipart upload that nobody completes. The first one has Ceph make a pool, which takes seconds.
+    pub fn begin_upload(&self, bucket: &str, key: &str) {
+        run_checked(&mut self.request("POST", &object(bucket, key), "?uploads="));
+    }
+
     /// All keys in a bucket, sorted.
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         let mut keys = Vec::new();
