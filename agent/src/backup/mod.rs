@@ -26,6 +26,7 @@ mod hooks;
 mod memory;
 mod pack_proof;
 mod plan;
+mod planner;
 mod prerequisites;
 mod progress;
 mod queue;
@@ -224,6 +225,14 @@ impl Run {
     /// Whether no further repository may be begun.
     fn begins_nothing(&self) -> bool {
         self.cancel.is_cancelled() || self.stopping.is_cancelled()
+    }
+
+    /// Waits until that is so.
+    async fn ends(&self) {
+        tokio::select! {
+            () = self.cancel.cancelled() => (),
+            () = self.stopping.cancelled() => (),
+        }
     }
 
     /// Where this run keeps a repository.

@@ -41,15 +41,28 @@ pub struct Waiting {
     pub base: Option<Base>,
     /// Room in the window of the walk.
     pub permit: OwnedSemaphorePermit,
-    snapshot: Option<(Snapshot, Instant)>,
+    /// What it looked like, when that was kept.
+    pub seen: Option<Seen>,
     _refs: Option<OwnedSemaphorePermit>,
     _room: OwnedSemaphorePermit,
 }
 
-impl Waiting {
-    /// What the repository looked like, when that is still worth something.
-    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
-        self.snapshot.take().filter(|(_, taken)| taken.elapsed() < FRESH).map(|(snapshot, _)| snapshot)
+/// What a repository looked like at a time.
+pub struct Seen {
+    /// Its state.
+    pub snapshot: Snapshot,
+    at: Instant,
+}
+
+impl Seen {
+    /// As it is now.
+    pub fn now(snapshot: Snapshot) -> Self {
+        Self { snapshot, at: Instant::now() }
+    }
+
+    /// Whether it may still be taken for what the repository looks like.
+    pub fn is_fresh(&self) -> bool {
+        self.at.elapsed() < FRESH
     }
 }
 
@@ -107,17 +120,8 @@ impl Queue {
         let large = count as usize > KEPT_REFS;
         let refs = large.then(|| Arc::clone(&self.refs).try_acquire_many_owned(count).ok()).flatten();
         let keep = (!large || refs.is_some()) && hooks <= KEPT_HOOKS;
-        let snapshot = keep.then(|| (snapshot, Instant::now()));
-        self.heap().0.push(Waiting {
-            size,
-            number,
-            candidate,
-            base,
-            permit,
-            snapshot,
-            _refs: refs,
-            _room: room,
-        });
+        let seen = keep.then(|| Seen::now(snapshot));
+        self.heap().0.push(Waiting { size, number, candidate, base, permit, seen, _refs: refs, _room: room });
         self.changed.notify_one();
     }
 

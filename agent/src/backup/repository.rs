@@ -17,8 +17,9 @@ use super::{
     commit::{self, Committed, Place},
     copy::Trust,
     discover::Candidate,
-    plan::{self, Plan},
-    queue::Slot,
+    plan::Plan,
+    planner::{Next, Planner},
+    queue::{Seen, Slot},
     snapshot::{self, Snapshot, SnapshotError},
     watch::Watch,
 };
@@ -28,20 +29,21 @@ const ATTEMPTS: usize = 3;
 /// Time for work that hangs to stop when it is told to, before it is left behind.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
-/// Backs up one repository of about this many bytes that is not settled yet, and says what became of it. Without a
-/// snapshot it is read again.
+/// Backs up one repository of about this many bytes that is not settled yet, and says what became of it; nothing when
+/// there came no slot, because the run ends. Where it was not seen lately it is read again.
 pub async fn back_up(
     run: &Arc<Run>,
     candidate: Candidate,
     base: Option<Base>,
-    (snapshot, size): (Option<Snapshot>, u64),
-    slot: Slot,
-) -> CatalogueEntry {
+    (seen, size): (Option<Seen>, u64),
+    slot: impl Future<Output = Option<Slot>>,
+) -> Option<CatalogueEntry> {
     let known = base.as_ref().map(|base| base.entry.clone());
-    match attempt(run, &candidate, base, (snapshot, size), slot).await {
+    let planner = Planner::new(run, &candidate, base, size);
+    match attempt(run, &candidate, planner, seen, slot).await {
         Ok(entry) => entry,
-        Err(SnapshotError::Gone) => missing(&candidate),
-        Err(SnapshotError::Failed(problem)) => failed(&candidate, known, problem),
+        Err(SnapshotError::Gone) => Some(missing(&candidate)),
+        Err(SnapshotError::Failed(problem)) => Some(failed(&candidate, known, problem)),
     }
 }
 
@@ -110,35 +112,39 @@ fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
 async fn attempt(
     run: &Arc<Run>,
     candidate: &Candidate,
-    mut base: Option<Base>,
-    (snapshot, size): (Option<Snapshot>, u64),
-    slot: Slot,
-) -> Result<CatalogueEntry, SnapshotError> {
-    let mut snapshot = match snapshot {
-        Some(snapshot) => snapshot,
-        None => retake(run, candidate).await?,
+    mut planner: Planner<'_>,
+    seen: Option<Seen>,
+    slot: impl Future<Output = Option<Slot>>,
+) -> Result<Option<CatalogueEntry>, SnapshotError> {
+    let mut planned = match &seen {
+        Some(seen) if run.plans_ahead(&seen.snapshot) => match planner.next(&seen.snapshot).await? {
+            Next::Settled(entry) => return Ok(Some(entry)),
+            Next::Pack(plan) => Some(plan),
+        },
+        _ => None,
+    };
+    let Some(slot) = slot.await else { return Ok(None) };
+    let mut snapshot = match seen {
+        Some(seen) if seen.is_fresh() => seen.snapshot,
+        seen => {
+            let fresh = retake(run, candidate).await?;
+            if seen.is_some_and(|seen| seen.snapshot.fingerprint != fresh.fingerprint) {
+                planned = None;
+            }
+            fresh
+        }
     };
     let mut tries = 0;
     loop {
-        if let Some(entry) = settled(run, &snapshot, base.as_ref()) {
-            return Ok(entry);
-        }
-        if tries == 0
-            && let Some(found) = adopt::find(run, &candidate.path, base.as_ref(), &snapshot)
-                .await
-                .map_err(SnapshotError::Failed)?
-        {
-            if let Some(entry) = settled(run, &snapshot, Some(&found.base)) {
-                found.announce(run, &candidate.path).await.map_err(SnapshotError::Failed)?;
-                return Ok(entry);
-            }
-            base = Some(found.base);
-        }
-        let known = base.as_ref().map(|base| &base.entry);
-        let plan = plan::decide(&run.vault, &snapshot, known, size, run.rules).await;
-        let plan = plan.map_err(SnapshotError::Failed)?;
+        let plan = match planned.take() {
+            Some(plan) => plan,
+            None => match planner.next(&snapshot).await? {
+                Next::Settled(entry) => return Ok(Some(entry)),
+                Next::Pack(plan) => plan,
+            },
+        };
         if run.dry_run {
-            return Ok(entry(candidate, &snapshot, None));
+            return Ok(Some(entry(candidate, &snapshot, None)));
         }
         let place = run.place(&candidate.path);
         let (plan, bundle) = match bundle_of(run, candidate, &place, plan, &snapshot).await {
@@ -169,11 +175,11 @@ async fn attempt(
         drop(slot);
         let committed = match commit::commit(&run.vault, &place, plan, &snapshot, bundle).await {
             Ok(committed) => committed,
-            Err(error) => return lost_race(run, candidate, &snapshot, error).await,
+            Err(error) => return lost_race(run, candidate, &snapshot, error).await.map(Some),
         };
         run.progress.sent(committed.bytes_new.saturating_sub(size));
         run.progress.stored();
-        return Ok(entry(candidate, &snapshot, Some(committed)));
+        return Ok(Some(entry(candidate, &snapshot, Some(committed))));
     }
 }
 

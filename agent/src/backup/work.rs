@@ -14,7 +14,7 @@ use packhorse_model::Outcome;
 use packhorse_vault::CatalogueEntry;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::spawn_blocking,
 };
 use tokio_util::task::TaskTracker;
@@ -237,32 +237,46 @@ impl Floor {
     }
 }
 
-/// Starts work on the largest repository that waits whenever there is a slot.
+/// Sends the largest repository that waits on its way to a slot, whenever there is room on that way.
 async fn start_jobs(floor: &Arc<Floor>, slots: &Slots, jobs: &TaskTracker) {
-    // A slot is only taken when there is something to do with it: other storages want it, too.
+    let way = Arc::new(Semaphore::new(floor.run.ahead()));
     while floor.queue.is_filled().await {
         if floor.run.begins_nothing() {
             // Makes room, so that no reader waits for it.
             drop(floor.queue.pop());
             continue;
         }
-        let slot = tokio::select! {
-            slot = async { (slots.own.take().await, slots.agent.take().await) } => slot,
-            () = floor.run.cancel.cancelled() => continue,
-            () = floor.run.stopping.cancelled() => continue,
+        let on_the_way = tokio::select! {
+            permit = Arc::clone(&way).acquire_owned() => permit,
+            () = floor.run.ends() => continue,
         };
         let Some(waiting) = floor.queue.pop() else { continue };
-        jobs.spawn(work_on(Arc::clone(floor), waiting, slot));
+        jobs.spawn(work_on(Arc::clone(floor), waiting, slots.clone(), on_the_way.ok()));
     }
 }
 
-async fn work_on(floor: Arc<Floor>, mut waiting: Waiting, slot: super::queue::Slot) {
+async fn work_on(
+    floor: Arc<Floor>,
+    waiting: Waiting,
+    slots: Slots,
+    on_the_way: Option<OwnedSemaphorePermit>,
+) {
     let run = &floor.run;
-    let snapshot = waiting.take_snapshot();
-    let Waiting { size, number, candidate, base, permit, .. } = waiting;
+    let Waiting { size, number, candidate, base, permit, seen, .. } = waiting;
     let path = candidate.path.clone();
-    run.progress.start(&path);
-    let mut entry = repository::back_up(run, candidate, base, (snapshot, size), slot).await;
+    let slot = async {
+        // A slot is only taken when there is something to do with it: other storages want it, too.
+        let slot = tokio::select! {
+            biased;
+            () = run.ends() => return None,
+            slot = async { (slots.own.take().await, slots.agent.take().await) } => slot,
+        };
+        drop(on_the_way);
+        run.progress.start(&path);
+        Some(slot)
+    };
+    let entry = repository::back_up(run, candidate, base, (seen, size), slot).await;
+    let Some(mut entry) = entry else { return };
     let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
     if run.manifests.in_every_run() && !run.dry_run && settled {
         entry = repository::carry_over(run, entry).await;

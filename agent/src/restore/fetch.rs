@@ -14,7 +14,11 @@ use packhorse_vault::{
 use crate::restore::{
     build::MAIN,
     io_problem::{corrupt, vault_problem},
+    objects,
 };
+
+/// Bytes of refs of a small repository.
+const SMALL_REFS: u64 = 128 << 10;
 
 /// What one repository must become.
 pub(super) struct Wanted {
@@ -51,6 +55,13 @@ pub(super) async fn fetch(vault: &Vault, entry: &CatalogueEntry) -> Result<Optio
 }
 
 impl Wanted {
+    /// Whether all that is fetched is known to be small, so that many such repositories need little memory and no git.
+    pub(super) fn is_small(&self) -> bool {
+        let size = |path| self.manifest.digest(path).map_or(u64::MAX, |digest| digest.size);
+        self.size_of_refs().is_some_and(|size| size <= SMALL_REFS)
+            && self.manifest.steps.iter().all(|step| size(&step.bundle_path) <= objects::SMALL)
+    }
+
     /// Bytes of the refs, when the manifest says so.
     pub(super) fn size_of_refs(&self) -> Option<u64> {
         self.manifest.digest(refs_path(&self.manifest)).map(|digest| digest.size)

@@ -8,7 +8,7 @@ use std::{fs, panic::resume_unwind, path::Path, thread};
 use bytes::Bytes;
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
 use packhorse_vault::{CatalogueEntry, RefStorage};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::SemaphorePermit};
 
 use crate::restore::{
     Restore, build, fetch,
@@ -51,11 +51,17 @@ impl Restore {
         let wanted = fetch::fetch(&self.vault, entry);
         let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else { return Ok(false) };
         self.progress.add_bytes(wanted.bytes);
+        let _large = if self.job.optimise || !wanted.is_small() { self.turn_of_large()? } else { None };
         let done = self.make_and_place(&wanted, entry, (number, &place));
         if done.is_err() {
             let _ = fs::remove_dir_all(self.workshop.repository(number));
         }
         done.map(|()| true)
+    }
+
+    /// Waits until one more may be restored that is not small. The semaphore is never closed.
+    fn turn_of_large(&self) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+        Ok(self.git.unless_stopped("restore repository", self.large.acquire())?.ok())
     }
 
     fn make_and_place(

@@ -12,7 +12,7 @@ use packhorse_model::{Component, ErrorKind, ItemFailure, Problem, RepoPath, Subj
 use packhorse_vault::{CatalogueEntry, Vault};
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::{JoinSet, spawn_blocking},
 };
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,8 @@ pub(super) struct Restore {
     pub git: GitChild,
     pub progress: Progress,
     pub cancel: CancellationToken,
+    /// One permit for each repository at once that is not small.
+    pub large: Arc<Semaphore>,
     /// Set when the storage's disk fails.
     broken: CancellationToken,
     pub events: mpsc::Sender<RestoreEvent>,
@@ -40,8 +42,12 @@ pub(super) struct Restore {
 
 /// How often progress is told.
 const PACE: Duration = Duration::from_millis(250);
-/// How many repositories of an object store share the place of one.
-const WAITING: usize = 3;
+/// How many repositories of an object store share the place of one: nearly all of its time a small one waits for answers.
+const WAITING: usize = 16;
+/// The same for those that are not small, each of which takes memory, or a git.
+const LARGE_WAITING: usize = 3;
+/// Repositories of an object store at once, however many jobs there are: each has a thread and up to two connections.
+const MOST: usize = 128;
 
 /// The entries that are still to be restored, and the number of the last one that was taken.
 type Entries = Mutex<(u64, mpsc::Receiver<CatalogueEntry>)>;
@@ -114,8 +120,9 @@ async fn open(
         let workshop = Arc::new(Workshop::open(&job.root, &job.backup_id)?);
         let git = GitChild::new(job.git.clone(), cancel.clone());
         let (vault, job, progress) = (vault.here(), Arc::new(job), Progress::default());
-        let broken = CancellationToken::new();
-        Ok(Restore { vault, job, workshop, owner, git, progress, cancel, broken, events })
+        let (broken, large) =
+            (CancellationToken::new(), Arc::new(Semaphore::new(job.jobs.max(1) * LARGE_WAITING)));
+        Ok(Restore { vault, job, workshop, owner, git, progress, cancel, large, broken, events })
     })
     .await
 }
@@ -146,10 +153,10 @@ impl Restore {
         all.and(reading.await.map_err(|e| task_problem("read catalogue", &e))?)
     }
 
-    /// Repositories at once: those that come from an object store wait most of the time.
+    /// Repositories at once.
     fn at_once(&self) -> usize {
         let jobs = self.job.jobs.max(1);
-        if self.vault.local_folder().is_some() { jobs } else { jobs * WAITING }
+        if self.vault.local_folder().is_some() { jobs } else { (jobs * WAITING).min(MOST.max(jobs)) }
     }
 
     /// Restores one repository after the other, until there are no more, the restore is cancelled, or the disk fails.

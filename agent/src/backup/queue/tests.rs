@@ -94,19 +94,20 @@ async fn a_snapshot_is_kept_only_where_it_is_small_or_there_is_room() {
     push(&queue, 2, 2, snapshot(1, Some(vec![0; KEPT_HOOKS + 1]))).await;
     let most = KEPT_REFS_IN_ALL as usize - KEPT_REFS;
     push(&queue, 1, 3, snapshot(most, None)).await;
-    let kept: Vec<bool> = std::iter::from_fn(|| queue.pop()).map(|w| w.snapshot.is_some()).collect();
+    let kept: Vec<bool> = std::iter::from_fn(|| queue.pop()).map(|w| w.seen.is_some()).collect();
     assert_eq!(kept, [true, true, false, false]);
     // The room came back.
     push(&queue, 1, 4, snapshot(most, None)).await;
-    assert!(queue.pop().is_some_and(|waiting| waiting.snapshot.is_some()));
+    assert!(queue.pop().is_some_and(|waiting| waiting.seen.is_some()));
 }
 
 #[tokio::test]
-async fn a_snapshot_that_has_become_old_is_taken_again() {
+async fn a_snapshot_becomes_old() {
     let queue = Queue::new();
     push(&queue, 1, 0, snapshot(1, None)).await;
     let mut waiting = queue.pop().expect("it waits");
-    let (_, taken) = waiting.snapshot.as_mut().expect("it is small");
-    *taken = taken.checked_sub(FRESH).expect("the clock has run for longer");
-    assert!(waiting.take_snapshot().is_none());
+    let seen = waiting.seen.as_mut().expect("it is small");
+    assert!(seen.is_fresh());
+    seen.at = seen.at.checked_sub(FRESH).expect("the clock has run for longer");
+    assert!(!seen.is_fresh());
 }

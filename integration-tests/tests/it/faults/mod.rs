@@ -10,6 +10,7 @@ mod credentials;
 mod crew;
 mod named;
 mod outages;
+mod patient;
 mod place;
 mod postgres;
 mod restores;

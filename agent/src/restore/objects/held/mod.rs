@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Bytes of the largest bundle that counts as small.
-pub(super) const SMALL: u64 = 2 << 20;
+pub(in crate::restore) const SMALL: u64 = 2 << 20;
 /// How many times its own size a small pack may unfold to, beside a little.
 const UNFOLDS: usize = 16;
 const A_LITTLE: usize = 512 << 10;
