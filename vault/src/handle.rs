@@ -6,6 +6,7 @@
 use std::{fs::File, io, io::Read as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::BoxStream};
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, path::Path};
 use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
@@ -301,6 +302,24 @@ impl Vault {
         let objects = listing.objects.into_iter().map(|meta| meta.location);
         let names = listing.common_prefixes.into_iter().chain(objects);
         Ok(names.filter_map(|path| path.filename().map(str::to_owned)).collect())
+    }
+
+    /// Everything in a folder, at any depth, that comes after this key by name, with its size. Pages are asked for as they
+    /// are needed.
+    pub(crate) fn list_after(
+        &self,
+        folder: &ObjectKey,
+        after: &ObjectKey,
+    ) -> BoxStream<'static, Result<(Path, u64), VaultError>> {
+        self.inner.counter.list();
+        let listing = self.store().list_with_offset(Some(&self.path(folder)), &self.path(after));
+        let folder = folder.to_string();
+        listing
+            .map(move |meta| match meta {
+                Ok(meta) => Ok((meta.location, meta.size)),
+                Err(error) => Err(VaultError::from_store("list", folder.as_str(), error)),
+            })
+            .boxed()
     }
 
     pub(crate) fn path(&self, key: &ObjectKey) -> Path {

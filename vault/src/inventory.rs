@@ -3,7 +3,7 @@
 //! Does not own: the age rules of `prune`. One LIST and one GET per backup; only committed backups are ever seen, and
 //! order comes from the commit records, never from the store's modification times.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use packhorse_model::{
     BackupId, BackupSelector, ErrorKind, ObjectDigest, Problem, RunSummary, StorageName, StorageSummary,
     Subject,
@@ -159,26 +159,5 @@ impl Vault {
     pub async fn list_names(&self, folder: &ObjectKey) -> Result<Vec<String>, VaultError> {
         let listing = self.list_folder(folder).await?;
         Ok(listing)
-    }
-
-    /// Fails unless every object exists with its size.
-    pub async fn check_present(&self, objects: &[ObjectDigest]) -> Result<(), VaultError> {
-        let mut checks = Vec::new();
-        for object in objects {
-            checks.push(self.check_one(object));
-        }
-        stream::iter(checks).buffer_unordered(16).try_collect::<()>().await
-    }
-
-    async fn check_one(&self, object: &ObjectDigest) -> Result<(), VaultError> {
-        let key = ObjectKey::from_stored(&object.path)?;
-        match self.head(&key).await? {
-            Some(size) if size == object.size => Ok(()),
-            Some(size) => {
-                let finding = format!("has {size} bytes, must have {}", object.size);
-                Err(VaultError::corrupt("check object", &key, finding))
-            }
-            None => Err(VaultError::new(ErrorKind::NotFound, "check object", &key, "is missing")),
-        }
     }
 }

@@ -25,6 +25,7 @@ mod oid;
 mod open;
 mod pace;
 mod part_size;
+mod presence;
 mod ranges;
 mod read;
 mod ref_list;

@@ -122,6 +122,26 @@ pub async fn keeps_the_contract(vault: &Vault) {
         assert_eq!(vault.get_checked(&digest).await.expect(odd), odd.as_bytes());
     }
 
+    // What is there is known to be there, with its size, be it many or few.
+    let mut many = Vec::new();
+    for number in 0..12 {
+        let name = key(&format!("p/{}/{number}", number % 3));
+        many.push(vault.create(&name, pattern(number).into()).await.expect("create"));
+    }
+    for objects in [&many[..], &many[..2], &[]] {
+        vault.check_present(objects).await.expect("all are there");
+    }
+    for (at, kind) in [(3, ErrorKind::NotFound), (4, ErrorKind::Corrupt)] {
+        let mut wrong = many.clone();
+        match kind {
+            ErrorKind::NotFound => wrong[at].path.push('x'),
+            _ => wrong[at].size += 1,
+        }
+        let error = vault.check_present(&wrong).await.expect_err("one is not there");
+        assert!(error.kind() == kind && error.to_string().contains(&wrong[at].path), "{error}");
+        assert_eq!(vault.check_present(&wrong[at..][..1]).await.expect_err("the same").kind(), kind);
+    }
+
     // A listing names folders and objects directly below, and only those.
     let mut names = vault.list_names(&key("b")).await.expect("list");
     names.sort();

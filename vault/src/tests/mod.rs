@@ -3,5 +3,6 @@
 mod contract;
 mod faults;
 mod journal;
+mod presence;
 mod ranges;
 mod stores;

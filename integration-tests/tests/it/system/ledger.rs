@@ -27,6 +27,7 @@ fn kind(request: &LoggedRequest) -> String {
     let kind = match key.split('/').collect::<Vec<_>>().as_slice() {
         ["manifests", .., "+latest.toml"] => "newest manifest",
         ["manifests", ..] => "manifest",
+        ["default", .., ""] => "repository",
         ["default", .., name] => name.split_once('.').map_or(*name, |(_, suffix)| suffix),
         [""] => "(everything)",
         ["backups", ""] => "backups",
@@ -65,6 +66,12 @@ impl Ledger {
             let path = self.site.path(&format!("storage/group/{number:02}.git"));
             GitRepo::open(path).commit("main", &[("changed", noise(number as u64, 100))]);
         }
+    }
+
+    /// Runs a call, and notes nothing.
+    fn pass(&mut self, call: Backupctl) {
+        call.run().expect_success();
+        self.seen = self.server.log().len();
     }
 
     /// Notes what a call asks for, and gives it.
@@ -115,6 +122,13 @@ fn requests_of_every_kind_of_run_are_as_they_were() {
     ledger.enter("restore of the backup with chains of three steps", restore);
     let restore = ledger.ctl(["restore", "latest", "--repository=large.git"]).arg(one);
     ledger.enter("restore of the large repository", restore);
+
+    for id in ["0006", "0007", "0008", "0009"] {
+        ledger.change(5);
+        ledger.pass(ledger.ctl(["create", "--backup-id", id]));
+    }
+    ledger.change(5);
+    ledger.enter("5 chains of five steps go on", ledger.ctl(["create", "--backup-id", "0010"]));
 
     // What is promised: for a changed repository at most two writes beside its bundle, for an unchanged one nothing.
     let of_the_run = puts(&nothing);
