@@ -1,66 +1,99 @@
-//! What one repository needs, asked of the vault before it takes a slot where that is worth it.
+//! What one repository needs, asked of the vault before its turn where that is worth it.
 //!
-//! Does not own: the decision (`plan`), or slots. An increment takes several answers of the vault, one after the other. A
-//! slot stands for a CPU, so where the vault is far away nobody holds one while they come; only repositories of few
-//! refs are planned so, because what is known of them is kept until their turn.
+//! Does not own: the decision (`plan`), or turns (`work`). An increment takes several answers of the vault, one after the
+//! other. A slot stands for a CPU, so where the vault is far away nobody holds one while they come; only repositories of
+//! few refs are planned so, because what is known of them is kept until their turn.
 
 use packhorse_vault::CatalogueEntry;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Run, adopt,
     bases::Base,
     discover::Candidate,
     plan::{self, Plan},
-    repository::settled,
+    queue::Waiting,
+    repository::{self, settled},
     snapshot::{Snapshot, SnapshotError},
 };
 
-/// Repositories that are planned, or wait for a slot, at once.
-const AHEAD: usize = 32;
+/// Repositories that are planned, or were and wait for a slot, at once.
+pub const AHEAD: usize = 32;
 /// Refs of those that are planned without a slot.
 const FEW_REFS: usize = 4096;
 
 impl Run {
-    /// How many repositories may be on their way to a slot.
-    pub(super) fn ahead(&self) -> usize {
-        if self.vault.local_folder().is_some() { 1 } else { AHEAD }
+    /// Whether the vault takes its time to answer.
+    pub(super) fn is_far_away(&self) -> bool {
+        self.vault.local_folder().is_none()
     }
+}
 
-    /// Whether this one is planned on that way.
-    pub(super) fn plans_ahead(&self, snapshot: &Snapshot) -> bool {
-        self.vault.local_folder().is_none() && snapshot.refs.refs.len() <= FEW_REFS
+impl Waiting {
+    /// Plans the repository as it was seen, if it has few refs, and has it wait for its turn; the line of one that needs
+    /// nothing, or cannot be planned.
+    pub(super) async fn plan(mut self, run: &Run) -> Result<Self, Settled> {
+        let Some(seen) = self.seen.as_ref().filter(|seen| seen.snapshot.refs.refs.len() <= FEW_REFS) else {
+            return Ok(self);
+        };
+        let entry = match self.planner.next(run, &self.candidate, &seen.snapshot).await {
+            Ok(Next::Pack(plan)) => {
+                self.plan = Some(plan);
+                return Ok(self);
+            }
+            Ok(Next::Settled(entry)) => *entry,
+            Err(error) => repository::without(&self.candidate, self.planner.known(), error),
+        };
+        Err(Settled { number: self.number, entry, permit: self.permit })
     }
+}
+
+/// A repository that is done, with its number and its room in the window of the walk.
+pub struct Settled {
+    pub number: u64,
+    pub entry: CatalogueEntry,
+    pub permit: OwnedSemaphorePermit,
 }
 
 /// What comes next for a repository.
 pub enum Next {
     /// Nothing: this is its line.
-    Settled(CatalogueEntry),
+    Settled(Box<CatalogueEntry>),
     /// To be packed.
     Pack(Plan),
 }
 
 /// Plans one repository, also again when it has moved.
-pub struct Planner<'a> {
-    run: &'a Run,
-    candidate: &'a Candidate,
+pub struct Planner {
+    /// What the vault has of it.
     base: Option<Base>,
+    /// What an unfinished run has of it.
+    found: Option<Base>,
+    asked_for_unfinished: bool,
     /// Bytes that it takes, about.
     size: u64,
-    asked_for_unfinished: bool,
 }
 
-impl<'a> Planner<'a> {
+impl Planner {
     /// A planner for a repository of about this many bytes, of which the vault has `base`.
-    pub fn new(run: &'a Run, candidate: &'a Candidate, base: Option<Base>, size: u64) -> Self {
-        Self { run, candidate, base, size, asked_for_unfinished: false }
+    pub fn new(base: Option<Base>, size: u64) -> Self {
+        Self { base, found: None, asked_for_unfinished: false, size }
     }
 
-    /// What a repository needs that looks like this.
-    pub async fn next(&mut self, snapshot: &Snapshot) -> Result<Next, SnapshotError> {
-        let Self { run, candidate, .. } = *self;
-        if let Some(entry) = settled(run, snapshot, self.base.as_ref()) {
-            return Ok(Next::Settled(entry));
+    /// The line that the vault has of it.
+    pub fn known(&self) -> Option<CatalogueEntry> {
+        self.base.as_ref().map(|base| base.entry.clone())
+    }
+
+    /// What the repository needs when it looks like this.
+    pub async fn next(
+        &mut self,
+        run: &Run,
+        candidate: &Candidate,
+        snapshot: &Snapshot,
+    ) -> Result<Next, SnapshotError> {
+        if let Some(entry) = settled(run, snapshot, self.newest()) {
+            return Ok(Next::Settled(entry.into()));
         }
         if !self.asked_for_unfinished {
             self.asked_for_unfinished = true;
@@ -68,13 +101,17 @@ impl<'a> Planner<'a> {
             if let Some(found) = found.map_err(SnapshotError::Failed)? {
                 if let Some(entry) = settled(run, snapshot, Some(&found.base)) {
                     found.announce(run, &candidate.path).await.map_err(SnapshotError::Failed)?;
-                    return Ok(Next::Settled(entry));
+                    return Ok(Next::Settled(entry.into()));
                 }
-                self.base = Some(found.base);
+                self.found = Some(found.base);
             }
         }
-        let known = self.base.as_ref().map(|base| &base.entry);
+        let known = self.newest().map(|base| &base.entry);
         let plan = plan::decide(&run.vault, snapshot, known, self.size, run.rules).await;
         plan.map(Next::Pack).map_err(SnapshotError::Failed)
+    }
+
+    fn newest(&self) -> Option<&Base> {
+        self.found.as_ref().or(self.base.as_ref())
     }
 }

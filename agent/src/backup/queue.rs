@@ -13,7 +13,7 @@ use std::{
 use packhorse_vault::LimitGuard;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::{bases::Base, discover::Candidate, snapshot::Snapshot};
+use super::{bases::Base, discover::Candidate, plan::Plan, planner::Planner, snapshot::Snapshot};
 
 /// The right to pack a repository, of this job and of the whole agent.
 pub type Slot = (LimitGuard, LimitGuard);
@@ -37,12 +37,16 @@ pub struct Waiting {
     pub number: u64,
     /// The repository.
     pub candidate: Candidate,
-    /// What the vault has of it.
-    pub base: Option<Base>,
+    /// What finds out what it needs.
+    pub planner: Planner,
+    /// What it needs, when that was found out.
+    pub plan: Option<Plan>,
     /// Room in the window of the walk.
     pub permit: OwnedSemaphorePermit,
     /// What it looked like, when that was kept.
     pub seen: Option<Seen>,
+    /// Room among those that are planned.
+    pub ahead: Option<OwnedSemaphorePermit>,
     _refs: Option<OwnedSemaphorePermit>,
     _room: OwnedSemaphorePermit,
 }
@@ -121,7 +125,23 @@ impl Queue {
         let refs = large.then(|| Arc::clone(&self.refs).try_acquire_many_owned(count).ok()).flatten();
         let keep = (!large || refs.is_some()) && hooks <= KEPT_HOOKS;
         let seen = keep.then(|| Seen::now(snapshot));
-        self.heap().0.push(Waiting { size, number, candidate, base, permit, seen, _refs: refs, _room: room });
+        self.put(Waiting {
+            size,
+            number,
+            candidate,
+            planner: Planner::new(base, size),
+            plan: None,
+            permit,
+            seen,
+            ahead: None,
+            _refs: refs,
+            _room: room,
+        });
+    }
+
+    /// Adds one that has room already.
+    pub fn put(&self, waiting: Waiting) {
+        self.heap().0.push(waiting);
         self.changed.notify_one();
     }
 

@@ -29,21 +29,27 @@ const ATTEMPTS: usize = 3;
 /// Time for work that hangs to stop when it is told to, before it is left behind.
 const LAST_CHANCE: Duration = Duration::from_secs(2);
 
-/// Backs up one repository of about this many bytes that is not settled yet, and says what became of it; nothing when
-/// there came no slot, because the run ends. Where it was not seen lately it is read again.
+/// Backs up one repository that is not settled yet, and says what became of it. Where it was not seen lately it is read
+/// again, and planned again if it has moved since.
 pub async fn back_up(
     run: &Arc<Run>,
     candidate: Candidate,
-    base: Option<Base>,
-    (seen, size): (Option<Seen>, u64),
-    slot: impl Future<Output = Option<Slot>>,
-) -> Option<CatalogueEntry> {
-    let known = base.as_ref().map(|base| base.entry.clone());
-    let planner = Planner::new(run, &candidate, base, size);
-    match attempt(run, &candidate, planner, seen, slot).await {
+    (planner, plan): (Planner, Option<Plan>),
+    seen: Option<Seen>,
+    slot: Slot,
+) -> CatalogueEntry {
+    let known = planner.known();
+    match attempt(run, &candidate, (planner, plan), seen, slot).await {
         Ok(entry) => entry,
-        Err(SnapshotError::Gone) => Some(missing(&candidate)),
-        Err(SnapshotError::Failed(problem)) => Some(failed(&candidate, known, problem)),
+        Err(error) => without(&candidate, known, error),
+    }
+}
+
+/// The line of a repository that was not backed up.
+pub fn without(candidate: &Candidate, known: Option<CatalogueEntry>, error: SnapshotError) -> CatalogueEntry {
+    match error {
+        SnapshotError::Gone => missing(candidate),
+        SnapshotError::Failed(problem) => failed(candidate, known, problem),
     }
 }
 
@@ -112,39 +118,31 @@ fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
 async fn attempt(
     run: &Arc<Run>,
     candidate: &Candidate,
-    mut planner: Planner<'_>,
+    (mut planner, mut plan): (Planner, Option<Plan>),
     seen: Option<Seen>,
-    slot: impl Future<Output = Option<Slot>>,
-) -> Result<Option<CatalogueEntry>, SnapshotError> {
-    let mut planned = match &seen {
-        Some(seen) if run.plans_ahead(&seen.snapshot) => match planner.next(&seen.snapshot).await? {
-            Next::Settled(entry) => return Ok(Some(entry)),
-            Next::Pack(plan) => Some(plan),
-        },
-        _ => None,
-    };
-    let Some(slot) = slot.await else { return Ok(None) };
+    slot: Slot,
+) -> Result<CatalogueEntry, SnapshotError> {
     let mut snapshot = match seen {
         Some(seen) if seen.is_fresh() => seen.snapshot,
         seen => {
             let fresh = retake(run, candidate).await?;
-            if seen.is_some_and(|seen| seen.snapshot.fingerprint != fresh.fingerprint) {
-                planned = None;
+            if seen.is_none_or(|seen| seen.snapshot.fingerprint != fresh.fingerprint) {
+                plan = None;
             }
             fresh
         }
     };
     let mut tries = 0;
     loop {
-        let plan = match planned.take() {
+        let plan = match plan.take() {
             Some(plan) => plan,
-            None => match planner.next(&snapshot).await? {
-                Next::Settled(entry) => return Ok(Some(entry)),
+            None => match planner.next(run, candidate, &snapshot).await? {
+                Next::Settled(entry) => return Ok(*entry),
                 Next::Pack(plan) => plan,
             },
         };
         if run.dry_run {
-            return Ok(Some(entry(candidate, &snapshot, None)));
+            return Ok(entry(candidate, &snapshot, None));
         }
         let place = run.place(&candidate.path);
         let (plan, bundle) = match bundle_of(run, candidate, &place, plan, &snapshot).await {
@@ -175,11 +173,11 @@ async fn attempt(
         drop(slot);
         let committed = match commit::commit(&run.vault, &place, plan, &snapshot, bundle).await {
             Ok(committed) => committed,
-            Err(error) => return lost_race(run, candidate, &snapshot, error).await.map(Some),
+            Err(error) => return lost_race(run, candidate, &snapshot, error).await,
         };
         run.progress.sent(committed.bytes_new.saturating_sub(size));
         run.progress.stored();
-        return Ok(Some(entry(candidate, &snapshot, Some(committed))));
+        return Ok(entry(candidate, &snapshot, Some(committed)));
     }
 }
 

@@ -24,7 +24,8 @@ use super::{
     collate::Line,
     discover::Candidate,
     pack_proof,
-    queue::{Queue, Waiting},
+    planner::{self, Settled},
+    queue::{Queue, Slot, Waiting},
     repository,
     scan::Item,
     snapshot::{self, Snapshot, SnapshotError},
@@ -37,6 +38,8 @@ struct Floor {
     batches: tokio::sync::Mutex<mpsc::Receiver<Vec<Item>>>,
     items: Mutex<VecDeque<Item>>,
     queue: Queue,
+    /// Those that are planned, where the vault is far away.
+    ready: Queue,
     /// Weak, because a reader that is left behind must not keep the catalogue waiting.
     lines: mpsc::WeakSender<Line>,
 }
@@ -53,6 +56,7 @@ pub async fn work_off(
         batches: tokio::sync::Mutex::new(batches),
         items: Mutex::default(),
         queue: Queue::new(),
+        ready: Queue::new(),
         lines: lines.downgrade(),
     });
     let reading = TaskTracker::new();
@@ -66,7 +70,11 @@ pub async fn work_off(
         floor.queue.close();
     };
     let jobs = TaskTracker::new();
-    tokio::join!(reading, start_jobs(&floor, slots, &jobs));
+    if floor.run.is_far_away() {
+        tokio::join!(reading, plan_ahead(&floor), start_jobs(&floor, &floor.ready, slots, &jobs));
+    } else {
+        tokio::join!(reading, start_jobs(&floor, &floor.queue, slots, &jobs));
+    }
     jobs.close();
     jobs.wait().await;
     drop(lines);
@@ -228,6 +236,20 @@ impl Floor {
         Handle::current().block_on(self.push(number, entry, permit));
     }
 
+    /// Tells what became of a repository that needed something.
+    async fn finish(&self, number: u64, mut entry: CatalogueEntry, permit: OwnedSemaphorePermit) {
+        let run = &self.run;
+        let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
+        if run.manifests.in_every_run() && !run.dry_run && settled {
+            entry = repository::carry_over(run, entry).await;
+        }
+        run.progress.end(&entry.path);
+        if let Some(problem) = &entry.error {
+            run.give_up_if_vault_is_lost(problem);
+        }
+        self.push(number, entry, permit).await;
+    }
+
     async fn push(&self, number: u64, entry: CatalogueEntry, permit: OwnedSemaphorePermit) {
         self.run.progress.done(entry.outcome == Outcome::Failed);
         // The receiver is gone only when the catalogue cannot be written, which ends the storage anyway.
@@ -237,53 +259,62 @@ impl Floor {
     }
 }
 
-/// Sends the largest repository that waits on its way to a slot, whenever there is room on that way.
-async fn start_jobs(floor: &Arc<Floor>, slots: &Slots, jobs: &TaskTracker) {
-    let way = Arc::new(Semaphore::new(floor.run.ahead()));
+/// Plans repositories, the largest first, some ahead of those that are packed.
+async fn plan_ahead(floor: &Arc<Floor>) {
+    let (ahead, planning) = (Arc::new(Semaphore::new(planner::AHEAD)), TaskTracker::new());
     while floor.queue.is_filled().await {
-        if floor.run.begins_nothing() {
-            // Makes room, so that no reader waits for it.
-            drop(floor.queue.pop());
-            continue;
-        }
-        let on_the_way = tokio::select! {
-            permit = Arc::clone(&way).acquire_owned() => permit,
-            () = floor.run.ends() => continue,
+        let room = tokio::select! {
+            biased;
+            () = floor.run.ends() => {
+                // Makes room, so that no reader waits for it.
+                drop(floor.queue.pop());
+                continue;
+            }
+            room = Arc::clone(&ahead).acquire_owned() => room.ok(),
         };
-        let Some(waiting) = floor.queue.pop() else { continue };
-        jobs.spawn(work_on(Arc::clone(floor), waiting, slots.clone(), on_the_way.ok()));
+        let Some(mut waiting) = floor.queue.pop() else { continue };
+        waiting.ahead = room;
+        let floor = Arc::clone(floor);
+        planning.spawn(async move {
+            let planned = tokio::select! {
+                biased;
+                () = floor.run.ends() => return,
+                planned = waiting.plan(&floor.run) => planned,
+            };
+            match planned {
+                Ok(waiting) => floor.ready.put(waiting),
+                Err(Settled { number, entry, permit }) => floor.finish(number, entry, permit).await,
+            }
+        });
+    }
+    planning.close();
+    planning.wait().await;
+    floor.ready.close();
+}
+
+/// Starts work on the largest repository that waits in a queue whenever there is a slot.
+async fn start_jobs(floor: &Arc<Floor>, queue: &Queue, slots: &Slots, jobs: &TaskTracker) {
+    // A slot is only taken when there is something to do with it: other storages want it, too.
+    while queue.is_filled().await {
+        let slot = tokio::select! {
+            biased;
+            () = floor.run.ends() => {
+                // Makes room, so that no reader waits for it.
+                drop(queue.pop());
+                continue;
+            }
+            slot = async { (slots.own.take().await, slots.agent.take().await) } => slot,
+        };
+        let Some(waiting) = queue.pop() else { continue };
+        jobs.spawn(work_on(Arc::clone(floor), waiting, slot));
     }
 }
 
-async fn work_on(
-    floor: Arc<Floor>,
-    waiting: Waiting,
-    slots: Slots,
-    on_the_way: Option<OwnedSemaphorePermit>,
-) {
+async fn work_on(floor: Arc<Floor>, mut waiting: Waiting, slot: Slot) {
     let run = &floor.run;
-    let Waiting { size, number, candidate, base, permit, seen, .. } = waiting;
-    let path = candidate.path.clone();
-    let slot = async {
-        // A slot is only taken when there is something to do with it: other storages want it, too.
-        let slot = tokio::select! {
-            biased;
-            () = run.ends() => return None,
-            slot = async { (slots.own.take().await, slots.agent.take().await) } => slot,
-        };
-        drop(on_the_way);
-        run.progress.start(&path);
-        Some(slot)
-    };
-    let entry = repository::back_up(run, candidate, base, (seen, size), slot).await;
-    let Some(mut entry) = entry else { return };
-    let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
-    if run.manifests.in_every_run() && !run.dry_run && settled {
-        entry = repository::carry_over(run, entry).await;
-    }
-    run.progress.end(&path);
-    if let Some(problem) = &entry.error {
-        run.give_up_if_vault_is_lost(problem);
-    }
-    floor.push(number, entry, permit).await;
+    drop(waiting.ahead.take());
+    let Waiting { number, candidate, planner, plan, permit, seen, .. } = waiting;
+    run.progress.start(&candidate.path);
+    let entry = repository::back_up(run, candidate, (planner, plan), seen, slot).await;
+    floor.finish(number, entry, permit).await;
 }
