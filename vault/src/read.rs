@@ -15,6 +15,7 @@ use packhorse_model::{ObjectDigest, Sha256Hex};
 use rustix::{buffer::spare_capacity, io::retry_on_intr};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::{ObjectKey, VaultError};
 
@@ -26,6 +27,7 @@ pub struct ObjectReader {
     hash: Option<(ObjectDigest, Sha256)>,
     read: u64,
     ended: bool,
+    cancel: CancellationToken,
 }
 
 enum Source {
@@ -58,7 +60,14 @@ impl ObjectReader {
 
     fn of(key: ObjectKey, source: Source, digest: Option<ObjectDigest>) -> Self {
         let hash = digest.map(|digest| (digest, Sha256::new()));
-        Self { key, source, chunk: Bytes::new(), hash, read: 0, ended: false }
+        let cancel = CancellationToken::new();
+        Self { key, source, chunk: Bytes::new(), hash, read: 0, ended: false, cancel }
+    }
+
+    /// The same reader, which waits for no store any more once this is cancelled.
+    #[must_use]
+    pub fn until(self, cancel: CancellationToken) -> Self {
+        Self { cancel, ..self }
     }
 
     /// Bytes read so far.
@@ -96,13 +105,16 @@ impl ObjectReader {
                 }
                 Ok(chunk.into())
             }
-            Source::Stream(stream, runtime) => match runtime.block_on(stream.next()) {
-                None => Ok(Bytes::new()),
-                Some(Ok(chunk)) => Ok(chunk),
-                Some(Err(error)) => {
-                    Err(VaultError::from_store("read object", self.key.as_str(), error).into_io())
+            Source::Stream(stream, runtime) => {
+                match runtime.block_on(self.cancel.run_until_cancelled(stream.next())) {
+                    None => Err(io::Error::other("asked to stop")),
+                    Some(None) => Ok(Bytes::new()),
+                    Some(Some(Ok(chunk))) => Ok(chunk),
+                    Some(Some(Err(error))) => {
+                        Err(VaultError::from_store("read object", self.key.as_str(), error).into_io())
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -26,12 +26,12 @@ pub struct Found {
 
 impl Found {
     /// Makes good what its writer may not have come to: the copy of the manifest that other tools look for.
-    pub async fn announce(self, run: &Run, path: &RepoPath) -> Result<(), Problem> {
+    pub async fn announce(&self, run: &Run, path: &RepoPath) -> Result<(), Problem> {
         if run.dry_run || !run.manifests.as_latest() {
             return Ok(());
         }
         let latest = ObjectKey::latest_manifest(&run.storage, path);
-        Ok(run.vault.write_latest(&latest, self.manifest).await?)
+        Ok(run.vault.write_latest(&latest, self.manifest.clone()).await?)
     }
 }
 

@@ -5,15 +5,15 @@
 //! few refs are planned so, because what is known of them is kept until their turn.
 
 use packhorse_vault::CatalogueEntry;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Run, adopt,
+    Run,
+    adopt::{self, Found},
     bases::Base,
     discover::Candidate,
     plan::{self, Plan},
     queue::Waiting,
-    repository::{self, settled},
+    repository::{self, facts_of, settled},
     snapshot::{Snapshot, SnapshotError},
 };
 
@@ -30,29 +30,19 @@ impl Run {
 }
 
 impl Waiting {
-    /// Plans the repository as it was seen, if it has few refs, and has it wait for its turn; the line of one that needs
-    /// nothing, or cannot be planned.
-    pub(super) async fn plan(mut self, run: &Run) -> Result<Self, Settled> {
-        let Some(seen) = self.seen.as_ref().filter(|seen| seen.snapshot.refs.refs.len() <= FEW_REFS) else {
-            return Ok(self);
-        };
-        let entry = match self.planner.next(run, &self.candidate, &seen.snapshot).await {
+    /// Plans the repository as it was seen, if it has few refs; gives the line of one that needs nothing, or cannot be
+    /// planned.
+    pub(super) async fn plan(&mut self, run: &Run) -> Option<CatalogueEntry> {
+        let seen = self.seen.as_ref().filter(|seen| seen.snapshot.refs.refs.len() <= FEW_REFS)?;
+        match self.planner.next(run, &self.candidate, &seen.snapshot).await {
             Ok(Next::Pack(plan)) => {
                 self.plan = Some(plan);
-                return Ok(self);
+                None
             }
-            Ok(Next::Settled(entry)) => *entry,
-            Err(error) => repository::without(&self.candidate, self.planner.known(), error),
-        };
-        Err(Settled { number: self.number, entry, permit: self.permit })
+            Ok(Next::Settled(entry)) => Some(*entry),
+            Err(error) => Some(repository::without(&self.candidate, self.planner.known(), error)),
+        }
     }
-}
-
-/// A repository that is done, with its number and its room in the window of the walk.
-pub struct Settled {
-    pub number: u64,
-    pub entry: CatalogueEntry,
-    pub permit: OwnedSemaphorePermit,
 }
 
 /// What comes next for a repository.
@@ -68,7 +58,7 @@ pub struct Planner {
     /// What the vault has of it.
     base: Option<Base>,
     /// What an unfinished run has of it.
-    found: Option<Base>,
+    found: Option<Found>,
     asked_for_unfinished: bool,
     /// Bytes that it takes, about.
     size: u64,
@@ -92,19 +82,21 @@ impl Planner {
         candidate: &Candidate,
         snapshot: &Snapshot,
     ) -> Result<Next, SnapshotError> {
-        if let Some(entry) = settled(run, snapshot, self.newest()) {
+        if let Some(entry) = settled(run, snapshot, self.base.as_ref().filter(|_| self.found.is_none())) {
             return Ok(Next::Settled(entry.into()));
         }
         if !self.asked_for_unfinished {
             self.asked_for_unfinished = true;
             let found = adopt::find(run, &candidate.path, self.base.as_ref(), snapshot).await;
-            if let Some(found) = found.map_err(SnapshotError::Failed)? {
-                if let Some(entry) = settled(run, snapshot, Some(&found.base)) {
-                    found.announce(run, &candidate.path).await.map_err(SnapshotError::Failed)?;
-                    return Ok(Next::Settled(entry.into()));
-                }
-                self.found = Some(found.base);
-            }
+            self.found = found.map_err(SnapshotError::Failed)?;
+        }
+        if let Some(found) = &self.found
+            && let Some(entry) = settled(run, snapshot, Some(&found.base))
+        {
+            found.announce(run, &candidate.path).await.map_err(SnapshotError::Failed)?;
+            // It may have been found when the repository looked different.
+            let (refs, head) = facts_of(&snapshot.refs);
+            return Ok(Next::Settled(CatalogueEntry { refs, head, ..entry }.into()));
         }
         let known = self.newest().map(|base| &base.entry);
         let plan = plan::decide(&run.vault, snapshot, known, self.size, run.rules).await;
@@ -112,6 +104,6 @@ impl Planner {
     }
 
     fn newest(&self) -> Option<&Base> {
-        self.found.as_ref().or(self.base.as_ref())
+        self.found.as_ref().map(|found| &found.base).or(self.base.as_ref())
     }
 }

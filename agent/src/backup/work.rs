@@ -15,7 +15,7 @@ use packhorse_vault::CatalogueEntry;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
 };
 use tokio_util::task::TaskTracker;
 
@@ -23,8 +23,7 @@ use super::{
     Run, Slots,
     collate::Line,
     discover::Candidate,
-    pack_proof,
-    planner::{self, Settled},
+    pack_proof, planner,
     queue::{Queue, Slot, Waiting},
     repository,
     scan::Item,
@@ -71,7 +70,7 @@ pub async fn work_off(
     };
     let jobs = TaskTracker::new();
     if floor.run.is_far_away() {
-        tokio::join!(reading, plan_ahead(&floor), start_jobs(&floor, &floor.ready, slots, &jobs));
+        tokio::join!(reading, plan_ahead(&floor, slots), start_jobs(&floor, &floor.ready, slots, &jobs));
     } else {
         tokio::join!(reading, start_jobs(&floor, &floor.queue, slots, &jobs));
     }
@@ -104,7 +103,7 @@ async fn keep_reading(floor: Arc<Floor>) {
             GivenUp::Defect(panic) => repository::defect(&candidate.path, &panic),
         };
         let entry = repository::failed(&candidate, base.map(|base| base.entry), problem);
-        floor.push(number, entry, permit).await;
+        floor.push(number, entry, Some(permit)).await;
     }
 }
 
@@ -233,14 +232,15 @@ impl Floor {
     }
 
     fn push_blocking(&self, number: u64, entry: CatalogueEntry, permit: OwnedSemaphorePermit) {
-        Handle::current().block_on(self.push(number, entry, permit));
+        Handle::current().block_on(self.push(number, entry, Some(permit)));
     }
 
     /// Tells what became of a repository that needed something.
-    async fn finish(&self, number: u64, mut entry: CatalogueEntry, permit: OwnedSemaphorePermit) {
+    async fn finish(&self, number: u64, mut entry: CatalogueEntry, permit: Option<OwnedSemaphorePermit>) {
         let run = &self.run;
         let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
         if run.manifests.in_every_run() && !run.dry_run && settled {
+            let _room = run.commits.acquire().await;
             entry = repository::carry_over(run, entry).await;
         }
         run.progress.end(&entry.path);
@@ -250,18 +250,19 @@ impl Floor {
         self.push(number, entry, permit).await;
     }
 
-    async fn push(&self, number: u64, entry: CatalogueEntry, permit: OwnedSemaphorePermit) {
+    async fn push(&self, number: u64, entry: CatalogueEntry, permit: Option<OwnedSemaphorePermit>) {
         self.run.progress.done(entry.outcome == Outcome::Failed);
         // The receiver is gone only when the catalogue cannot be written, which ends the storage anyway.
         if let Some(lines) = self.lines.upgrade() {
-            let _ = lines.send(Line { number, entry, permit: Some(permit) }).await;
+            let _ = lines.send(Line { number, entry, permit }).await;
         }
     }
 }
 
 /// Plans repositories, the largest first, some ahead of those that are packed.
-async fn plan_ahead(floor: &Arc<Floor>) {
-    let (ahead, planning) = (Arc::new(Semaphore::new(planner::AHEAD)), TaskTracker::new());
+async fn plan_ahead(floor: &Arc<Floor>, slots: &Slots) {
+    let ahead = Arc::new(Semaphore::new(planner::AHEAD.max(slots.own.size())));
+    let planning = TaskTracker::new();
     while floor.queue.is_filled().await {
         let room = tokio::select! {
             biased;
@@ -274,22 +275,47 @@ async fn plan_ahead(floor: &Arc<Floor>) {
         };
         let Some(mut waiting) = floor.queue.pop() else { continue };
         waiting.ahead = room;
-        let floor = Arc::clone(floor);
-        planning.spawn(async move {
-            let planned = tokio::select! {
-                biased;
-                () = floor.run.ends() => return,
-                planned = waiting.plan(&floor.run) => planned,
-            };
-            match planned {
-                Ok(waiting) => floor.ready.put(waiting),
-                Err(Settled { number, entry, permit }) => floor.finish(number, entry, permit).await,
-            }
-        });
+        planning.spawn(plan(Arc::clone(floor), waiting));
     }
     planning.close();
     planning.wait().await;
     floor.ready.close();
+}
+
+async fn plan(floor: Arc<Floor>, mut waiting: Waiting) {
+    let (number, candidate, known) = (waiting.number, waiting.candidate.clone(), waiting.planner.known());
+    let run = Arc::clone(&floor.run);
+    let planning = guarded(async move {
+        let entry = waiting.plan(&run).await;
+        (waiting, entry)
+    });
+    let planned = tokio::select! {
+        biased;
+        () = floor.run.ends() => return,
+        planned = planning => planned,
+    };
+    match planned {
+        Ok((waiting, None)) => floor.ready.put(waiting),
+        Ok((waiting, Some(entry))) => {
+            // Its room ahead stays taken until it is done.
+            let Waiting { permit, .. } = waiting;
+            floor.finish(number, entry, Some(permit)).await;
+        }
+        Err(panic) => {
+            let problem = repository::defect(&candidate.path, &panic);
+            floor.finish(number, repository::failed(&candidate, known, problem), None).await;
+        }
+    }
+}
+
+/// Does something to its end; a defect that panics is told. Dropping it ends it.
+async fn guarded<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, String> {
+    let mut one = JoinSet::new();
+    one.spawn(work);
+    match one.join_next().await {
+        Some(done) => done.map_err(|panic| panic.to_string()),
+        None => Err("the task is gone".to_owned()),
+    }
 }
 
 /// Starts work on the largest repository that waits in a queue whenever there is a slot.
@@ -311,10 +337,14 @@ async fn start_jobs(floor: &Arc<Floor>, queue: &Queue, slots: &Slots, jobs: &Tas
 }
 
 async fn work_on(floor: Arc<Floor>, mut waiting: Waiting, slot: Slot) {
-    let run = &floor.run;
     drop(waiting.ahead.take());
     let Waiting { number, candidate, planner, plan, permit, seen, .. } = waiting;
-    run.progress.start(&candidate.path);
-    let entry = repository::back_up(run, candidate, (planner, plan), seen, slot).await;
-    floor.finish(number, entry, permit).await;
+    let (wanted, known) = (candidate.clone(), planner.known());
+    floor.run.progress.start(&candidate.path);
+    let run = Arc::clone(&floor.run);
+    let backing_up = async move { repository::back_up(&run, wanted, (planner, plan), seen, slot).await };
+    let entry = guarded(backing_up).await.unwrap_or_else(|panic| {
+        repository::failed(&candidate, known, repository::defect(&candidate.path, &panic))
+    });
+    floor.finish(number, entry, Some(permit)).await;
 }

@@ -17,7 +17,7 @@ use crate::restore::{
     objects,
 };
 
-/// Bytes of refs of a small repository.
+/// Bytes of the refs, and of the hooks, of a small repository.
 const SMALL_REFS: u64 = 128 << 10;
 
 /// What one repository must become.
@@ -55,10 +55,12 @@ pub(super) async fn fetch(vault: &Vault, entry: &CatalogueEntry) -> Result<Optio
 }
 
 impl Wanted {
-    /// Whether all that is fetched is known to be small, so that many such repositories need little memory and no git.
+    /// Whether all that is fetched is known to be small, so that many such repositories need little memory.
     pub(super) fn is_small(&self) -> bool {
         let size = |path| self.manifest.digest(path).map_or(u64::MAX, |digest| digest.size);
+        let hooks = self.manifest.steps.last().and_then(|step| self.manifest.digest(&step.custom_hooks_path));
         self.size_of_refs().is_some_and(|size| size <= SMALL_REFS)
+            && hooks.is_none_or(|hooks| hooks.size <= SMALL_REFS)
             && self.manifest.steps.iter().all(|step| size(&step.bundle_path) <= objects::SMALL)
     }
 

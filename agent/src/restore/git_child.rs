@@ -7,10 +7,11 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use packhorse_model::{ErrorKind, Problem, Subject};
-use tokio::{io::AsyncWriteExt, process::Command, runtime::Handle};
+use tokio::{io::AsyncWriteExt, process::Command, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::git::Git;
@@ -20,6 +21,8 @@ use crate::git::Git;
 pub(super) struct GitChild {
     git: Git,
     cancel: CancellationToken,
+    /// One permit for each child at once.
+    turns: Arc<Semaphore>,
 }
 
 /// What a child reads.
@@ -31,9 +34,14 @@ pub(super) enum Input {
 }
 
 impl GitChild {
-    /// Runs this program until the token is cancelled.
-    pub(super) fn new(program: PathBuf, cancel: CancellationToken) -> Self {
-        Self { git: Git::new(program), cancel }
+    /// Runs this program until the token is cancelled, so many times at once.
+    pub(super) fn new(program: PathBuf, cancel: CancellationToken, at_once: usize) -> Self {
+        Self { git: Git::new(program), cancel, turns: Arc::new(Semaphore::new(at_once)) }
+    }
+
+    /// What cancels the restore.
+    pub(super) fn cancel(&self) -> &CancellationToken {
+        &self.cancel
     }
 
     /// Whether the restore was cancelled.
@@ -84,6 +92,8 @@ impl GitChild {
             Some(Input::File(file)) => (Stdio::from(file), Vec::new()),
             Some(Input::Bytes(bytes)) => (Stdio::piped(), bytes),
         };
+        // The semaphore is never closed, and no child waits for another.
+        let _turn = self.turns.acquire().await;
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let stdin = child.stdin.take();

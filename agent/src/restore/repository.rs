@@ -59,9 +59,12 @@ impl Restore {
         done.map(|()| true)
     }
 
-    /// Waits until one more may be restored that is not small. The semaphore is never closed.
+    /// Waits until one more may be restored that is not small; a disk that fails gets no more. The semaphore is never
+    /// closed.
     fn turn_of_large(&self) -> Result<Option<SemaphorePermit<'_>>, Problem> {
-        Ok(self.git.unless_stopped("restore repository", self.large.acquire())?.ok())
+        let turn = self.broken.run_until_cancelled(self.large.acquire());
+        let turn = self.git.unless_stopped("restore repository", turn)?;
+        turn.map(Result::ok).ok_or_else(|| Problem::cancelled("restore repository"))
     }
 
     fn make_and_place(

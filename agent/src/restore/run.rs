@@ -36,7 +36,7 @@ pub(super) struct Restore {
     /// One permit for each repository at once that is not small.
     pub large: Arc<Semaphore>,
     /// Set when the storage's disk fails.
-    broken: CancellationToken,
+    pub broken: CancellationToken,
     pub events: mpsc::Sender<RestoreEvent>,
 }
 
@@ -118,10 +118,10 @@ async fn open(
     blocking(move || {
         let owner = Owner::of_storage(&job.root)?;
         let workshop = Arc::new(Workshop::open(&job.root, &job.backup_id)?);
-        let git = GitChild::new(job.git.clone(), cancel.clone());
+        let not_small = job.jobs.max(1) * LARGE_WAITING;
+        let git = GitChild::new(job.git.clone(), cancel.clone(), not_small);
         let (vault, job, progress) = (vault.here(), Arc::new(job), Progress::default());
-        let (broken, large) =
-            (CancellationToken::new(), Arc::new(Semaphore::new(job.jobs.max(1) * LARGE_WAITING)));
+        let (broken, large) = (CancellationToken::new(), Arc::new(Semaphore::new(not_small)));
         Ok(Restore { vault, job, workshop, owner, git, progress, cancel, large, broken, events })
     })
     .await
@@ -156,7 +156,11 @@ impl Restore {
     /// Repositories at once.
     fn at_once(&self) -> usize {
         let jobs = self.job.jobs.max(1);
-        if self.vault.local_folder().is_some() { jobs } else { (jobs * WAITING).min(MOST.max(jobs)) }
+        if self.vault.local_folder().is_some() {
+            jobs
+        } else {
+            (jobs * WAITING).min(MOST.max(jobs * LARGE_WAITING))
+        }
     }
 
     /// Restores one repository after the other, until there are no more, the restore is cancelled, or the disk fails.
@@ -216,16 +220,33 @@ impl Restore {
                 // Not reached: every task that shared it has ended. Dropping the last share removes it as well.
                 Err(_) => Ok(()),
             };
-            synced.and(closed)
+            Ok((synced, closed))
         })
         .await;
         let _ = events.send(RestoreEvent::Progress(progress.now())).await;
+        let result = progress.result();
+        let (synced, closed) = closed?;
+        let state = match (result.restored, &synced) {
+            (0, _) => None,
+            (placed, Ok(())) => Some(format!("{placed} repositories were put in place, each of them whole")),
+            (placed, Err(_)) => Some(format!(
+                "{placed} repositories were put in place, but the disk did not take all that was written: \
+                 they may be damaged"
+            )),
+        };
+        let told = |problem: Problem| match &state {
+            Some(state) => problem.leaving(state),
+            None => problem,
+        };
+        let synced = synced.map_err(|problem| {
+            problem.next("see what the kernel says of the disk (dmesg), then restore again with --force")
+        });
         if cancel.is_cancelled() {
-            let state =
-                format!("{} repositories were put in place, each of them whole", progress.result().restored);
-            return Err(Problem::cancelled("restore storage").on(&job.target).leaving(state));
+            let cancelled = Problem::cancelled("restore storage").on(&job.target);
+            return Err(told(synced.err().unwrap_or(cancelled)));
         }
-        ran.and(closed).map(|()| progress.result())
+        // A disk that fails is told by its last word, whoever heard of it first.
+        synced.and(ran).and(closed).map_err(told).map(|()| result)
     }
 }
 

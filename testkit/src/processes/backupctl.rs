@@ -8,7 +8,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::processes::{Binary, Daemon};
+use crate::{
+    command::hermetic_command,
+    processes::{Binary, Daemon},
+};
 
 /// A call of `backupctl` in the making.
 #[derive(Debug)]
@@ -62,6 +65,24 @@ impl Backupctl {
     ) -> Self {
         self.0.envs(variables);
         self
+    }
+
+    /// The same call, whose system calls of this kind fail as on a dying disk; `which` as strace has it, such as
+    /// `syncfs,fsync` or `syncfs:when=2+`.
+    #[must_use]
+    pub fn on_dying_disk(self, which: &str) -> Self {
+        let (calls, when) =
+            which.split_once(':').map_or((which, String::new()), |(calls, when)| (calls, format!(":{when}")));
+        let mut strace = hermetic_command("strace");
+        strace.args(["--follow-forks", "--seccomp-bpf", "--quiet=all", "--output=/dev/null"]);
+        strace.arg(format!("--trace={calls}")).arg(format!("--inject={calls}:error=EIO{when}"));
+        strace.arg(self.0.get_program()).args(self.0.get_args());
+        for (name, value) in self.0.get_envs() {
+            if let Some(value) = value {
+                strace.env(name, value);
+            }
+        }
+        Self(strace)
     }
 
     /// Runs it to its end.

@@ -50,7 +50,7 @@ pub(super) fn fetch(objects: &Objects<'_>, number: usize, bundle: &str) -> Resul
     let path = objects.repository.join(format!("objects/pack/step-{number}.idx"));
     let stored = ObjectKey::from_stored(&key)?;
     let read = match objects.git.unless_stopped("read index", objects.vault.reader(&stored, Some(digest)))? {
-        Ok(reader) => receive_index(objects, reader, &path, digest.size),
+        Ok(reader) => receive_index(objects, reader.until(objects.git.cancel().clone()), &path, digest.size),
         Err(error) => Err(VaultError::into_io(error)),
     };
     match read {
@@ -121,10 +121,7 @@ pub(super) fn copy(
     let size = objects.manifest.digest(bundle).map_or(u64::MAX, |digest| digest.size);
     let ends =
         if size >= LARGE { receive_beside(objects, reader, file) } else { receive(objects, reader, file) };
-    let ends = ends.map_err(|error| match objects.git.is_stopped() {
-        true => Problem::cancelled("restore repository").on(bundle),
-        false => io_problem("read bundle", bundle, &error),
-    })?;
+    let ends = ends.map_err(|error| objects.read_problem(bundle, &error))?;
     if ends.fit(index) {
         return index::keep(&path, &hex(&index.pack));
     }

@@ -61,7 +61,7 @@ pub(super) fn finish_pack<R: BufRead>(
         Ok(count) if count > 0 => index_stream(&mut stream, count, thin),
         _ => None,
     };
-    let pack = stream.finish().map_err(|e| read_problem(objects, bundle, &e))?;
+    let pack = stream.finish().map_err(|e| objects.read_problem(bundle, &e))?;
     match hash {
         Some(hash) => keep(&pack.path, &hash.to_string()),
         None if empty && pack.unread == 0 => {
@@ -191,11 +191,4 @@ pub(super) fn keep(pack: &Path, hash: &str) -> Result<(), Problem> {
         }
     }
     Ok(())
-}
-
-fn read_problem(objects: &Objects<'_>, bundle: &str, error: &io::Error) -> Problem {
-    if objects.git.is_stopped() {
-        return Problem::cancelled("restore repository").on(bundle);
-    }
-    io_problem("read bundle", bundle, error)
 }

@@ -66,6 +66,14 @@ impl Objects<'_> {
         (self.remark)(problem);
     }
 
+    /// What a bundle that could not be read is told as; nothing is wrong with one that was left because of a stop.
+    fn read_problem(&self, bundle: &str, error: &io::Error) -> Problem {
+        match self.git.is_stopped() {
+            true => Problem::cancelled("restore repository").on(bundle),
+            false => io_problem("read bundle", bundle, error),
+        }
+    }
+
     fn check_stop(&self) -> Result<(), Problem> {
         if self.git.is_stopped() { Err(Problem::cancelled("restore repository")) } else { Ok(()) }
     }
@@ -79,7 +87,7 @@ impl Objects<'_> {
         } else {
             let key = ObjectKey::from_stored(path)?;
             match self.git.unless_stopped("read bundle", self.vault.reader(&key, digest))? {
-                Ok(reader) => return Ok(Some(reader)),
+                Ok(reader) => return Ok(Some(reader.until(self.git.cancel().clone()))),
                 Err(error) => Some(error),
             }
         };
@@ -99,14 +107,14 @@ impl Objects<'_> {
 
     fn restore_step(&self, number: usize, path: &str, mut reader: ObjectReader) -> Result<Brought, Problem> {
         let header = BundleHeader::read_without_refs(&mut reader);
-        let header = header.map_err(|e| io_problem("read bundle", path, &e))?;
+        let header = header.map_err(|e| self.read_problem(path, &e))?;
         if header.object_format != self.format {
             let finding = format!("has {} objects", header.object_format.as_str());
             return Err(corrupt("read bundle", path, finding));
         }
         let there = self.check_prerequisites(&header, path)?;
         // Gitaly ends the bundle of an unchanged repository after its header.
-        let bare = reader.fill_buf().map_err(|e| io_problem("read bundle", path, &e))?.is_empty();
+        let bare = reader.fill_buf().map_err(|e| self.read_problem(path, &e))?.is_empty();
         if bare {
             return Ok(Brought::default());
         }

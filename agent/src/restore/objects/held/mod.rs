@@ -49,7 +49,8 @@ pub(super) fn receive(
     let limit = size as usize * UNFOLDS + A_LITTLE;
     // There is room for any small bundle, sooner or later.
     let _room = index::reserve(size + limit as u64);
-    let bytes = read(reader, size).map_err(|e| io_problem("read bundle", bundle, &e))?;
+    objects.check_stop()?;
+    let bytes = read(reader, size).map_err(|e| objects.read_problem(bundle, &e))?;
     let Some(pack) = resolve(&bytes, objects.format, limit, there) else { return Ok(Held::Odd(bytes)) };
     let sorted = pack.sorted();
     if sorted.windows(2).any(|pair| pair[0].oid == pair[1].oid) {
