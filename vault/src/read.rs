@@ -164,3 +164,23 @@ impl Read for ObjectReader {
         Ok(amount)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{task::spawn_blocking, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_is_cancelled_waits_for_no_store() {
+        let (key, cancel) = (ObjectKey::from_stored("a").expect("a key"), CancellationToken::new());
+        let never = futures_util::stream::pending().boxed();
+        let mut reader = ObjectReader::of_stream(key, never, None).until(cancel.clone());
+        let reading = spawn_blocking(move || reader.next_bytes());
+        cancel.cancel();
+        let read = timeout(Duration::from_secs(60), reading).await.expect("it waits no longer");
+        read.expect("no panic").expect_err("nothing came");
+    }
+}
