@@ -2,7 +2,9 @@
 //!
 //! Does not own: what is in them, which only reading proves. A chain of many steps is asked for by a listing of the folder
 //! that its objects share, from the first of them on: one request instead of two for each step, night after night. A few
-//! objects are asked for one by one, and so are files, whose sizes cost nothing.
+//! objects are asked for one by one, and so are files, whose sizes cost nothing, and what a listing does not show: stores
+//! may order names in their own way. A listing comes from the store's index of names: an object that is lost behind it is
+//! noticed by whoever reads it.
 
 use std::collections::HashMap;
 
@@ -23,10 +25,7 @@ impl Vault {
             Some((folder, first)) if objects.len() > FEW && self.local_folder().is_none() => {
                 self.check_listed(objects, &folder, &first).await
             }
-            _ => {
-                let checks: Vec<_> = objects.iter().map(|object| self.check_one(object)).collect();
-                stream::iter(checks).buffer_unordered(PARALLEL).try_collect::<()>().await
-            }
+            _ => self.check_each(objects).await,
         }
     }
 
@@ -46,15 +45,27 @@ impl Vault {
             missing.insert(self.path(&ObjectKey::from_stored(&object.path)?), object);
         }
         let mut listing = self.list_after(folder, first);
-        while !missing.is_empty()
-            && let Some((path, size)) = listing.try_next().await?
-        {
-            if let Some(object) = missing.remove(&path) {
-                compare(object, Some(size))?;
+        while !missing.is_empty() {
+            match listing.try_next().await {
+                Ok(Some((path, size))) => {
+                    if let Some(object) = missing.remove(&path) {
+                        compare(object, Some(size))?;
+                    }
+                }
+                Ok(None) => break,
+                // A key of somebody else's that is no path of ours.
+                Err(error) if error.kind() == ErrorKind::Invalid => break,
+                Err(error) => return Err(error),
             }
         }
-        // The first of them by name, whichever the map gives.
-        missing.into_values().min_by_key(|object| &object.path).map_or(Ok(()), |object| compare(object, None))
+        let mut missing: Vec<_> = missing.into_values().collect();
+        missing.sort_unstable_by_key(|object| &object.path);
+        self.check_each(missing).await
+    }
+
+    async fn check_each(&self, objects: impl IntoIterator<Item = &ObjectDigest>) -> Result<(), VaultError> {
+        let checks: Vec<_> = objects.into_iter().map(|object| self.check_one(object)).collect();
+        stream::iter(checks).buffer_unordered(PARALLEL).try_collect::<()>().await
     }
 }
 

@@ -28,6 +28,12 @@ async fn many_objects_are_asked_for_by_one_listing() {
     vault.check_present(chain).await.expect("all are there");
     assert_eq!((asked(Operation::List) - before, asked(Operation::Head)), (1, 0));
 
+    // Keys of somebody else's, which are no paths of ours, are in nobody's way.
+    server.put_object("some/prefix/s/r.git/4//odd", "x");
+    vault.check_present(chain).await.expect("all are there");
+    assert!(asked(Operation::Head) > 0);
+    server.remove_object("some/prefix/s/r.git/4//odd");
+
     let gone = &chain[7];
     server.remove_object(&format!("some/prefix/{}", gone.path));
     let error = vault.check_present(chain).await.expect_err("one is gone");
