@@ -94,6 +94,9 @@ impl Planner {
             && let Some(entry) = settled(run, snapshot, Some(&found.base))
         {
             found.announce(run, &candidate.path).await.map_err(SnapshotError::Failed)?;
+            if entry.fingerprint.as_ref() != Some(&snapshot.fingerprint) {
+                return Ok(Next::Settled(entry.into()));
+            }
             // It may have been found when the repository looked different.
             let (refs, head) = facts_of(&snapshot.refs);
             return Ok(Next::Settled(CatalogueEntry { refs, head, ..entry }.into()));

@@ -7,10 +7,10 @@ use std::sync::{
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use packhorse_model::{ObjectDigest, RepoFilter};
+use packhorse_model::{ObjectDigest, RepoFilter, VaultSettings};
 use packhorse_service::config::GitalyManifests;
 use packhorse_testkit::GitRepo;
-use packhorse_vault::{ObjectFormat, Oid, RunAttempt, Vault};
+use packhorse_vault::{Attempt, CatalogueReader, ObjectFormat, Oid, RunAttempt, Vault};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,11 @@ async fn back_up(
     id: &str,
     base: Option<ObjectDigest>,
 ) -> (StorageResult, Arc<Progress>) {
-    let job = BackupJob {
+    run(vault, job(root, id, base)).await
+}
+
+fn job(root: &Path, id: &str, base: Option<ObjectDigest>) -> BackupJob {
+    BackupJob {
         attempt: RunAttempt::first(id.parse().expect("valid ID")),
         storage: "default".parse().expect("valid name"),
         root: root.to_owned(),
@@ -41,7 +45,10 @@ async fn back_up(
         stopping: CancellationToken::new(),
         unfinished: Vec::new(),
         git: "git".into(),
-    };
+    }
+}
+
+async fn run(vault: &Vault, job: BackupJob) -> (StorageResult, Arc<Progress>) {
     let (events, mut told) = mpsc::channel(64);
     let progress = Arc::new(Progress::default());
     let cancel = CancellationToken::new();
@@ -206,6 +213,37 @@ async fn unchanged_repositories_cost_no_request_however_many_there_are() {
     }
     // The base catalogue is read, the new one written.
     assert_eq!(costs, [2, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_attempt_wrote_is_told_as_it_was_then() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    // In memory a vault is as far away as an object store.
+    for vault in [Vault::in_memory(), open(&folder.path().join("vault"))] {
+        let root = folder.path().join(if vault.local_folder().is_some() { "a" } else { "b" });
+        let repo = GitRepo::init(root.join("r.git"));
+        repo.fill("main", 2);
+        let (first, _) = back_up(&vault, &root, "0001", None).await;
+        let line = async |of: StorageResult| {
+            let (digest, storage) =
+                (of.catalogue.expect("a catalogue"), "default".parse().expect("valid name"));
+            let mut lines = CatalogueReader::open(&vault, &digest, &storage).await.expect("open catalogue");
+            lines.next().expect("a line").expect("a whole one")
+        };
+        let first = line(first).await;
+        // The repository moves on before the second attempt, which finds the manifest, and no journal.
+        repo.fill("later", 1);
+        let mut again = job(&root, "0001", None);
+        again.attempt.attempt = Attempt::again(jiff::Timestamp::now(), 7);
+        again.unfinished = vec![again.attempt.id.clone()];
+        let second = line(run(&vault, again).await.0).await;
+        assert_eq!((first.refs, second.refs), (1, 1));
+        assert_eq!((second.manifest, second.fingerprint), (first.manifest, first.fingerprint));
+    }
+}
+
+fn open(folder: &Path) -> Vault {
+    packhorse_vault::open(&VaultSettings::new(format!("file://{}", folder.display()))).expect("open vault")
 }
 
 #[test]

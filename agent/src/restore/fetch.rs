@@ -14,10 +14,11 @@ use packhorse_vault::{
 use crate::restore::{
     build::MAIN,
     io_problem::{corrupt, vault_problem},
-    objects,
 };
 
-/// Bytes of the refs, and of the hooks, of a small repository.
+/// Bytes of each bundle of a small repository.
+const SMALL_BUNDLE: u64 = 512 << 10;
+/// Bytes of its refs, and of its hooks.
 const SMALL_REFS: u64 = 128 << 10;
 
 /// What one repository must become.
@@ -61,7 +62,7 @@ impl Wanted {
         let hooks = self.manifest.steps.last().and_then(|step| self.manifest.digest(&step.custom_hooks_path));
         self.size_of_refs().is_some_and(|size| size <= SMALL_REFS)
             && hooks.is_none_or(|hooks| hooks.size <= SMALL_REFS)
-            && self.manifest.steps.iter().all(|step| size(&step.bundle_path) <= objects::SMALL)
+            && self.manifest.steps.iter().all(|step| size(&step.bundle_path) <= SMALL_BUNDLE)
     }
 
     /// Bytes of the refs, when the manifest says so.

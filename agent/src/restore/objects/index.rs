@@ -19,6 +19,7 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, SemaphorePermit},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Objects,
@@ -58,7 +59,7 @@ pub(super) fn finish_pack<R: BufRead>(
     let count = read_header(&mut stream);
     let empty = matches!(count, Ok(0)) && stream.read_trailer().is_ok();
     let hash = match count {
-        Ok(count) if count > 0 => index_stream(&mut stream, count, thin),
+        Ok(count) if count > 0 => index_stream(&mut stream, (count, thin), objects.git.cancel()),
         _ => None,
     };
     let pack = stream.finish().map_err(|e| objects.read_problem(bundle, &e))?;
@@ -72,12 +73,16 @@ pub(super) fn finish_pack<R: BufRead>(
 }
 
 /// Writes the index as the pack streams by and gives the pack's hash; none when git has to do it.
-fn index_stream<R: BufRead>(stream: &mut PackStream<R>, count: u32, thin: bool) -> Option<gix::ObjectId> {
-    let _tables = reserve_tables(count)?;
+fn index_stream<R: BufRead>(
+    stream: &mut PackStream<R>,
+    (count, thin): (u32, bool),
+    cancel: &CancellationToken,
+) -> Option<gix::ObjectId> {
+    let _tables = reserve_tables(count, cancel)?;
     let index = stream.path().with_extension("idx");
     let file = create(&index).ok()?;
     let mut out = BufWriter::new(file);
-    let made = make_index(stream, count, thin, &mut out);
+    let made = make_index(stream, (count, thin), cancel, &mut out);
     let written = out.into_inner().is_ok();
     match made {
         Ok(outcome) if written => Some(outcome.data_hash),
@@ -93,8 +98,8 @@ fn index_stream<R: BufRead>(stream: &mut PackStream<R>, count: u32, thin: bool) 
 
 fn make_index<R: BufRead>(
     stream: &mut PackStream<R>,
-    count: u32,
-    thin: bool,
+    (count, thin): (u32, bool),
+    cancel: &CancellationToken,
     out: &mut BufWriter<File>,
 ) -> gix::Result<index::write::Outcome> {
     let (kind, path, progress) = (stream.kind(), stream.path().to_owned(), stream.progress().clone());
@@ -102,7 +107,7 @@ fn make_index<R: BufRead>(
     let mut entries = Entries::new(stream, count, &chains);
     let mut more = None;
     let resolver = || {
-        more = reserve_chains(&chains.take(), thin)?;
+        more = reserve_chains(&chains.take(), thin, cancel)?;
         let pack = data::File::at(&path, kind).map_err(|e| io::Error::other(e.to_string()))?;
         Ok((slice_of as fn(data::EntryRange, &data::File) -> Option<&[u8]>, pack))
     };
@@ -124,22 +129,23 @@ fn slice_of(range: data::EntryRange, pack: &data::File) -> Option<&[u8]> {
     pack.entry_slice(range)
 }
 
-/// Waits for the memory that `count` objects take; none when they need more than there is.
-fn reserve_tables(count: u32) -> Option<SemaphorePermit<'static>> {
-    reserve(u64::from(count) * BYTES_PER_OBJECT + CHAINS_FREE_MIB * MIB)
+/// Waits for the memory that `count` objects take; none when they need more than there is, or it is cancelled.
+fn reserve_tables(count: u32, cancel: &CancellationToken) -> Option<SemaphorePermit<'static>> {
+    reserve(u64::from(count) * BYTES_PER_OBJECT + CHAINS_FREE_MIB * MIB, cancel)
 }
 
 /// Waits for so many bytes of that memory.
-pub(super) fn reserve(bytes: u64) -> Option<SemaphorePermit<'static>> {
+pub(super) fn reserve(bytes: u64, cancel: &CancellationToken) -> Option<SemaphorePermit<'static>> {
     let mib = u32::try_from(bytes / MIB + 1).ok().filter(|mib| *mib <= TABLES_MIB)?;
-    match TABLES.try_acquire_many(mib) {
-        Err(_) => Handle::current().block_on(TABLES.acquire_many(mib)).ok(),
-        reserved => reserved.ok(),
-    }
+    take(&TABLES, mib, cancel)
 }
 
 /// Waits for what the chains need beyond what is free; an error when git has to do the work.
-fn reserve_chains(chains: &Chains, thin: bool) -> io::Result<Option<SemaphorePermit<'static>>> {
+fn reserve_chains(
+    chains: &Chains,
+    thin: bool,
+    cancel: &CancellationToken,
+) -> io::Result<Option<SemaphorePermit<'static>>> {
     if thin && chains.has_names() {
         return Err(io::Error::other("the pack may be thin"));
     }
@@ -149,7 +155,22 @@ fn reserve_chains(chains: &Chains, thin: bool) -> io::Result<Option<SemaphorePer
     }
     let mib = u32::try_from(mib).ok().filter(|mib| *mib <= CHAINS_MIB);
     let mib = mib.ok_or_else(|| io::Error::other("the delta chains are too large"))?;
-    Handle::current().block_on(CHAINS.acquire_many(mib)).map(Some).map_err(io::Error::other)
+    take(&CHAINS, mib, cancel).map(Some).ok_or_else(|| io::Error::other("asked to stop"))
+}
+
+/// Waits for so much of a budget, which is never closed; others may hold it while they wait for a store that stalls.
+fn take(
+    budget: &'static Semaphore,
+    mib: u32,
+    cancel: &CancellationToken,
+) -> Option<SemaphorePermit<'static>> {
+    match budget.try_acquire_many(mib) {
+        Err(_) => {
+            let taken = Handle::current().block_on(cancel.run_until_cancelled(budget.acquire_many(mib)));
+            taken.and_then(Result::ok)
+        }
+        taken => taken.ok(),
+    }
 }
 
 /// Has git make the index of a pack file, which completes a thin one.

@@ -15,7 +15,6 @@ mod index;
 mod stream;
 mod there;
 
-pub(super) use held::SMALL;
 pub(super) use there::{Brought, ObjectsThere};
 
 use std::{
@@ -124,7 +123,7 @@ impl Objects<'_> {
             copied::copy(self, path, number, reader, &index)?;
             return Ok(Brought::default());
         }
-        match self.manifest.digest(path).map(|digest| digest.size).filter(|size| *size <= SMALL) {
+        match self.manifest.digest(path).map(|digest| digest.size).filter(|size| *size <= held::SMALL) {
             None => self.index_stream(number, path, reader),
             Some(size) => match held::receive(self, path, &mut reader, size, there.as_ref())? {
                 Held::Kept(brought) => Ok(brought),

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Bytes of the largest bundle that counts as small.
-pub(in crate::restore) const SMALL: u64 = 2 << 20;
+pub(super) const SMALL: u64 = 2 << 20;
 /// How many times its own size a small pack may unfold to, beside a little.
 const UNFOLDS: usize = 16;
 const A_LITTLE: usize = 512 << 10;
@@ -48,7 +48,7 @@ pub(super) fn receive(
 ) -> Result<Held, Problem> {
     let limit = size as usize * UNFOLDS + A_LITTLE;
     // There is room for any small bundle, sooner or later.
-    let _room = index::reserve(size + limit as u64);
+    let _room = index::reserve(size + limit as u64, objects.git.cancel());
     objects.check_stop()?;
     let bytes = read(reader, size).map_err(|e| objects.read_problem(bundle, &e))?;
     let Some(pack) = resolve(&bytes, objects.format, limit, there) else { return Ok(Held::Odd(bytes)) };
