@@ -262,24 +262,37 @@ impl Floor {
 /// Plans repositories, the largest first, some ahead of those that are packed.
 async fn plan_ahead(floor: &Arc<Floor>, slots: &Slots) {
     let ahead = Arc::new(Semaphore::new(planner::AHEAD.max(slots.own.size())));
+    let room = || Arc::clone(&ahead).acquire_owned();
     let planning = TaskTracker::new();
-    while floor.queue.is_filled().await {
-        let room = tokio::select! {
-            biased;
-            () = floor.run.ends() => {
-                // Makes room, so that no reader waits for it.
-                drop(floor.queue.pop());
-                continue;
-            }
-            room = Arc::clone(&ahead).acquire_owned() => room.ok(),
-        };
-        let Some(mut waiting) = floor.queue.pop() else { continue };
-        waiting.ahead = room;
+    while let Some((mut waiting, room)) = largest(&floor.run, &floor.queue, room).await {
+        waiting.ahead = room.ok();
         planning.spawn(plan(Arc::clone(floor), waiting));
     }
     planning.close();
     planning.wait().await;
     floor.ready.close();
+}
+
+/// The largest repository that waits, when there is room for it; none when no more come.
+async fn largest<R, F: Future<Output = R>>(
+    run: &Run,
+    queue: &Queue,
+    room: impl Fn() -> F,
+) -> Option<(Waiting, R)> {
+    // Room is only taken when there is something to do with it: other storages may want it, too.
+    while queue.is_filled().await {
+        tokio::select! {
+            biased;
+            // Makes room in the queue, so that no reader waits for it.
+            () = run.ends() => drop(queue.pop()),
+            room = room() => {
+                if let Some(waiting) = queue.pop() {
+                    return Some((waiting, room));
+                }
+            }
+        }
+    }
+    None
 }
 
 async fn plan(floor: Arc<Floor>, mut waiting: Waiting) {
@@ -320,18 +333,8 @@ async fn guarded<T: Send + 'static>(work: impl Future<Output = T> + Send + 'stat
 
 /// Starts work on the largest repository that waits in a queue whenever there is a slot.
 async fn start_jobs(floor: &Arc<Floor>, queue: &Queue, slots: &Slots, jobs: &TaskTracker) {
-    // A slot is only taken when there is something to do with it: other storages want it, too.
-    while queue.is_filled().await {
-        let slot = tokio::select! {
-            biased;
-            () = floor.run.ends() => {
-                // Makes room, so that no reader waits for it.
-                drop(queue.pop());
-                continue;
-            }
-            slot = async { (slots.own.take().await, slots.agent.take().await) } => slot,
-        };
-        let Some(waiting) = queue.pop() else { continue };
+    let slot = || async { (slots.own.take().await, slots.agent.take().await) };
+    while let Some((waiting, slot)) = largest(&floor.run, queue, slot).await {
         jobs.spawn(work_on(Arc::clone(floor), waiting, slot));
     }
 }
