@@ -98,6 +98,9 @@ state "$STORAGE" >"$WORK/first"
 printf '   %s repositories, %s refs, %s hooks%s\n' "$(count ' HEAD ' "$WORK/first")" \
     "$(count ' refs/' "$WORK/first")" "$(count ' custom_hooks/' "$WORK/first")" "${REAL:+; real.git is a clone of $REAL}"
 
+heading "A vault for the backups: backupctl vault init"
+backupctl vault init | indented
+
 heading "First backup, full: backupctl create"
 backupctl create --storage "default=$STORAGE" | indented
 

@@ -9,5 +9,5 @@ mod packs;
 pub mod restore;
 mod server;
 
-pub use packhorse_vault::{Vault, open as open_vault};
+pub use packhorse_vault::{Vault, make_place, open as open_vault};
 pub use server::{Agent, AgentOptions, access};

@@ -5,7 +5,10 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    parser::ValueSource,
+};
 use packhorse_model::{BackupId, BackupSelector, Component, InvalidInput, RepoPattern, StorageName};
 
 const EXIT_CODES: &str = "\
@@ -71,6 +74,45 @@ pub struct Common {
     /// Repositories worked on at once (embedded mode); 0 means one for each CPU
     #[arg(long, global = true, value_name = "N")]
     pub jobs: Option<usize>,
+    /// Which of the flags above were typed, and not taken from the environment.
+    #[arg(skip)]
+    pub typed: Vec<String>,
+}
+
+impl Args {
+    /// The command line, and which of its flags were typed.
+    pub fn read() -> Self {
+        let matches = Self::command().get_matches();
+        let mut args = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let mut innermost = &matches;
+        while let Some((_, inner)) = innermost.subcommand() {
+            innermost = inner;
+        }
+        let typed = |id: &&str| innermost.value_source(id) == Some(ValueSource::CommandLine);
+        args.common.typed = LOCAL
+            .iter()
+            .filter(|id| innermost.try_contains_id(id).is_ok())
+            .copied()
+            .filter(|id| typed(id))
+            .map(str::to_owned)
+            .collect();
+        args
+    }
+}
+
+/// Flags that say how our own coordinator and agent work.
+const LOCAL: [&str; 4] = ["coordinator", "vault", "config", "git"];
+
+impl Common {
+    /// The coordinator that is in force, if it is not our own.
+    pub fn coordinator_in_force(&self) -> Option<&String> {
+        self.coordinator.as_ref().filter(|_| !self.embedded)
+    }
+
+    /// Whether a flag was typed, and not taken from the environment.
+    pub fn is_typed(&self, flag: &str) -> bool {
+        self.typed.iter().any(|typed| typed == flag)
+    }
 }
 
 /// The commands.
@@ -90,6 +132,8 @@ pub enum Command {
     Cancel(CancelArgs),
     /// Show the agents and whether they answer
     Agents(AgentsArgs),
+    /// Make a vault
+    Vault(VaultArgs),
     /// Make certificates for those who have no authority of their own
     Certs(CertsArgs),
     /// Print a completion script for a shell
@@ -164,6 +208,9 @@ pub struct CreateArgs {
     /// Look and decide, write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Make the vault first, where there is none
+    #[arg(long, conflicts_with = "dry_run")]
+    pub init: bool,
     /// Agents write to the vault themselves; always so, accepted for familiarity
     #[arg(long)]
     pub server_side: bool,
@@ -236,6 +283,25 @@ pub struct StatusArgs {
 pub struct CancelArgs {
     /// The run: a backup ID, or the name of a restore; may be left out when only one is under way
     pub run: Option<String>,
+}
+
+/// Flags of `vault`.
+#[derive(ClapArgs)]
+pub struct VaultArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: VaultCommand,
+}
+
+/// The commands of `vault`.
+#[derive(Subcommand)]
+pub enum VaultCommand {
+    /// Make a vault of an empty folder, bucket or prefix; of a file:// URL, the last folder is made when it is missing
+    Init {
+        /// Group whose members share a file:// vault, whatever their umask is (embedded mode)
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+    },
 }
 
 /// Flags of `certs`.

@@ -15,7 +15,10 @@ use packhorse_service::{
 use tempfile::TempDir;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::args::{Common, StorageArg};
+use crate::{
+    args::{Common, StorageArg},
+    session::Wanted,
+};
 
 /// A coordinator and an agent of our own.
 pub struct Embedded {
@@ -29,9 +32,16 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts both from the file, if any, and the flags, which beat it.
-    pub async fn start(common: &Common, storages: &[StorageArg]) -> Result<Self, Problem> {
+    pub async fn start(
+        common: &Common,
+        storages: &[StorageArg],
+        wanted: Wanted<'_>,
+    ) -> Result<Self, Problem> {
         let mut config = configuration(common, storages)?;
         let settings = config.vault_settings()?;
+        if let Wanted::NewVault { group } = wanted {
+            packhorse_agent::make_place(&settings, group)?;
+        }
         let sockets = private_folder()?;
         let agent = Address::Unix(sockets.path().join("agent.sock"));
         let coordinator = Address::Unix(sockets.path().join("coordinator.sock"));

@@ -11,7 +11,6 @@ mod session;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use packhorse_model::Exit;
 use packhorse_service::{process, telemetry};
 use tracing::level_filters::LevelFilter;
@@ -19,7 +18,7 @@ use tracing::level_filters::LevelFilter;
 use self::args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     process::restrict_new_files();
     process::allow_many_files();
     let level = match args.common.verbose {
@@ -54,6 +53,7 @@ async fn run(args: &Args) -> Exit {
         Command::Status(status) => commands::status::run(common, status).await,
         Command::Cancel(cancel) => commands::cancel::run(common, cancel).await,
         Command::Agents(agents) => commands::agents::run(common, agents).await,
+        Command::Vault(vault) => commands::vault::run(common, vault).await,
         Command::Certs(certs) => commands::certs::run(certs),
         Command::Completions { shell } => Ok(commands::completions::run(*shell)),
     };

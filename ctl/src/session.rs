@@ -35,19 +35,40 @@ pub struct Session {
     json: bool,
 }
 
+/// What a session in embedded mode starts with.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// A vault that exists.
+    Vault,
+    /// A place that is to become one, for this group.
+    NewVault {
+        /// Whose members share it.
+        group: Option<&'a str>,
+    },
+}
+
 /// Flags that say how our own coordinator and agent work mean nothing to another one.
-fn refuse_embedded_flags(common: &Common, storages: &[StorageArg]) -> Result<(), Problem> {
-    let flag = if storages.iter().any(|storage| storage.path.is_some()) {
-        "--storage NAME=PATH"
-    } else if common.jobs.is_some() {
-        "--jobs"
-    } else {
-        return Ok(());
-    };
-    Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "read flags")
+fn refuse_embedded_flags(common: &Common, address: &Address, storages: &[StorageArg]) -> Result<(), Problem> {
+    let certificate_of_file = matches!(address, Address::Tls { .. }) && common.tls_cert.is_none();
+    // Of two that are both from the environment, neither beats the other. Which vault is meant must be plain.
+    let unclear = common.vault.is_some() && !common.is_typed("coordinator");
+    let flags = [
+        ("--storage NAME=PATH", storages.iter().any(|storage| storage.path.is_some())),
+        ("--jobs", common.jobs.is_some()),
+        ("--vault", common.is_typed("vault")),
+        ("PACKHORSE_VAULT", unclear),
+        ("--config", common.is_typed("config") && !certificate_of_file),
+        ("--git", common.is_typed("git")),
+    ];
+    flags.iter().find(|(_, given)| *given).map_or(Ok(()), |(flag, _)| Err(only_embedded(flag)))
+}
+
+/// The error of a flag that would be without effect.
+pub fn only_embedded(flag: &str) -> Problem {
+    Problem::new(ErrorKind::Invalid, Subject::Configuration, "read flags")
         .on(flag)
         .answered("only has a meaning in embedded mode, and a coordinator is given")
-        .next("leave it out, or add --embedded"))
+        .next("leave it out, or add --embedded")
 }
 
 /// The certificate to show at an `https://` address: of the flags, or else of the file.
@@ -66,18 +87,26 @@ fn tls_for(address: &Address, common: &Common) -> Result<Option<Tls>, Problem> {
 impl Session {
     /// Connects to the coordinator that the flags name, or starts our own.
     pub async fn open(common: &Common, storages: &[StorageArg]) -> Result<Self, Problem> {
+        Self::start(common, storages, Wanted::Vault).await
+    }
+
+    /// The same, for a vault that may have to be made.
+    pub async fn start(
+        common: &Common,
+        storages: &[StorageArg],
+        wanted: Wanted<'_>,
+    ) -> Result<Self, Problem> {
         let stop = CancellationToken::new();
         let signal = process::cancel_on_signal(stop.clone());
-        let coordinator = common.coordinator.as_ref().filter(|_| !common.embedded);
-        let (address, embedded, tls) = match coordinator {
+        let (address, embedded, tls) = match common.coordinator_in_force() {
             Some(address) => {
-                refuse_embedded_flags(common, storages)?;
                 let address: Address = address.parse()?;
+                refuse_embedded_flags(common, &address, storages)?;
                 let tls = tls_for(&address, common)?;
                 (address, None, tls)
             }
             None => {
-                let embedded = Embedded::start(common, storages).await?;
+                let embedded = Embedded::start(common, storages, wanted).await?;
                 (embedded.address.clone(), Some(embedded), None)
             }
         };

@@ -29,9 +29,9 @@ fn main() {
     let (storage, uploads) = (work.path().join("storage"), work.path().join("uploads"));
     fs::create_dir(&uploads).expect("create uploads");
     let config = format!(
-        "[vault]\nurl = 'file://{}'\n[run]\ninstance_version = '18.1.0'\n[[storage]]\nname = 'default'\npath = '{}'\n\
+        "[vault]\nurl = '{}'\n[run]\ninstance_version = '18.1.0'\n[[storage]]\nname = 'default'\npath = '{}'\n\
          [[directory]]\nname = 'uploads'\npath = '{}'\n[[database]]\nname = 'main'\nurl = '{}'\n",
-        target.join("vault").display(),
+        Backupctl::vault_made(format!("file://{}", target.join("vault").display())),
         storage.display(),
         uploads.display(),
         server.url("main"),

@@ -74,6 +74,12 @@ pub struct DirectorySummary {
 /// What a run of `create` did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSummary {
+    /// URL of the vault; said of a summary that is shown, not of one that is stored, because a vault may be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<String>,
+    /// Its identity, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_id: Option<String>,
     /// The run and the backup that it committed.
     pub backup_id: BackupId,
     /// Whether anything is missing.
@@ -140,6 +146,12 @@ pub struct RestoredItem {
 /// What a restore did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreSummary {
+    /// URL of the vault; said of a summary that is shown, not of one that is stored, because a vault may be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<String>,
+    /// Its identity, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_id: Option<String>,
     /// The backup that was restored.
     pub backup_id: BackupId,
     /// Whether anything selected is missing.

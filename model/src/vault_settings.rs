@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct VaultSettings {
     /// `file:///…`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
     pub url: String,
+    /// Identity that the vault must have; none for any.
+    pub vault_id: Option<String>,
     /// Base URL of an S3-compatible server.
     pub endpoint: Option<String>,
     /// S3 region.
@@ -32,6 +34,7 @@ impl VaultSettings {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            vault_id: None,
             endpoint: None,
             region: None,
             path_style: None,

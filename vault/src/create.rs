@@ -79,6 +79,9 @@ impl Vault {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let _turn = self.pace().upload(bytes.len()).await;
         self.counter().put();
+        if let Some(folder) = self.folder() {
+            folder.root().map_err(|e| VaultError::from_file("create object", key.as_str(), &e))?;
+        }
         let put = self.store().put_opts(&self.path(key), bytes.into(), options).await;
         put.map(drop).map_err(|e| VaultError::from_store("create object", key.as_str(), e))
     }

@@ -8,9 +8,10 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
@@ -21,26 +22,30 @@ use rustix::{
     fs::{CWD, RenameFlags},
     io::Errno,
 };
-use tokio::{
-    sync::{Mutex, Semaphore},
-    task::spawn_blocking,
-};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 /// The folder of a `file://` vault.
 #[derive(Debug)]
 pub struct Folder {
     /// Without fsync; uploads through it must be followed by [`Folder::sync`].
     pub store: Arc<LocalFileSystem>,
-    root: Arc<File>,
+    /// The folder itself, by which its file system is synced.
+    root: Mutex<Arc<File>>,
     /// Where it is.
     pub path: PathBuf,
     syncs: Arc<Syncs>,
     names: AtomicU64,
     /// Tells names of this process from others'.
     mark: u64,
-    turn: Arc<Mutex<()>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// Files written at once: more would only mean more threads.
     writers: Semaphore,
+}
+
+/// Whether an open folder is the one at a path.
+fn is_same(open: &File, path: &Path) -> io::Result<bool> {
+    let (open, named) = (open.metadata()?, fs::metadata(path)?);
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
 }
 
 /// How far syncing is, by the number of the request.
@@ -70,7 +75,7 @@ impl Folder {
         let store = LocalFileSystem::new_with_prefix(path).map_err(io::Error::other)?;
         Ok(Self {
             store: Arc::new(store),
-            root: Arc::new(File::open(path)?),
+            root: Mutex::new(Arc::new(File::open(path)?)),
             path: path.to_owned(),
             syncs: Arc::default(),
             names: AtomicU64::new(0),
@@ -78,6 +83,30 @@ impl Folder {
             turn: Arc::default(),
             writers: Semaphore::new(WRITERS),
         })
+    }
+
+    /// Names in the folder.
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(&self.path)?;
+        entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Takes up the folder that is at the path now, where another one was mounted since it was opened.
+    pub fn look_again(&self) -> io::Result<()> {
+        let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_same(&root, &self.path)? {
+            *root = Arc::new(File::open(&self.path)?);
+        }
+        Ok(())
+    }
+
+    /// The folder, while it is the one at the path: what was written by the path is on its file system.
+    pub fn root(&self) -> io::Result<Arc<File>> {
+        let root = Arc::clone(&self.root.lock().unwrap_or_else(PoisonError::into_inner));
+        if is_same(&root, &self.path)? {
+            return Ok(root);
+        }
+        Err(io::Error::other("another file system was mounted there, or this one unmounted"))
     }
 
     /// Opens a file for reading, on this thread.
@@ -92,7 +121,7 @@ impl Folder {
         if self.syncs.completed.load(SeqCst) >= mine {
             return self.syncs.believed();
         }
-        let (root, syncs) = (Arc::clone(&self.root), Arc::clone(&self.syncs));
+        let (root, syncs) = (self.root()?, Arc::clone(&self.syncs));
         // All of it on that thread: whoever waits here may go away, and what the kernel says must not be lost with him.
         let synced = spawn_blocking(move || {
             let _turn = turn;

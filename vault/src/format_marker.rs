@@ -1,8 +1,10 @@
-//! `packhorse/format.json`: the vault's format number and identity, written at its first use.
+//! `packhorse/format.json`: the vault's format number and identity. A place without it is no vault.
 //!
-//! Does not own: migrations. Written create-only, so two first users agree on one identity; a reader refuses a vault
-//! of a newer format instead of guessing. It is also the object on which a store shows that create-only means something
-//! to it: some ignore `If-None-Match` silently, and then two runs could write over each other.
+//! Does not own: migrations, or the folder of a `file://` vault (`place`). Written only where somebody asked for a new
+//! vault, create-only, so two who ask agree on one identity; a place that nobody made a vault, such as a mount point
+//! without its file system, is refused instead of being filled. A reader refuses a vault of a newer format instead of
+//! guessing. It is also the object on which a store shows that create-only means something to it: some ignore
+//! `If-None-Match` silently, and then two runs could write over each other.
 
 use packhorse_model::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -24,9 +26,67 @@ pub struct FormatMarker {
     pub vault_id: String,
 }
 
+/// Who makes a vault, or where it should be.
+const MAKE_OR_MOUNT: &str = "mount it, correct the URL, or make a new vault with `backupctl vault init`";
+
 impl FormatMarker {
-    /// Reads the marker; none in a vault that was never written to.
-    pub async fn read(vault: &Vault) -> Result<Option<Self>, VaultError> {
+    /// The marker of the vault that is here; an error when there is none, or another one than the configuration names.
+    pub async fn of(vault: &Vault) -> Result<Self, VaultError> {
+        vault.check_place()?;
+        match Self::read(vault).await? {
+            Some(marker) => marker.checked(vault),
+            None => Err(absent(vault, MAKE_OR_MOUNT).await?),
+        }
+    }
+
+    /// The marker, when there is one; else none. For those who only tell what they see.
+    pub async fn if_any(vault: &Vault) -> Result<Option<Self>, VaultError> {
+        Self::read(vault).await?.map(|marker| marker.checked(vault)).transpose()
+    }
+
+    /// The marker, once the store has shown, once for an open vault, that it creates nothing over what exists.
+    pub async fn for_writing(vault: &Vault) -> Result<Self, VaultError> {
+        let marker = Self::of(vault).await?;
+        marker.prove_create_only(vault).await?;
+        Ok(marker)
+    }
+
+    /// Proves, once for an open vault, that the store creates nothing over what exists.
+    pub async fn prove_create_only(&self, vault: &Vault) -> Result<(), VaultError> {
+        vault.honours_create().get_or_try_init(|| prove_create_only(vault)).await.map(drop)
+    }
+
+    /// Makes a vault of a place that holds nothing.
+    pub async fn make(vault: &Vault) -> Result<Self, VaultError> {
+        if let Some(marker) = Self::read(vault).await? {
+            let answer = format!("there is a vault already, with ID {}", marker.vault_id);
+            return Err(VaultError::new(ErrorKind::AlreadyExists, "make vault", vault.label(), answer)
+                .leaving("it is as it was", "use it, or give another URL"));
+        }
+        Self::make_if_absent(vault).await
+    }
+
+    /// The marker of the vault that is here, which is made when the place holds nothing.
+    pub async fn make_if_absent(vault: &Vault) -> Result<Self, VaultError> {
+        if let Some(marker) = Self::read(vault).await? {
+            return marker.checked(vault);
+        }
+        if vault.pinned_id().is_some() {
+            return Err(absent(vault, "mount it, or take vault_id out of the configuration first").await?);
+        }
+        if let Some(name) = foreign(vault).await? {
+            // What was ours before has an error of its own.
+            absent(vault, MAKE_OR_MOUNT).await?;
+            let answer = format!("it holds something else: {name}");
+            return Err(VaultError::new(ErrorKind::AlreadyExists, "make vault", vault.label(), answer)
+                .leaving("nothing was written", "give the vault an empty folder or prefix of its own"));
+        }
+        let marker = Self::create(vault, uuid::Uuid::new_v4().to_string()).await?.checked(vault)?;
+        marker.prove_create_only(vault).await?;
+        Ok(marker)
+    }
+
+    async fn read(vault: &Vault) -> Result<Option<Self>, VaultError> {
         let key = ObjectKey::format();
         let bytes = match vault.get(&key).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -42,15 +102,20 @@ impl FormatMarker {
         Ok(Some(marker))
     }
 
-    /// Reads the marker, or writes one with the given identity into a new vault; then proves, once for an open vault,
-    /// that the store creates nothing over what exists.
-    pub async fn read_or_create(vault: &Vault, vault_id: String) -> Result<Self, VaultError> {
-        let marker = match Self::read(vault).await? {
-            Some(marker) => marker,
-            None => Self::create(vault, vault_id).await?,
-        };
-        vault.honours_create().get_or_try_init(|| prove_create_only(vault)).await?;
-        Ok(marker)
+    /// The marker, unless the configuration names another vault.
+    fn checked(self, vault: &Vault) -> Result<Self, VaultError> {
+        match vault.pinned_id() {
+            Some(id) if id != self.vault_id => {
+                let answer =
+                    format!("here is vault {}, and the configuration has vault_id {id}", self.vault_id);
+                Err(VaultError::new(ErrorKind::NotFound, "open vault", vault.label(), answer)
+                    .leaving("nothing was read or written", "mount the right vault, or correct vault_id"))
+            }
+            _ => {
+                vault.remember_id(&self.vault_id);
+                Ok(self)
+            }
+        }
     }
 
     async fn create(vault: &Vault, vault_id: String) -> Result<Self, VaultError> {
@@ -64,6 +129,43 @@ impl FormatMarker {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The error of a place without a marker; one that holds backups all the same has lost it, which is damage.
+async fn absent(vault: &Vault, next: &'static str) -> Result<VaultError, VaultError> {
+    if !vault.list_names(&ObjectKey::backups()).await?.is_empty() {
+        let answer = "it is missing, but there are backups";
+        return Err(VaultError::corrupt(
+            "open vault",
+            format!("{}: {}", vault.label(), ObjectKey::format()),
+            answer,
+        )
+        .leaving(
+            "nothing was read or written",
+            "put it back as docs/errors.md says under \"no vault here\"",
+        ));
+    }
+    Ok(no_vault(vault.label(), next))
+}
+
+/// The error of a place that is no vault.
+pub(crate) fn no_vault(label: &str, next: &'static str) -> VaultError {
+    VaultError::new(ErrorKind::NotFound, "open vault", label, "no vault here")
+        .leaving("nothing was read or written", next)
+}
+
+/// The error of a place that is no vault, whose folder does not even exist.
+pub(crate) fn no_folder(label: &str) -> VaultError {
+    VaultError::new(ErrorKind::NotFound, "open vault", label, "no vault here: there is no such folder")
+        .leaving("nothing was read or written", MAKE_OR_MOUNT)
+}
+
+/// Something in a place that is to become a vault; what file systems have at their top does not count.
+async fn foreign(vault: &Vault) -> Result<Option<String>, VaultError> {
+    let names = vault.names_at_top().await?;
+    Ok(names
+        .into_iter()
+        .find(|name| vault.folder().is_none() || !name.starts_with('.') && name != "lost+found"))
 }
 
 /// Creates the marker again, with the bytes that it has: a store that allows it changes nothing by that.

@@ -3,7 +3,13 @@
 //! Does not own: what is stored (the format's modules), retries (the HTTP client's) or creating (`create`). Objects are
 //! written once, so nothing that was read can change under its reader.
 
-use std::{fs::File, io, io::Read as _, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io,
+    io::Read as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
@@ -15,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     ObjectKey, ObjectReader, ObjectWriter, Pace, PartSize, RequestCounts, VaultError, counts::Counter,
-    folder::Folder, ranges::AHEAD_MIB,
+    folder::Folder, format_marker::no_folder, ranges::AHEAD_MIB,
 };
 
 /// An open vault; cheap to clone.
@@ -51,6 +57,10 @@ struct Inner {
     read_ahead: Arc<Semaphore>,
     /// The folder of a `file://` vault, where many small objects are made durable together.
     folder: Option<Folder>,
+    /// The identity that the vault must have.
+    pinned_id: Option<String>,
+    /// The identity of the vault that was read last.
+    known_id: Mutex<String>,
 }
 
 /// Small objects on their way to an object store at once.
@@ -93,8 +103,32 @@ impl Vault {
             creations,
             read_ahead: Arc::new(Semaphore::new(AHEAD_MIB)),
             folder,
+            pinned_id: None,
+            known_id: Mutex::default(),
         };
         Self { inner: Arc::new(inner), pace: Pace::default(), brief: false, here: false }
+    }
+
+    /// The vault, which must have this identity; for one that nobody has cloned yet.
+    pub(crate) fn pinned(mut self, id: Option<String>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.pinned_id = id;
+        }
+        self
+    }
+
+    /// The identity of the vault as it was read last; empty before that.
+    pub fn id(&self) -> String {
+        self.inner.known_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn remember_id(&self, id: &str) {
+        id.clone_into(&mut self.inner.known_id.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The identity that the vault must have.
+    pub(crate) fn pinned_id(&self) -> Option<&str> {
+        self.inner.pinned_id.as_deref()
     }
 
     /// A vault on a store of the caller's, for tests.
@@ -302,6 +336,29 @@ impl Vault {
         let objects = listing.objects.into_iter().map(|meta| meta.location);
         let names = listing.common_prefixes.into_iter().chain(objects);
         Ok(names.filter_map(|path| path.filename().map(str::to_owned)).collect())
+    }
+
+    /// Names at the top of the vault, of whatever is there.
+    pub(crate) async fn names_at_top(&self) -> Result<Vec<String>, VaultError> {
+        if let Some(folder) = self.folder() {
+            return folder.names().map_err(|e| VaultError::from_file("list", self.label(), &e));
+        }
+        self.inner.counter.list();
+        let prefix = Some(&self.inner.prefix).filter(|prefix| !prefix.as_ref().is_empty());
+        let listing = self.store().list_with_delimiter(prefix).await;
+        let listing = listing.map_err(|e| VaultError::from_store("list", self.label(), e))?;
+        let objects = listing.objects.into_iter().map(|meta| meta.location);
+        let names = listing.common_prefixes.into_iter().chain(objects);
+        Ok(names.filter_map(|path| path.filename().map(str::to_owned)).collect())
+    }
+
+    /// Looks whether a folder is still the one that was opened, or takes up the file system that was mounted there since.
+    pub(crate) fn check_place(&self) -> Result<(), VaultError> {
+        let Some(folder) = self.folder() else { return Ok(()) };
+        match folder.look_again() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_folder(self.label())),
+            looked => looked.map_err(|e| VaultError::from_file("open vault", self.label(), &e)),
+        }
     }
 
     /// Everything in a folder, at any depth, that comes after this key by name, with its size. Pages are asked for as they

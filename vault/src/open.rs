@@ -4,7 +4,7 @@
 //! number and time; local files are fsynced, with their folders. Credentials come from the environment or the
 //! platform and never appear in errors: URLs with a password are refused.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, ObjectStore, RetryConfig, aws::AmazonS3Builder, azure::MicrosoftAzureBuilder,
@@ -14,7 +14,7 @@ use packhorse_model::{ErrorKind, VaultSettings};
 use reqwest::Certificate;
 use url::Url;
 
-use crate::{Vault, VaultError, folder::Folder, line::Connector};
+use crate::{Vault, VaultError, folder::Folder, format_marker::no_folder, line::Connector};
 
 /// How long a store is waited for that nothing was heard of in a run, or by somebody who asks.
 pub(crate) const BRIEF: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ pub(crate) const BRIEF: Duration = Duration::from_secs(60);
 /// they would say that our clock is wrong.
 const SIGNATURE: Duration = Duration::from_secs(14 * 60);
 
-/// Opens a vault. Makes no request; a `file://` folder is created when it is missing.
+/// Opens a vault. Makes no request and no folder: one that is missing is no vault.
 pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
     let (options, url) = parse(options)?;
     let label = {
@@ -77,6 +77,15 @@ fn remote(
     })
 }
 
+/// The folder of a `file://` vault.
+pub(crate) fn local_path(options: &VaultSettings) -> Result<Option<PathBuf>, VaultError> {
+    let (_, url) = parse(options)?;
+    if url.scheme() != "file" {
+        return Ok(None);
+    }
+    url.to_file_path().map(Some).map_err(|()| invalid(url.as_str(), "is not a local absolute path"))
+}
+
 fn vault(
     stores: [Arc<dyn ObjectStore>; 2],
     folder: Option<Folder>,
@@ -85,6 +94,7 @@ fn vault(
     options: &VaultSettings,
 ) -> Vault {
     Vault::new(stores, folder, prefix, label, options.upload_memory_mib.max(8), options.retry_budget)
+        .pinned(options.vault_id.clone())
 }
 
 /// Opens an `s3://` vault with a login that does not come from the environment.
@@ -138,8 +148,12 @@ fn bucket_url(url: &Url) -> String {
 
 fn local(url: &Url, label: &str) -> Result<(LocalFileSystem, Folder), VaultError> {
     let path = url.to_file_path().map_err(|()| invalid(label, "is not a local absolute path"))?;
-    std::fs::create_dir_all(&path)
-        .map_err(|e| VaultError::new(ErrorKind::Unavailable, "create vault folder", path.display(), e))?;
+    match std::fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_folder(label)),
+        Err(error) => return Err(VaultError::from_file("open vault", &path.display().to_string(), &error)),
+        Ok(found) if !found.is_dir() => return Err(invalid(label, "is no folder")),
+        Ok(_) => {}
+    }
     let store = LocalFileSystem::new_with_prefix(&path)
         .map_err(|e| VaultError::from_store("open vault", label, e))?;
     let folder = Folder::open(&path).map_err(|e| VaultError::from_file("open vault", label, &e))?;

@@ -12,7 +12,7 @@ use crate::git::Git;
 /// Version, git, storages and vault.
 pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> {
     let options = shared.options.now();
-    let marker = FormatMarker::read(&shared.vault.briefly()).await?;
+    let marker = FormatMarker::if_any(&shared.vault.briefly()).await?;
     Ok(v1::DescribeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git_version: Git::new(&options.git).version()?,

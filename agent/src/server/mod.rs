@@ -195,9 +195,8 @@ impl AgentService for Service {
 impl Shared {
     /// Refuses a job that is meant for another vault than the agent's.
     async fn check_vault(&self, vault_id: &str) -> Result<(), Problem> {
-        let marker = FormatMarker::read(&self.vault).await?;
-        let own = marker.map(|marker| marker.vault_id).unwrap_or_default();
-        if own == vault_id {
+        let marker = FormatMarker::of(&self.vault).await?;
+        if marker.vault_id == vault_id {
             return Ok(());
         }
         Err(Problem::new(ErrorKind::Invalid, Subject::Agent, "open vault")

@@ -96,12 +96,12 @@ impl Vault {
     /// A backup of a storage, as many repositories at once as the peers.
     pub fn create(&self, bench: &Bench, storage: &Storage, flags: &[&str]) -> Script {
         let call = self.backupctl(bench).arg("--jobs").arg(JOBS.to_string());
-        Script::one(call.arg("create").args(flags.iter().copied()).args(named(&storage.path)))
+        Script::one(call.args(["create", "--init"]).args(flags.iter().copied()).args(named(&storage.path)))
     }
 
     /// The same with the number of repositories at once that backupctl chooses, and only what changed.
     pub fn create_by_itself(&self, bench: &Bench, storage: &Storage) -> Script {
-        Script::one(self.backupctl(bench).arg("create").args(named(&storage.path)))
+        Script::one(self.backupctl(bench).args(["create", "--init"]).args(named(&storage.path)))
     }
 
     /// A restore of all into an empty folder.

@@ -129,6 +129,20 @@ impl AgentHandle {
     }
 }
 
+impl AgentHandle {
+    /// What keeps it from working for a coordinator whose vault is this one.
+    pub fn other_vault(&self, url: &str, id: &str) -> Problem {
+        let own = match self.description.vault_id.as_str() {
+            "" => format!("finds no vault at {}", self.description.vault_url),
+            own => format!("uses vault {own} at {}", self.description.vault_url),
+        };
+        Problem::new(ErrorKind::Invalid, Subject::Agent, "use agent")
+            .on(&self.address)
+            .answered(format!("it {own}; this coordinator uses vault {id} at {url}"))
+            .next("give both the same [vault] section, and mount what belongs there")
+    }
+}
+
 /// Time that an agent has to end a job that is cancelled.
 const CANCEL_TIME: Duration = Duration::from_secs(20);
 

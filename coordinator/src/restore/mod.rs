@@ -36,10 +36,10 @@ pub async fn restore(
     stop: &Stop,
 ) -> Result<RestoreSummary, Problem> {
     let started_at = Timestamp::now();
+    let vault_id = FormatMarker::of(&vault.briefly()).await?.vault_id;
     let backup = resolve(&vault.briefly(), &request.backup).await?;
     let summary = load_summary(vault, &backup).await?;
     let plan = request.plan(&summary, options)?;
-    let marker = FormatMarker::read(vault).await?;
     let fleet = if plan.storages.is_empty() {
         Fleet::muster(&[], None).await?
     } else {
@@ -55,7 +55,6 @@ pub async fn restore(
     for failure in &plan.failures {
         board.failed(failure.clone());
     }
-    let vault_id = marker.map(|marker| marker.vault_id).unwrap_or_default();
     let shared = Restore {
         run: &run,
         backup_id: &summary.backup_id,
@@ -104,6 +103,8 @@ fn finish(
             .answered("it holds nothing of what was selected"));
     }
     Ok(RestoreSummary {
+        vault: None,
+        vault_id: None,
         backup_id: summary.backup_id,
         state: RunSummary::state_of(failures_total, 0),
         started_at,

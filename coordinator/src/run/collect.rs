@@ -51,6 +51,8 @@ pub fn collect(
     bytes_new += others;
     bytes_total += others;
     RunSummary {
+        vault: None,
+        vault_id: None,
         backup_id: plan.run.id.clone(),
         state: RunSummary::state_of(failures_total, unproven),
         dry_run: request.dry_run,

@@ -72,6 +72,7 @@ pub async fn plan(
 ) -> Result<RunPlan, Problem> {
     // Asked first, because agents cannot say what they serve as long as their vault is away.
     let first = if request.patient { vault.clone() } else { vault.briefly() };
+    let marker = FormatMarker::of(&first).await?;
     let (backups, _) = committed(&first).await?;
     let Chosen { agents, some_only: some_storages_only, failures } =
         match request.components.selects(&Component::Repositories) {
@@ -97,17 +98,16 @@ pub async fn plan(
             .answered("the vault has no backup of this storage to build on")
             .next("run without --incremental"));
     }
-    let vault_id = match request.dry_run {
-        true => FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default(),
-        false => FormatMarker::read_or_create(vault, attempt.clone()).await?.vault_id,
-    };
+    if !request.dry_run {
+        marker.prove_create_only(vault).await?;
+    }
     let backup_id = request.backup_id.clone();
     let backup_id = backup_id.unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
     Ok(RunPlan {
         run: RunAttempt::first(backup_id),
         name: attempt,
         started_at: after_all(now, &backups, &runs),
-        vault_id,
+        vault_id: marker.vault_id,
         storages,
         some_storages_only,
         failures,
@@ -122,7 +122,7 @@ pub async fn resume(
     order: &RunOrder,
     again: Attempt,
 ) -> Result<RunPlan, Problem> {
-    let vault_id = FormatMarker::read(vault).await?.map(|marker| marker.vault_id).unwrap_or_default();
+    let vault_id = FormatMarker::of(vault).await?.vault_id;
     let mut failures = order.failures.clone();
     failures.extend(order.no_longer_configured(options));
     let fleet = match order.storages.is_empty() {

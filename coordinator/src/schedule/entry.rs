@@ -63,6 +63,7 @@ impl Schedule {
             skip: config.skip,
             dry_run: false,
             prove_later: config.prove == Prove::Later,
+            init: false,
         };
         RunRequest::from_wire(wire, options).map(|request| RunRequest { patient: true, ..request })
     }

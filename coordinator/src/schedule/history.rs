@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use packhorse_model::Problem;
-use packhorse_vault::{Vault, committed};
+use packhorse_vault::{FormatMarker, Vault, committed};
 
 use super::Schedule;
 
@@ -18,6 +18,7 @@ pub struct History {
 impl History {
     /// Asks the vault.
     pub async fn read(vault: &Vault) -> Result<Self, Problem> {
+        FormatMarker::of(vault).await?;
         let (backups, _unreadable) = committed(vault).await?;
         let newest = |started: &mut dyn Iterator<Item = Timestamp>| started.max();
         Ok(Self {

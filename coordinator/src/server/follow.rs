@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use packhorse_model::Problem;
 use packhorse_proto::v1::RunAccepted;
-use packhorse_vault::{committed, load_summary, name_of_run};
+use packhorse_vault::{FormatMarker, committed, load_summary, name_of_run};
 
-use super::{Shared, json, tasks::Task};
+use super::{Shared, json, named, tasks::Task};
 use crate::board::Board;
 
 /// What is followed.
@@ -43,6 +43,7 @@ const LOOKED_AT: usize = 16;
 
 /// A run that nobody has to go on with, because its last write had come through.
 async fn committed_run(shared: &Shared, name: &str) -> Result<Option<Board>, Problem> {
+    FormatMarker::of(&shared.vault).await?;
     let (backups, _) = committed(&shared.vault).await?;
     let mut found = backups.iter().find(|backup| backup.backup_id.as_str() == name);
     for backup in backups.iter().take(if found.is_some() { 0 } else { LOOKED_AT }) {
@@ -61,6 +62,6 @@ async fn committed_run(shared: &Shared, name: &str) -> Result<Option<Board>, Pro
         base_backup_id: summary.base_backup_id.as_ref().map(ToString::to_string),
         storages: summary.storages.iter().map(|storage| storage.storage.to_string()).collect(),
     });
-    board.end(json(&summary));
+    board.end(json(&named(&shared.vault, summary)));
     Ok(Some(board))
 }

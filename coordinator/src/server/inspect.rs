@@ -5,7 +5,7 @@
 
 use packhorse_model::{ErrorKind, Outcome, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
-use packhorse_vault::{CatalogueReader, Vault, committed, load_summary, resolve};
+use packhorse_vault::{CatalogueReader, FormatMarker, Vault, committed, load_summary, resolve};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -18,11 +18,13 @@ const LINES: usize = 500;
 
 /// All committed backups.
 pub async fn list(vault: &Vault) -> Result<v1::ListResponse, Problem> {
+    let marker = FormatMarker::of(vault).await?;
     let (backups, unreadable) = committed(vault).await?;
     Ok(v1::ListResponse {
         backups_json: backups.iter().map(json).collect::<Result<_, _>>()?,
         unreadable: unreadable.iter().map(Into::into).collect(),
         vault_url: vault.label().to_owned(),
+        vault_id: marker.vault_id,
     })
 }
 
@@ -31,6 +33,7 @@ type Shown = mpsc::Receiver<Result<v1::ShowResponse, Status>>;
 /// One backup.
 pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker) -> Result<Shown, Problem> {
     use v1::show_response::Part;
+    let marker = FormatMarker::of(vault).await?;
     let backup = resolve(vault, &request.backup.parse()?).await?;
     let summary = load_summary(vault, &backup).await?;
     let storages: Vec<StorageName> =
@@ -43,7 +46,8 @@ pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker
     }
     let part = |part| Ok(v1::ShowResponse { part: Some(part) });
     let (out, receiver) = mpsc::channel(8);
-    let head = [Part::InformationJson(json(&backup)?), Part::SummaryJson(json(&summary)?)];
+    let name = v1::VaultName { url: vault.label().to_owned(), id: marker.vault_id };
+    let head = [Part::Vault(name), Part::InformationJson(json(&backup)?), Part::SummaryJson(json(&summary)?)];
     let catalogues: Vec<_> = summary
         .storages
         .iter()
@@ -97,9 +101,21 @@ async fn send_lines(
     Ok(())
 }
 
-/// The agents as they answered.
-pub fn agents(fleet: &Fleet) -> v1::AgentsResponse {
+/// The agents as they answered. One that uses another vault than the coordinator cannot be used.
+pub async fn agents(fleet: &Fleet, vault: &Vault) -> v1::AgentsResponse {
+    let (vault_id, vault_problem) = match FormatMarker::of(vault).await {
+        Ok(marker) => (marker.vault_id, None),
+        Err(error) => (String::new(), Some((&Problem::from(error)).into())),
+    };
     let agents = fleet.agents.iter().map(|(address, answer)| match answer {
+        Ok(handle) if !vault_id.is_empty() && handle.description.vault_id != vault_id => v1::AgentStatus {
+            address: address.to_string(),
+            version: handle.description.version.clone(),
+            git_version: handle.description.git_version.clone(),
+            storages: handle.description.storages.clone(),
+            problem: Some((&handle.other_vault(vault.label(), &vault_id)).into()),
+            remarks: handle.remarks(),
+        },
         Ok(handle) => v1::AgentStatus {
             address: address.to_string(),
             version: handle.description.version.clone(),
@@ -114,5 +130,10 @@ pub fn agents(fleet: &Fleet) -> v1::AgentsResponse {
             ..v1::AgentStatus::default()
         },
     });
-    v1::AgentsResponse { agents: agents.collect() }
+    let agents = agents.collect();
+    v1::AgentsResponse {
+        agents,
+        vault: Some(v1::VaultName { url: vault.label().to_owned(), id: vault_id }),
+        vault_problem,
+    }
 }

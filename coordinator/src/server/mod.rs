@@ -13,7 +13,7 @@ mod tasks;
 
 use std::sync::Arc;
 
-use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_model::{ErrorKind, Problem, RestoreSummary, RunSummary, Subject};
 use packhorse_proto::{
     DESCRIPTORS, status_of_problem,
     v1::{
@@ -22,7 +22,7 @@ use packhorse_proto::{
     },
 };
 use packhorse_service::{Live, daemon::Stages, health, reflection};
-use packhorse_vault::Vault;
+use packhorse_vault::{FormatMarker, Vault};
 use serde::Serialize;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +74,7 @@ impl Shared {
         let resumable = options.identity.is_some() && !request.dry_run;
         self.tasks.start(TaskKind::Create, resumable, |task| async move {
             let context = shared.context(&options, &task);
-            json(&run::create(&context, request, task.name.clone()).await?)
+            json(&named(&shared.vault, run::create(&context, request, task.name.clone()).await?))
         })
     }
 }
@@ -130,6 +130,16 @@ fn json<T: Serialize>(value: &T) -> Result<String, Problem> {
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write summary").answered(e))
 }
 
+/// URL and identity of the vault, for summaries that are shown.
+fn name_of(vault: &Vault) -> (Option<String>, Option<String>) {
+    (Some(vault.label().to_owned()), Some(vault.id()))
+}
+
+fn named(vault: &Vault, summary: RunSummary) -> RunSummary {
+    let (vault, vault_id) = name_of(vault);
+    RunSummary { vault, vault_id, ..summary }
+}
+
 impl Service {
     /// The options for a new task, which keeps them to its end; refused when the coordinator is about to stop.
     fn options_for_task(&self) -> Result<Arc<CoordinatorOptions>, Problem> {
@@ -164,8 +174,13 @@ impl CoordinatorService for Service {
         request: Request<v1::CreateRequest>,
     ) -> Result<Response<Self::CreateStream>, Status> {
         let options = self.options_for_task().map_err(|e| status_of_problem(&e))?;
+        let init = request.get_ref().init;
         let request =
             RunRequest::from_wire(request.into_inner(), &options).map_err(|e| status_of_problem(&e))?;
+        if init && !request.dry_run {
+            let made = FormatMarker::make_if_absent(&self.shared.vault.briefly()).await;
+            made.map_err(|e| status_of_problem(&e.into()))?;
+        }
         let task = self.shared.start_run(options, request);
         Ok(self.follow_task(task))
     }
@@ -179,7 +194,9 @@ impl CoordinatorService for Service {
         let shared = Arc::clone(&self.shared);
         let task = self.shared.tasks.start(TaskKind::Restore, false, |task| async move {
             let (board, stop, name) = (&task.board, &task.stop, task.name.clone());
-            json(&restore::restore(&shared.vault, &options, request, name, board, stop).await?)
+            let summary = restore::restore(&shared.vault, &options, request, name, board, stop).await?;
+            let (vault, vault_id) = name_of(&shared.vault);
+            json(&RestoreSummary { vault, vault_id, ..summary })
         });
         Ok(self.follow_task(task))
     }
@@ -230,6 +247,16 @@ impl CoordinatorService for Service {
             .map_err(|e| status_of_problem(&e))
     }
 
+    async fn init_vault(
+        &self,
+        _request: Request<v1::InitVaultRequest>,
+    ) -> Result<Response<v1::InitVaultResponse>, Status> {
+        let vault = self.shared.vault.briefly();
+        let marker = FormatMarker::make(&vault).await.map_err(|e| status_of_problem(&e.into()))?;
+        let vault = v1::VaultName { url: vault.label().to_owned(), id: marker.vault_id };
+        Ok(Response::new(v1::InitVaultResponse { vault: Some(vault) }))
+    }
+
     async fn show(&self, request: Request<v1::ShowRequest>) -> Result<Response<Self::ShowStream>, Status> {
         let events =
             inspect::show(&self.shared.vault.briefly(), request.into_inner(), self.shared.tasks.tracker())
@@ -245,6 +272,6 @@ impl CoordinatorService for Service {
         let options = self.shared.options();
         let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await;
         let fleet = fleet.map_err(|e| status_of_problem(&e))?;
-        Ok(Response::new(inspect::agents(&fleet)))
+        Ok(Response::new(inspect::agents(&fleet, &self.shared.vault.briefly()).await))
     }
 }

@@ -9,9 +9,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::v1::{RunAccepted, TaskKind};
-use packhorse_vault::{CommittedBackup, RunEnd, RunJournal, base_for, committed, unfinished};
+use packhorse_vault::{CommittedBackup, FormatMarker, RunEnd, RunJournal, base_for, committed, unfinished};
 
-use super::{Shared, json};
+use super::{Shared, json, named};
 use crate::run;
 
 /// Pauses between two looks into a vault that cannot be read.
@@ -45,8 +45,9 @@ pub async fn resume_all(shared: Arc<Shared>) {
             task.board.accepted(RunAccepted { run, backup_id, ..RunAccepted::default() });
             async move {
                 let options = context.options();
+                let vault = &context.vault;
                 let context = context.context(&options, &task);
-                json(&run::resume(&context, &journal, task.name.clone()).await?)
+                json(&named(vault, run::resume(&context, &journal, task.name.clone()).await?))
             }
         });
     }
@@ -59,6 +60,7 @@ pub async fn resume_all(shared: Arc<Shared>) {
 async fn own_runs(shared: &Shared) -> Result<Vec<RunJournal>, Problem> {
     let options = shared.options();
     let Some(identity) = &options.identity else { return Ok(Vec::new()) };
+    FormatMarker::of(&shared.vault).await?;
     let (backups, _) = committed(&shared.vault).await?;
     let runs = unfinished(&shared.vault, &backups).await?.into_iter();
     let own = runs.filter(|run| run.end.is_none() && run.journal.coordinator.as_ref() == Some(identity));

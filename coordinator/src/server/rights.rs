@@ -13,6 +13,7 @@ const RIGHTS: Rights = &[
     ("/packhorse.v1.CoordinatorService/Create", Right::Operate),
     ("/packhorse.v1.CoordinatorService/Restore", Right::Operate),
     ("/packhorse.v1.CoordinatorService/Cancel", Right::Operate),
+    ("/packhorse.v1.CoordinatorService/InitVault", Right::Operate),
     ("/packhorse.v1.CoordinatorService/List", Right::Observe),
     ("/packhorse.v1.CoordinatorService/Show", Right::Observe),
     ("/packhorse.v1.CoordinatorService/Agents", Right::Observe),

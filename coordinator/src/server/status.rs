@@ -5,7 +5,7 @@
 
 use packhorse_model::Problem;
 use packhorse_proto::v1;
-use packhorse_vault::{Vault, committed, unfinished};
+use packhorse_vault::{FormatMarker, Vault, committed, unfinished};
 
 use super::tasks::Tasks;
 
@@ -16,10 +16,17 @@ pub async fn status(vault: &Vault, tasks: &Tasks) -> v1::StatusResponse {
         Ok(runs) => (runs, None),
         Err(problem) => (Vec::new(), Some((&problem).into())),
     };
-    v1::StatusResponse { tasks, unfinished, vault_url: vault.label().to_owned(), vault_problem: problem }
+    v1::StatusResponse {
+        tasks,
+        unfinished,
+        vault_url: vault.label().to_owned(),
+        vault_problem: problem,
+        vault_id: vault.id(),
+    }
 }
 
 async fn unfinished_runs(vault: &Vault, tasks: &[v1::TaskStatus]) -> Result<Vec<v1::UnfinishedRun>, Problem> {
+    FormatMarker::of(vault).await?;
     let (backups, _) = committed(vault).await?;
     let runs = unfinished(vault, &backups).await?;
     let shown = runs.into_iter().map(|run| {

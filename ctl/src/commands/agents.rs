@@ -31,7 +31,11 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
                 })
             })
             .collect();
-        render::json(&json!({ "agents": agents }));
+        let vault = answer.vault.clone().unwrap_or_default();
+        let problem = answer.vault_problem.clone().map(Problem::from);
+        render::json(&json!({
+            "vault": vault.url, "vault_id": vault.id, "agents": agents, "problem": problem,
+        }));
     } else {
         let mut table = Table::new(&["AGENT", "VERSION", "GIT", "STORAGES", "STATE"]);
         for agent in &answer.agents {
@@ -40,7 +44,12 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
             let (version, git) = (agent.version.clone(), agent.git_version.clone());
             table.row([agent.address.clone(), version, git, agent.storages.join(","), state]);
         }
-        render::text(&table.to_string());
+        let url = answer.vault.as_ref().map(|vault| vault.url.as_str()).unwrap_or_default();
+        render::text(&format!("{table}\nvault {url}"));
+    }
+    if let Some(problem) = answer.vault_problem.clone().map(Problem::from) {
+        render::note(&render::problem(&problem));
+        return Exit::of_problem(&problem);
     }
     if answer.agents.iter().all(|agent| agent.problem.is_none()) { Exit::Complete } else { Exit::Unreachable }
 }

@@ -7,12 +7,13 @@ use super::follow::follow;
 use crate::{
     args::{Common, CreateArgs, Prove},
     render::{self, progress::ProgressDisplay},
-    session::Session,
+    session::{Session, Wanted},
 };
 
 /// Makes a backup.
 pub async fn run(common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
-    let session = Session::open(common, &args.storage).await?;
+    let wanted = if args.init { Wanted::NewVault { group: None } } else { Wanted::Vault };
+    let session = Session::start(common, &args.storage, wanted).await?;
     let exit = create(&session, common, args).await;
     session.close(exit).await
 }
@@ -52,5 +53,6 @@ fn request(args: &CreateArgs) -> CreateRequest {
         skip: args.skip.iter().map(ToString::to_string).collect(),
         dry_run: args.dry_run,
         prove_later: args.prove == Prove::Later,
+        init: args.init,
     }
 }

@@ -24,12 +24,12 @@ fn show(common: &Common, answer: &ListResponse) -> Exit {
     let unreadable: Vec<Problem> = answer.unreadable.iter().cloned().map(Into::into).collect();
     if common.json {
         render::json(&serde_json::json!({
-            "vault": answer.vault_url, "backups": backups, "unreadable": unreadable,
+            "vault": answer.vault_url, "vault_id": answer.vault_id, "backups": backups, "unreadable": unreadable,
         }));
     } else if backups.is_empty() {
         render::text(&format!("no backups in {}", answer.vault_url));
     } else {
-        render::text(&table(&backups));
+        render::text(&format!("{}\n\nvault {}", table(&backups), answer.vault_url));
     }
     for problem in &unreadable {
         render::note(&render::problem(problem));

@@ -10,3 +10,4 @@ pub mod list;
 pub mod restore;
 pub mod show;
 pub mod status;
+pub mod vault;

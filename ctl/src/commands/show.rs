@@ -1,7 +1,7 @@
 //! `backupctl show`.
 
 use packhorse_model::{Exit, Problem, RunSummary};
-use packhorse_proto::v1::{CatalogueLines, ShowRequest, show_response::Part};
+use packhorse_proto::v1::{CatalogueLines, ShowRequest, VaultName, show_response::Part};
 use serde_json::{Value, json};
 
 use crate::{
@@ -25,12 +25,14 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
     };
     let mut parts = session.answer(session.client().show(request)).await?.into_inner();
     let (mut information, mut summary, mut storages) = (Value::Null, Value::Null, Vec::new());
+    let mut vault = VaultName::default();
     while let Some(response) = parts.message().await.map_err(|status| session.problem(&status))? {
         match response.part {
             Some(Part::InformationJson(json)) => {
                 information = serde_json::from_str(&json).unwrap_or_default()
             }
             Some(Part::SummaryJson(json)) => summary = serde_json::from_str(&json).unwrap_or_default(),
+            Some(Part::Vault(name)) => vault = name,
             Some(Part::Lines(lines)) => storages.push(entries(lines)),
             None => {}
         }
@@ -40,10 +42,14 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
             .into_iter()
             .map(|(storage, lines)| json!({ "storage": storage, "repositories": lines }))
             .collect();
-        render::json(&json!({ "information": information, "report": summary, "storages": repositories }));
+        render::json(&json!({
+            "vault": vault.url, "vault_id": vault.id,
+            "information": information, "report": summary, "storages": repositories,
+        }));
         return Ok(Exit::Complete);
     }
-    if let Ok(summary) = serde_json::from_value::<RunSummary>(summary) {
+    if let Ok(mut summary) = serde_json::from_value::<RunSummary>(summary) {
+        summary.vault = Some(vault.url);
         render::text(&render::summary::run(&summary));
     }
     for (storage, lines) in storages {

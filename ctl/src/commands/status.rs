@@ -56,12 +56,16 @@ fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
     if common.json {
         render::json(&json!({
             "vault": answer.vault_url,
+            "vault_id": answer.vault_id,
             "tasks": tasks.iter().map(|task| task_json(task)).collect::<Vec<_>>(),
             "unfinished": unfinished.iter().map(|run| unfinished_json(run)).collect::<Vec<_>>(),
             "problem": problem,
         }));
     } else {
-        render::text(&text(&tasks, &unfinished, &answer.vault_url));
+        // What cannot be looked for is not said to be missing.
+        if problem.is_none() || !tasks.is_empty() {
+            render::text(&text(&tasks, &unfinished, &answer.vault_url));
+        }
     }
     match (&problem, only) {
         (Some(problem), _) => {
@@ -134,10 +138,10 @@ fn text(tasks: &[&TaskStatus], unfinished: &[&UnfinishedRun], vault: &str) -> St
         lines.push(table.to_string());
     }
     if lines.is_empty() {
-        format!("nothing is under way, and nothing unfinished in {vault}")
-    } else {
-        lines.join("\n")
+        return format!("nothing is under way, and nothing unfinished in {vault}");
     }
+    lines.push(format!("vault {vault}"));
+    lines.join("\n")
 }
 
 fn task_row(task: &TaskStatus) -> [String; 8] {

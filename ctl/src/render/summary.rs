@@ -22,6 +22,7 @@ pub fn run(summary: &RunSummary) -> String {
     let took = duration(summary.started_at, summary.finished_at);
     let what = if summary.dry_run { "Dry run of backup" } else { "Backup" };
     let mut lines = vec![format!("{what} {}  {}  in {took}", summary.backup_id, state(summary.state))];
+    vault(&mut lines, summary.vault.as_deref());
     if summary.partial {
         lines.push("  partial       only what was selected is in it".to_owned());
     }
@@ -80,6 +81,7 @@ pub fn run(summary: &RunSummary) -> String {
 pub fn restore(summary: &RestoreSummary) -> String {
     let took = duration(summary.started_at, summary.finished_at);
     let mut lines = vec![format!("Restore of {}  {}  in {took}", summary.backup_id, state(summary.state))];
+    vault(&mut lines, summary.vault.as_deref());
     let mut part = |label: &str, items: &[RestoredItem], unit: &str| {
         for item in items {
             let what =
@@ -93,6 +95,10 @@ pub fn restore(summary: &RestoreSummary) -> String {
     remarks(&mut lines, &summary.remarks);
     failures(&mut lines, &summary.failures, summary.failures_total);
     lines.join("\n")
+}
+
+fn vault(lines: &mut Vec<String>, url: Option<&str>) {
+    lines.extend(url.map(|url| format!("  vault         {url}")));
 }
 
 fn remarks(lines: &mut Vec<String>, remarks: &[ItemFailure]) {

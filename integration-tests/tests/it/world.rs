@@ -37,7 +37,7 @@ impl World {
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("packhorse-world-").tempdir().expect("temporary folder");
         fs::create_dir(folder.path().join("storage")).expect("create storage");
-        fs::create_dir(folder.path().join("vault")).expect("create vault");
+        Backupctl::vault_made(format!("file://{}", folder.path().join("vault").display()));
         Self { folder, runs: AtomicU32::new(0) }
     }
 

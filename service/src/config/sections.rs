@@ -16,6 +16,9 @@ use super::Span;
 pub struct VaultSection {
     /// `file:///…`, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`.
     pub url: String,
+    /// Identity that the vault must have, as `backupctl vault init` and every output say it.
+    #[serde(default)]
+    pub vault_id: Option<String>,
     /// Base URL of an S3-compatible server.
     #[serde(default)]
     pub endpoint: Option<String>,
@@ -49,6 +52,7 @@ impl VaultSection {
     pub fn from_url(url: String) -> Self {
         Self {
             url,
+            vault_id: None,
             endpoint: None,
             region: None,
             path_style: None,
@@ -62,6 +66,7 @@ impl VaultSection {
     pub fn settings(&self) -> VaultSettings {
         VaultSettings {
             url: self.url.clone(),
+            vault_id: self.vault_id.clone(),
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             path_style: self.path_style,

@@ -66,8 +66,18 @@ impl FaultyS3 {
         BUCKET
     }
 
-    /// The `[vault]` section of a configuration for a vault below a prefix of the bucket.
+    /// The `[vault]` section of a configuration for a vault below a prefix of the bucket, which is a vault then, as if
+    /// `backupctl vault init` had been called for it; the log does not tell of it.
     pub fn vault_section(&self, prefix: &str) -> String {
+        let marker = format!("{prefix}/packhorse/format.json");
+        if !self.keys().contains(&marker) {
+            self.put_object(&marker, format!("{{\"format\":1,\"features\":[],\"vault_id\":\"{prefix}-1\"}}"));
+        }
+        self.place_section(prefix)
+    }
+
+    /// The same of a place that is no vault yet.
+    pub fn place_section(&self, prefix: &str) -> String {
         let endpoint = self.endpoint();
         format!(
             "[vault]\nurl = 's3://{BUCKET}/{prefix}'\nendpoint = '{endpoint}'\nregion = 'us-east-1'\n\

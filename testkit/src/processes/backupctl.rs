@@ -36,6 +36,19 @@ impl Backupctl {
         Self(Binary::Backupctl.command())
     }
 
+    /// Makes the vault of a `file://` URL, unless it is there, and gives the URL.
+    #[track_caller]
+    pub fn vault_made(url: String) -> String {
+        let folder = url.strip_prefix("file://").unwrap_or_else(|| panic!("{url} is no folder"));
+        let folder = std::path::Path::new(folder);
+        if !folder.join("packhorse/format.json").exists() {
+            let parent = folder.parent().unwrap_or(folder);
+            std::fs::create_dir_all(parent).unwrap_or_else(|e| panic!("create {}: {e}", parent.display()));
+            Self::new().args(["vault", "init", "--vault", &url]).run().expect_success();
+        }
+        url
+    }
+
     /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

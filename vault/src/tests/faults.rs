@@ -129,20 +129,18 @@ async fn an_upload_whose_completion_was_not_answered_is_recognised() {
 async fn a_store_that_ignores_the_condition_is_found_out_before_anything_is_claimed() {
     let (server, vault) = start();
     server.set_faults(Plan::new(0).ignoring_if_none_match());
-    let error = FormatMarker::read_or_create(&vault, "id".to_owned()).await.expect_err("careless");
+    let error = FormatMarker::make(&vault).await.expect_err("careless");
     let problem = Problem::from(error);
     assert_eq!(problem.kind, ErrorKind::Unavailable);
     assert!(problem.to_string().contains("ignored `If-None-Match"), "{problem}");
     assert_eq!(problem.state.as_deref(), Some("nothing was written over"));
     assert!(problem.next.is_some());
-    let marker = FormatMarker::read(&vault).await.expect("reads do not mind").expect("it was written");
-    assert_eq!(marker.vault_id, "id");
+    let marker = FormatMarker::of(&vault).await.expect("reads do not mind, and it was written");
 
     // Repaired, and asked once; a lost answer proves nothing.
     server.set_faults(Plan::of(Rule::first(Fault::ResetAfter, 1).on(&[Operation::Create])));
-    for id in ["other", "third"] {
-        let marker = FormatMarker::read_or_create(&vault, id.to_owned()).await.expect("repaired");
-        assert_eq!(marker.vault_id, "id");
+    for _ in ["other", "third"] {
+        assert_eq!(FormatMarker::for_writing(&vault).await.expect("repaired"), marker);
     }
     let proofs = server.log().into_iter().filter(|entry| entry.operation == Operation::Create);
     assert_eq!(proofs.count(), 4);

@@ -3,6 +3,7 @@
 mod contract;
 mod faults;
 mod journal;
+mod place;
 mod presence;
 mod ranges;
 mod stores;

@@ -12,6 +12,7 @@ use crate::Vault;
 pub fn folder() -> (tempfile::TempDir, Vault) {
     let folder = tempfile::tempdir().expect("temp folder");
     let settings = VaultSettings::new(format!("file://{}", folder.path().join("vault").display()));
+    crate::make_place(&settings, None).expect("make folder");
     let vault = crate::open(&settings).expect("open folder");
     (folder, vault)
 }

@@ -128,7 +128,7 @@ impl Hosts {
         command.arg("--config").arg(site.path("coordinator.toml")).envs(store.env("coordinator"));
         let coordinator = Daemon::spawn_command(command);
         coordinator.wait_for_line("coordinator ready", SOON);
-        Self {
+        let estate = Self {
             site,
             gates,
             agents,
@@ -140,7 +140,10 @@ impl Hosts {
             store_host,
             operator,
             network,
-        }
+        };
+        // Only the coordinator's host has the store's keys.
+        estate.ctl(["vault", "init"]).run().expect_success();
+        estate
     }
 
     /// Starts an agent again.

@@ -12,7 +12,7 @@ mod remarks;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use packhorse_testkit::{CliOutput, GitRepo, PostgresServer, RepoState, TreeState};
+use packhorse_testkit::{Backupctl, CliOutput, GitRepo, PostgresServer, RepoState, TreeState};
 
 use self::harm::Harm;
 use super::site::{Site, objects};
@@ -76,9 +76,9 @@ impl Original {
 
     fn config(&self, name: &str, vault: &Path, prefix: &str, database: &str) -> String {
         let text = format!(
-            "[vault]\nurl = 'file://{}'\n{}[[directory]]\nname = 'uploads'\npath = '{}'\n\
+            "[vault]\nurl = '{}'\n{}[[directory]]\nname = 'uploads'\npath = '{}'\n\
              [[database]]\nname = 'main'\nurl = '{}'\n",
-            vault.display(),
+            Backupctl::vault_made(format!("file://{}", vault.display())),
             self.site.storage_section("default", &format!("{prefix}storage")),
             self.site.path(&format!("{prefix}uploads")).display(),
             self.server.url(database),

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use packhorse_testkit::GitRepo;
+use packhorse_testkit::{Backupctl, GitRepo};
 
 use super::{
     exit_codes::codes::assert_fails,
@@ -67,7 +67,8 @@ fn a_storage_that_is_suddenly_empty_is_a_failure_once() {
 #[test]
 fn a_vault_in_a_storage_is_refused() {
     let site = site();
-    let vault = format!("--vault=file://{}", site.path("storage/backups/vault").display());
+    let vault = Backupctl::vault_made(format!("file://{}", site.path("storage/backups/vault").display()));
+    let vault = format!("--vault={vault}");
     let call = || site.ctl("packhorse.toml", ["create", &vault, "--only=repositories", "--storage=default"]);
     assert_fails(call, 2, "invalid", "configuration", "lies in it");
 }

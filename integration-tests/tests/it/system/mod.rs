@@ -22,4 +22,5 @@ mod service_manager;
 pub mod site;
 mod store_failures;
 mod vault_files;
+mod vault_init;
 mod whole;

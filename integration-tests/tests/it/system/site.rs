@@ -48,9 +48,9 @@ impl Site {
         path
     }
 
-    /// The URL of a vault in the folder.
+    /// The URL of a vault in the folder, which is made on first use.
     pub fn vault_url(&self) -> String {
-        format!("file://{}", self.path("vault").display())
+        Backupctl::vault_made(format!("file://{}", self.path("vault").display()))
     }
 
     /// A section that names a storage of this folder, which is made.

@@ -45,7 +45,7 @@ impl<'a> Large<'a> {
             site.write(file, &config);
         }
         let large = Self { site, gate, gateway, bucket };
-        large.ctl("patient.toml", ["create", "--backup-id=0001"]).run().expect_success();
+        large.ctl("patient.toml", ["create", "--init", "--backup-id=0001"]).run().expect_success();
         large
     }
 

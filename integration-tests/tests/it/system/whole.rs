@@ -133,7 +133,10 @@ fn a_site_with_databases_goes_to_ceph_and_comes_back_at_every_point() {
     whole.configure("packhorse.toml", &vault, "", "");
     let before = whole.state();
     let first = json(
-        &whole.ctl("packhorse.toml", ["create", "--json", "--backup-id", "0001"]).run().expect_success(),
+        &whole
+            .ctl("packhorse.toml", ["create", "--init", "--json", "--backup-id", "0001"])
+            .run()
+            .expect_success(),
     );
     assert_eq!(
         (first["state"].as_str(), first["repositories"]["backed_up"].as_u64()),

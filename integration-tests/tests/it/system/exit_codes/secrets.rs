@@ -65,7 +65,7 @@ fn keys_of_ceph_are_never_shown() {
     let storage = site.storage_section("default", "storage");
     site.write("packhorse.toml", &format!("[vault]\nurl = 's3://silence/v'\nretry_budget = '1s'\n{storage}"));
     site.repo("storage/a.git").fill("main", 5);
-    let create = call(&site, "packhorse.toml", &["create"]).envs(gateway.env());
+    let create = call(&site, "packhorse.toml", &["create", "--init"]).envs(gateway.env());
     let output = create.run().expect_success();
     assert!(!output.stderr.contains(gateway.secret_key()), "{output:#?}");
     for secret in [PASSWORD, WRONG] {

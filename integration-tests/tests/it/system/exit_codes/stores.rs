@@ -64,6 +64,7 @@ fn a_ceph_gateway_with_tls_is_trusted_by_its_own_authority() {
     let config = std::fs::read_to_string(site.path("packhorse.toml")).expect("read configuration");
     let ca = format!("[vault]\nca_file = '{}'\n", gateway.ca_file().display());
     site.write("packhorse.toml", &config.replacen("[vault]\n", &ca, 1));
+    without(["vault", "init"]).run().expect_success();
     without(["create", "--full"]).run().expect_success();
     without(["list", "--quiet"]).run().expect_success();
     assert!(!gateway.keys("tls").is_empty());

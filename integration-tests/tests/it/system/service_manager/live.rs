@@ -36,6 +36,7 @@ address = 'unix:///run/packhorse/agent.sock'
 const INSTALL: &str = "
 id git >/dev/null 2>&1 || useradd --system --home-dir /var/opt/gitlab git
 chown -R git:git /var/opt/gitlab /var/backups/packhorse
+runuser -u git -- backupctl vault init --config /etc/packhorse/packhorse.toml
 systemctl enable packhorse-agent packhorse-coordinator packhorse-backup.timer
 ";
 /// Without a journal, what the services say goes to a file; a second is the night.

@@ -1,0 +1,212 @@
+//! The vault is the one that is meant: made when somebody asks for it, named by every output, and never by accident.
+//!
+//! Does not own: what makes a place a vault (`packhorse-vault`).
+
+use std::fs;
+
+use packhorse_testkit::{Backupctl, Binary, Daemon, FaultyS3};
+
+use super::{
+    exit_codes::codes::assert_fails,
+    site::{Site, json, objects, text},
+};
+
+/// A site with a repository, and the URL of a vault that nobody has made.
+fn site() -> (Site, String) {
+    let site = Site::new();
+    site.repo("storage/a.git").fill("main", 3);
+    let url = format!("file://{}", site.path("vault").display());
+    (site, url)
+}
+
+fn ctl(url: &str, args: &[&str]) -> Backupctl {
+    Backupctl::new().args(["--no-progress", "--vault", url]).args(args)
+}
+
+#[test]
+fn no_command_but_init_makes_a_vault() {
+    let (site, url) = site();
+    let storage = format!("--storage=default={}", site.path("storage").display());
+    let commands: [&[&str]; 7] = [
+        &["create", &storage],
+        &["create", "--dry-run", &storage],
+        &["restore", "latest", &storage],
+        &["list"],
+        &["show", "latest"],
+        &["status"],
+        &["agents"],
+    ];
+    for command in commands {
+        let failed = ctl(&url, command).run().expect_code(13);
+        assert!(failed.stderr.contains("no vault here"), "{failed:#?}");
+        assert!(failed.stderr.contains("backupctl vault init"), "{failed:#?}");
+        assert!(!site.path("vault").exists(), "{command:?}");
+    }
+    // A mount point without its file system.
+    site.folder("vault");
+    for command in commands {
+        let failed = ctl(&url, command).run().expect_code(13);
+        assert!(failed.stderr.contains("no vault here"), "{failed:#?}");
+        assert!(objects(&site.path("vault")).is_empty(), "{command:?}");
+    }
+    assert_fails(|| ctl(&url, &["list"]), 13, "not_found", "vault", "no vault here");
+}
+
+#[test]
+fn a_vault_is_made_once_and_every_output_names_it() {
+    let (site, url) = site();
+    let made = json(&ctl(&url, &["vault", "init", "--json"]).run().expect_success());
+    let id = text(&made["vault_id"]);
+    assert_eq!(text(&made["vault"]), url);
+    assert_fails(|| ctl(&url, &["vault", "init"]), 1, "already_exists", "vault", &id);
+    let deep = format!("{url}/not/there");
+    assert_fails(|| ctl(&deep, &["vault", "init"]), 13, "not_found", "vault", "there is no folder");
+
+    let storage = format!("--storage=default={}", site.path("storage").display());
+    let back = format!("--storage=default={}", site.folder("back").display());
+    let commands: [&[&str]; 6] = [
+        &["create", &storage],
+        &["list"],
+        &["show", "latest"],
+        &["status"],
+        &["agents"],
+        &["restore", "latest", &back],
+    ];
+    for command in commands {
+        let shown = ctl(&url, command).run().expect_success();
+        assert!(shown.stdout.contains(&url), "{shown:#?}");
+    }
+    fs::remove_dir_all(site.path("back")).expect("remove what was restored");
+    site.folder("back");
+    for command in commands {
+        let shown = json(&ctl(&url, command).arg("--json").run().expect_success());
+        assert_eq!(
+            (text(&shown["vault"]), text(&shown["vault_id"])),
+            (url.clone(), id.clone()),
+            "{command:?}"
+        );
+    }
+    // Where a vault lies may change; a report does not say it.
+    let stored = objects(&site.path("vault"));
+    let reports: Vec<_> = stored.iter().filter(|(key, _)| key.ends_with("report.json")).collect();
+    assert_eq!(reports.len(), 2);
+    for (key, bytes) in reports {
+        assert!(!String::from_utf8_lossy(bytes).contains(&url), "{key}");
+    }
+}
+
+#[test]
+fn create_makes_the_vault_when_it_is_told_to() {
+    let (site, url) = site();
+    let storage = format!("--storage=default={}", site.path("storage").display());
+    for _ in ["new", "there"] {
+        ctl(&url, &["create", "--init", &storage]).run().expect_success();
+    }
+    let listed = json(&ctl(&url, &["list", "--json"]).run().expect_success());
+    assert_eq!(listed["backups"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_vault_that_lost_its_marker_is_not_made_anew() {
+    let (site, url) = site();
+    let storage = format!("--storage=default={}", site.path("storage").display());
+    ctl(&url, &["create", "--init", &storage]).run().expect_success();
+    let marker = site.path("vault/packhorse/format.json");
+    let kept = fs::read(&marker).expect("read the marker");
+    fs::remove_file(&marker).expect("lose the marker");
+    let before = objects(&site.path("vault"));
+    for command in
+        [&["list"][..], &["vault", "init"], &["create", "--init", &storage], &["restore", "latest"]]
+    {
+        assert_fails(|| ctl(&url, command), 4, "corrupt", "vault", "format.json");
+    }
+    assert_eq!(objects(&site.path("vault")), before);
+    fs::write(&marker, kept).expect("put it back");
+    ctl(&url, &["list"]).run().expect_success();
+}
+
+#[test]
+fn another_vault_than_the_configured_one_is_refused_by_all() {
+    let site = Site::new();
+    site.repo("storage/a.git").fill("main", 3);
+    let (url, agent, coordinator) = (
+        site.vault_url(),
+        format!("unix://{}", site.path("agent.sock").display()),
+        format!("unix://{}", site.path("coordinator.sock").display()),
+    );
+    let vault = |id: &str| format!("[vault]\nurl = '{url}'\nvault_id = '{id}'\n");
+    let own = text(&json(&ctl(&url, &["list", "--json"]).run().expect_success())["vault_id"]);
+    let storage = site.storage_section("default", "storage");
+
+    site.write("embedded.toml", &(vault(&own) + &storage));
+    site.ctl("embedded.toml", ["create"]).run().expect_success();
+    site.write("embedded.toml", &(vault("another") + &storage));
+    for args in [["create", "--init"], ["list", "--quiet"], ["show", "latest"], ["restore", "latest"]] {
+        assert_fails(|| site.ctl("embedded.toml", args), 13, "not_found", "vault", "another");
+    }
+
+    let start = |binary, config: &str, id: &str, more: &str| {
+        let daemon = Daemon::spawn(
+            binary,
+            [site.path("x").with_file_name(config)].map(|path| {
+                site.write(config, &(vault(id) + more));
+                format!("--config={}", path.display())
+            }),
+        );
+        daemon.wait_for_line("ready", std::time::Duration::from_secs(30));
+        daemon
+    };
+    let agent_section = format!("[agent_service]\nlisten = '{agent}'\n{storage}");
+    let fleet = format!("[coordinator]\nlisten = '{coordinator}'\n[[agent]]\naddress = '{agent}'\n");
+    let ask =
+        |args: &[&str]| Backupctl::new().args(["--no-progress", "--coordinator", &coordinator]).args(args);
+    let mut right = start(Binary::Coordinator, "coordinator.toml", &own, &fleet);
+    let wrong = start(Binary::Agent, "agent.toml", "another", &agent_section);
+    let agents = ask(&["agents"]).run().expect_code(14);
+    assert!(agents.stdout.contains("another"), "{agents:#?}");
+    let refused = ask(&["create"]).run();
+    assert!(refused.code != 0 && refused.stderr.contains("another"), "{refused:#?}");
+    right.terminate();
+    let _wrong = start(Binary::Coordinator, "coordinator.toml", "another", &fleet);
+    for args in [&["create"][..], &["list"], &["restore", "latest"]] {
+        assert_fails(|| ask(args), 13, "not_found", "vault", "another");
+    }
+    drop(wrong);
+}
+
+#[test]
+fn flags_that_a_coordinator_would_not_see_are_refused() {
+    let (_site, url) = site();
+    let ask =
+        |args: &[&str]| Backupctl::new().args(["--coordinator", "unix:///nowhere/x.sock", "list"]).args(args);
+    for flag in [format!("--vault={url}"), "--config=/nowhere.toml".into(), "--git=/bin/git".into()] {
+        let name = flag.split_once('=').expect("a value").0;
+        assert_fails(|| ask(&[&flag]), 2, "invalid", "configuration", name);
+    }
+    // A flag beats the environment; of two variables neither beats the other.
+    ask(&[]).env("PACKHORSE_VAULT", &url).env("PACKHORSE_CONFIG", "/nowhere.toml").run().expect_code(14);
+    let both = || {
+        let list = Backupctl::new().arg("list").env("PACKHORSE_VAULT", &url);
+        list.env("PACKHORSE_COORDINATOR", "unix:///nowhere/x.sock")
+    };
+    assert_fails(both, 2, "invalid", "configuration", "PACKHORSE_VAULT");
+    ask(&["--embedded", &format!("--vault={url}")]).run().expect_code(13);
+}
+
+#[test]
+fn a_coordinator_makes_the_vault_of_its_configuration() {
+    let (site, server) = (Site::new(), FaultyS3::start());
+    let address = format!("unix://{}", site.path("coordinator.sock").display());
+    site.write("c.toml", &format!("{}[coordinator]\nlisten = '{address}'\n", server.place_section("v")));
+    let mut command = Binary::Coordinator.command();
+    command.arg("--config").arg(site.path("c.toml")).envs(server.env("coordinator"));
+    let daemon = Daemon::spawn_command(command);
+    daemon.wait_for_line("coordinator ready", std::time::Duration::from_secs(30));
+    let ask = |args: &[&str]| Backupctl::new().args(["--coordinator", &address]).args(args);
+    assert_fails(|| ask(&["list"]), 13, "not_found", "vault", "no vault here");
+    assert!(server.keys().is_empty());
+    ask(&["vault", "init"]).run().expect_success();
+    ask(&["list"]).run().expect_success();
+    assert_fails(|| ask(&["vault", "init"]), 1, "already_exists", "vault", "there is a vault already");
+    assert_fails(|| ask(&["vault", "init", "--group=0"]), 2, "invalid", "configuration", "--group");
+}
