@@ -37,6 +37,7 @@ struct State {
     told: BTreeSet<(Option<String>, String)>,
     failures: Vec<ItemFailure>,
     failures_total: u64,
+    remarks: Vec<ItemFailure>,
 }
 
 impl Board {
@@ -80,6 +81,19 @@ impl Board {
         state.failures_total += total;
         state.failures.extend(failures);
         state.failures.truncate(RunSummary::MAX_FAILURES);
+    }
+
+    /// Records something that is odd, and is no failure.
+    pub fn remark(&self, remark: ItemFailure) {
+        let mut state = self.state();
+        if state.remarks.len() < RunSummary::MAX_FAILURES {
+            state.remarks.push(remark);
+        }
+    }
+
+    /// What was odd.
+    pub fn remarks(&self) -> Vec<ItemFailure> {
+        self.state().remarks.clone()
     }
 
     /// Tells a failure that is recorded elsewhere, and may yet be made good; each item once.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use packhorse_model::Problem;
 use packhorse_service::{Address, Tls, config::Config};
 
-use crate::{database::Database, directory::Directory, schedule::Schedule};
+use crate::{database::Database, directory::Directory, run::GoneRules, schedule::Schedule};
 
 /// Settings of a coordinator.
 #[derive(Clone)]
@@ -33,6 +33,8 @@ pub struct CoordinatorOptions {
     pub resume_within: Duration,
     /// What all agents together may take.
     pub limits: RunLimits,
+    /// How much may be gone since the last backup.
+    pub(crate) gone: GoneRules,
     /// Backups that it starts by itself.
     pub(crate) schedules: Vec<Schedule>,
 }
@@ -80,6 +82,7 @@ impl CoordinatorOptions {
                 uploads: section.uploads,
                 bytes_per_second: section.bandwidth.as_u64(),
             },
+            gone: GoneRules::from_config(&config.run),
             schedules: Vec::new(),
         };
         let schedules = config.schedule.iter().map(|schedule| Schedule::from_config(schedule, &options));

@@ -166,6 +166,9 @@ fn storage_pair(text: &str) -> Result<(StorageName, StorageName), InvalidInput> 
     Ok((from.parse()?, to.parse()?))
 }
 
+/// Stands for all that is gone.
+pub const ALL_GONE: &str = "*";
+
 /// When it is proven that a backup holds everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Prove {
@@ -205,6 +208,10 @@ pub struct CreateArgs {
     /// Not this component; may be repeated
     #[arg(long, value_name = "COMPONENT")]
     pub skip: Vec<Component>,
+    /// What is gone since the last backup was deleted on purpose: in this storage, or this database or directory as a
+    /// whole; all that is gone when no name is given; may be repeated
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = ALL_GONE)]
+    pub accept_gone: Vec<String>,
     /// Look and decide, write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -242,6 +249,9 @@ pub struct RestoreArgs {
     /// Replace repositories, databases and directories that exist
     #[arg(long)]
     pub force: bool,
+    /// Let latest be the newest backup of all, also a partial or incomplete one
+    #[arg(long)]
+    pub partial: bool,
     /// Have git make bitmaps, commit-graphs and peeled refs of restored repositories, which takes longer
     #[arg(long)]
     pub optimise: bool,
@@ -262,6 +272,9 @@ pub struct ShowArgs {
     /// List only repositories that failed
     #[arg(long)]
     pub failed: bool,
+    /// Let latest be the newest backup of all, also a partial or incomplete one
+    #[arg(long)]
+    pub partial: bool,
 }
 
 /// Flags of `agents`.

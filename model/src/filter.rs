@@ -21,14 +21,22 @@ impl RepoPattern {
         if let Some(glob) = &self.glob {
             return glob.is_match(path.as_str());
         }
-        let folder = self.text.trim_end_matches('/');
-        path.as_str().strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        is_below(path.as_str(), self.folder())
+    }
+
+    fn folder(&self) -> &str {
+        self.text.trim_end_matches('/')
     }
 
     /// The pattern as the operator wrote it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// Whether a path is a folder, or lies below it.
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl FromStr for RepoPattern {
@@ -81,6 +89,15 @@ impl RepoFilter {
             && !self.exclude.iter().any(|p| p.matches(path))
     }
 
+    /// Whether it may select a repository below this folder; a glob may select anything.
+    pub fn may_select_below(&self, folder: &str) -> bool {
+        let above = |pattern: &RepoPattern| pattern.glob.is_none() && is_below(folder, pattern.folder());
+        let may = |pattern: &RepoPattern| {
+            pattern.glob.is_some() || above(pattern) || is_below(pattern.folder(), folder)
+        };
+        (self.include.is_empty() || self.include.iter().any(may)) && !self.exclude.iter().any(above)
+    }
+
     /// The included patterns, in the operator's order.
     pub fn included(&self) -> &[RepoPattern] {
         &self.include
@@ -116,6 +133,19 @@ mod tests {
         assert!(!selects(&f, "x/y/c.git"));
         assert!(selects(&filter(&["**/c.git"], &[]), "x/y/c.git"));
         assert!(filter(&[], &[]).is_all());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_matters_when_something_below_it_may_be_selected() {
+        let f = filter(&["a/b/c.git", "team"], &["team/old"]);
+        for folder in ["a", "a/b", "team", "team/new"] {
+            assert!(f.may_select_below(folder), "{folder}");
+        }
+        for folder in ["a/bc", "other", "team/old", "team/old/x"] {
+            assert!(!f.may_select_below(folder), "{folder}");
+        }
+        assert!(filter(&["*/x.git"], &[]).may_select_below("any"));
+        assert!(filter(&[], &["a"]).may_select_below("b"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub use repo_path::RepoPath;
 pub use selector::BackupSelector;
 pub use storage_name::StorageName;
 pub use summary::{
-    DatabaseSummary, DirectorySummary, RestoreSummary, RestoredItem, RunState, RunSummary, StorageSummary,
+    DatabaseSummary, DirectorySummary, GonePart, PassedOver, RestoreSummary, RestoredItem, RunState,
+    RunSummary, StorageSummary,
 };
 pub use vault_settings::VaultSettings;

@@ -18,6 +18,15 @@ pub enum Outcome {
     Missing,
     /// It could not be backed up; the last good manifest, if any, is kept.
     Failed,
+    /// The backup before had it, and it was deleted since; the last good manifest is named for those who want it back.
+    Gone,
+}
+
+impl Outcome {
+    /// Whether the repository existed when the backup was made.
+    pub fn is_there(self) -> bool {
+        !matches!(self, Self::Missing | Self::Gone)
+    }
 }
 
 /// How many repositories ended in which outcome.
@@ -33,6 +42,9 @@ pub struct Counts {
     pub missing: u64,
     /// Named as failures.
     pub failed: u64,
+    /// Deleted since the backup before.
+    #[serde(default)]
+    pub gone: u64,
 }
 
 impl Counts {
@@ -44,6 +56,7 @@ impl Counts {
             Outcome::Empty => &mut self.empty,
             Outcome::Missing => &mut self.missing,
             Outcome::Failed => &mut self.failed,
+            Outcome::Gone => &mut self.gone,
         } += 1;
     }
 
@@ -54,9 +67,10 @@ impl Counts {
         self.empty += other.empty;
         self.missing += other.missing;
         self.failed += other.failed;
+        self.gone += other.gone;
     }
 
-    /// All repositories seen.
+    /// All repositories seen; those that are gone were not.
     pub fn total(&self) -> u64 {
         self.backed_up + self.unchanged + self.empty + self.missing + self.failed
     }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BackupId, Counts, ItemFailure, ObjectDigest, StorageName};
+use crate::{BackupId, Component, Counts, ItemFailure, ObjectDigest, StorageName};
 
 /// Whether everything that was selected is in the backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,73 @@ pub struct StorageSummary {
     /// Failures of this storage, all of them, also those that no longer fit the list of the summary.
     #[serde(default)]
     pub failures: u64,
+    /// Repositories that are gone, and of which nobody has said that they were deleted on purpose: so many are gone that a
+    /// file system that is not mounted is more likely. They stay in the catalogue until that is said, or they are back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gone_unconfirmed: u64,
+    /// Some of those that are gone, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
+    /// What may hold repositories and was not looked into.
+    #[serde(default, skip_serializing_if = "PassedOver::is_empty")]
+    pub passed_over: PassedOver,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a walk over a storage saw and did not enter, because a backup does not hold it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedOver {
+    /// Symbolic links that lead to folders.
+    pub links: u64,
+    /// Repositories inside the folder of another repository.
+    pub inner: u64,
+    /// Some of both, by path.
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+impl PassedOver {
+    /// How many are named.
+    pub const NAMED: usize = 20;
+
+    /// Whether there were none.
+    pub fn is_empty(&self) -> bool {
+        self.links == 0 && self.inner == 0
+    }
+
+    /// Notes a link.
+    pub fn link(&mut self, name: String) {
+        self.links += 1;
+        self.name(name);
+    }
+
+    /// Notes a repository inside another one.
+    pub fn inner(&mut self, name: String) {
+        self.inner += 1;
+        self.name(name);
+    }
+
+    fn name(&mut self, name: String) {
+        if self.names.len() < Self::NAMED {
+            self.names.push(name);
+        }
+    }
+}
+
+/// A storage, database or directory that an earlier backup has and the configuration of this run does not name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GonePart {
+    /// What it belongs to; a storage to `repositories`.
+    pub component: Component,
+    /// The name of the storage, database or directory.
+    pub name: String,
+    /// The newest backup that has it.
+    pub last_backup: BackupId,
+    /// Whether somebody said that it was removed on purpose. Until then every run is incomplete.
+    pub confirmed: bool,
 }
 
 /// What a run did with one database.
@@ -97,6 +164,9 @@ pub struct RunSummary {
     pub started_at: jiff::Timestamp,
     /// RFC 3339, UTC.
     pub finished_at: jiff::Timestamp,
+    /// The schedule that started the run; none when somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     /// Repositories of all storages by outcome.
     pub repositories: Counts,
     /// Repositories of which it was left to `verify` to prove that everything is there.
@@ -116,6 +186,12 @@ pub struct RunSummary {
     pub failures: Vec<ItemFailure>,
     /// How many failures there were in all.
     pub failures_total: u64,
+    /// Storages, databases and directories that have left the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<GonePart>,
+    /// What is odd, and is no failure; capped as failures are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<ItemFailure>,
 }
 
 impl RunSummary {
@@ -143,6 +219,10 @@ pub struct RestoredItem {
     pub bytes: u64,
 }
 
+fn complete() -> RunState {
+    RunState::Complete
+}
+
 /// What a restore did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreSummary {
@@ -156,6 +236,12 @@ pub struct RestoreSummary {
     pub backup_id: BackupId,
     /// Whether anything selected is missing.
     pub state: RunState,
+    /// What the backup itself is.
+    #[serde(default = "complete")]
+    pub backup_state: RunState,
+    /// Whether parts had been left out of the backup on purpose.
+    #[serde(default)]
+    pub backup_partial: bool,
     /// RFC 3339, UTC.
     pub started_at: jiff::Timestamp,
     /// RFC 3339, UTC.

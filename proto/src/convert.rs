@@ -4,7 +4,8 @@
 //! enum values become `Internal` or `Host` instead of an error, so that a newer peer's problem is still shown.
 
 use packhorse_model::{
-    Component, Counts, ErrorKind, InvalidInput, ItemFailure, ObjectDigest, Problem, RepoFilter, Subject,
+    Component, Counts, ErrorKind, InvalidInput, ItemFailure, ObjectDigest, PassedOver, Problem, RepoFilter,
+    Subject,
 };
 
 use crate::v1;
@@ -127,15 +128,30 @@ impl TryFrom<v1::ObjectDigest> for ObjectDigest {
 
 impl From<&Counts> for v1::Counts {
     fn from(counts: &Counts) -> Self {
-        let Counts { backed_up, unchanged, empty, missing, failed } = *counts;
-        Self { backed_up, unchanged, empty, missing, failed }
+        let Counts { backed_up, unchanged, empty, missing, failed, gone } = *counts;
+        Self { backed_up, unchanged, empty, missing, failed, gone }
     }
 }
 
 impl From<v1::Counts> for Counts {
     fn from(wire: v1::Counts) -> Self {
-        let v1::Counts { backed_up, unchanged, empty, missing, failed } = wire;
-        Self { backed_up, unchanged, empty, missing, failed }
+        let v1::Counts { backed_up, unchanged, empty, missing, failed, gone } = wire;
+        Self { backed_up, unchanged, empty, missing, failed, gone }
+    }
+}
+
+impl From<&PassedOver> for v1::PassedOver {
+    fn from(passed_over: &PassedOver) -> Self {
+        let PassedOver { links, inner, names } = passed_over.clone();
+        Self { links, inner, names }
+    }
+}
+
+impl From<v1::PassedOver> for PassedOver {
+    fn from(wire: v1::PassedOver) -> Self {
+        let v1::PassedOver { links, inner, mut names } = wire;
+        names.truncate(Self::NAMED);
+        Self { links, inner, names }
     }
 }
 

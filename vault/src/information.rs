@@ -38,10 +38,20 @@ pub struct BackupInformation {
     pub started_at: Timestamp,
     /// When everything but this record was durable.
     pub finished_at: Timestamp,
+    /// The coordinator's clock when it wrote this record. `started_at` orders backups, and so lies after that of every
+    /// earlier backup, also of one that a wrong clock put into the future; this does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<Timestamp>,
+    /// The schedule that started the run; none when somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     /// Repositories in the backup, failed ones not counted.
     pub repositories: u64,
     /// Repositories that failed.
     pub repositories_failed: u64,
+    /// Repositories that were deleted since the backup before.
+    #[serde(default)]
+    pub repositories_gone: u64,
     /// Repositories of which it was left to `verify` to prove that everything is there.
     #[serde(default)]
     pub unproven: u64,

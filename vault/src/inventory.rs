@@ -5,8 +5,8 @@
 
 use futures_util::{StreamExt, stream};
 use packhorse_model::{
-    BackupId, BackupSelector, ErrorKind, ObjectDigest, Problem, RunSummary, StorageName, StorageSummary,
-    Subject,
+    BackupId, BackupSelector, ErrorKind, ObjectDigest, Problem, RunState, RunSummary, StorageName,
+    StorageSummary, Subject,
 };
 
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,27 @@ async fn record(vault: &Vault, id: BackupId) -> Result<Option<CommittedBackup>, 
     }
 }
 
+/// Which backups `latest` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// Those of everything, with nothing known to be missing.
+    Whole,
+    /// All, also partial and incomplete ones.
+    Any,
+}
+
+impl Latest {
+    fn counts(self, backup: &CommittedBackup) -> bool {
+        self == Self::Any || !(backup.partial || backup.state == RunState::Incomplete)
+    }
+}
+
 /// The backup that the operator means.
-pub async fn resolve(vault: &Vault, selector: &BackupSelector) -> Result<CommittedBackup, Problem> {
+pub async fn resolve(
+    vault: &Vault,
+    selector: &BackupSelector,
+    latest: Latest,
+) -> Result<CommittedBackup, Problem> {
     let not_found = || {
         Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
             .on(selector)
@@ -75,9 +94,30 @@ pub async fn resolve(vault: &Vault, selector: &BackupSelector) -> Result<Committ
             if let Some(problem) = unreadable.into_iter().next() {
                 return Err(problem.while_doing("find backup").next("name the backup by its ID"));
             }
-            backups.into_iter().nth(*back).ok_or_else(not_found)
+            let newest = backups.first().cloned();
+            let mut counted = backups.into_iter().filter(|backup| latest.counts(backup));
+            counted
+                .nth(*back)
+                .ok_or_else(|| newest.map_or_else(not_found, |newest| none_whole(selector, &newest)))
         }
     }
+}
+
+/// There are backups, but none that `latest` means.
+fn none_whole(selector: &BackupSelector, newest: &CommittedBackup) -> Problem {
+    let what = if newest.partial { "partial" } else { "incomplete" };
+    let what = if newest.partial || newest.state == RunState::Incomplete {
+        what
+    } else {
+        "the only one of its kind"
+    };
+    Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
+        .on(selector)
+        .answered(format!(
+            "the vault has no such backup of everything; the newest of all, {}, is {what}",
+            newest.backup_id
+        ))
+        .next("name a backup by its ID, or add --partial; `backupctl list` shows them")
 }
 
 /// What the run that wrote a backup did, from its report, checked against the commit record.
@@ -114,18 +154,50 @@ pub struct StorageBase {
     pub finished_at: jiff::Timestamp,
     /// The catalogue.
     pub catalogue: ObjectDigest,
+    /// Whether it has repositories that are gone, and nobody said that they were deleted on purpose.
+    #[serde(default)]
+    pub gone_unconfirmed: bool,
 }
 
-/// The base of each storage, in the order given; reads reports of committed backups, given newest first, until every
-/// storage has one.
+/// What a run builds on and is compared with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Earlier {
+    /// The base of each storage, in the order given.
+    pub bases: Vec<Option<StorageBase>>,
+    /// What the newest backup that was not partial holds.
+    pub last_whole: Option<RunSummary>,
+}
+
+/// The base of each storage, in the order given.
 pub async fn base_for(
     vault: &Vault,
     backups: &[CommittedBackup],
     storages: &[StorageName],
 ) -> Result<Vec<Option<StorageBase>>, VaultError> {
-    let mut bases: Vec<Option<StorageBase>> = vec![None; storages.len()];
+    Ok(read_earlier(vault, backups, storages, false).await?.bases)
+}
+
+/// The same, and the newest backup that was not partial.
+pub async fn earlier(
+    vault: &Vault,
+    backups: &[CommittedBackup],
+    storages: &[StorageName],
+) -> Result<Earlier, VaultError> {
+    read_earlier(vault, backups, storages, true).await
+}
+
+/// Reads reports of committed backups, given newest first, until every storage has a base, and the last whole backup is
+/// found where it is wanted.
+async fn read_earlier(
+    vault: &Vault,
+    backups: &[CommittedBackup],
+    storages: &[StorageName],
+    with_last: bool,
+) -> Result<Earlier, VaultError> {
+    let mut earlier = Earlier { bases: vec![None; storages.len()], last_whole: None };
     for backup in backups {
-        if bases.iter().all(Option::is_some) {
+        let wants_last = with_last && earlier.last_whole.is_none();
+        if !wants_last && earlier.bases.iter().all(Option::is_some) {
             break;
         }
         let summary = load_summary(vault, backup).await;
@@ -138,20 +210,30 @@ pub async fn base_for(
             }
             Err(error) => return Err(error),
         };
-        for (storage, base) in storages.iter().zip(&mut bases) {
+        for (storage, base) in storages.iter().zip(&mut earlier.bases) {
             if base.is_none() {
                 *base = usable(&summary, storage);
             }
         }
+        if wants_last && !summary.partial {
+            earlier.last_whole = Some(summary);
+        }
     }
-    Ok(bases)
+    Ok(earlier)
 }
 
 fn usable(summary: &RunSummary, storage: &StorageName) -> Option<StorageBase> {
     let found: &StorageSummary = summary.storages.iter().find(|s| s.storage == *storage && !s.filtered)?;
     let catalogue = found.catalogue.clone()?;
     let (started_at, finished_at) = (summary.started_at, summary.finished_at);
-    Some(StorageBase { backup_id: summary.backup_id.clone(), started_at, finished_at, catalogue })
+    let gone_unconfirmed = found.gone_unconfirmed > 0;
+    Some(StorageBase {
+        backup_id: summary.backup_id.clone(),
+        started_at,
+        finished_at,
+        catalogue,
+        gone_unconfirmed,
+    })
 }
 
 impl Vault {

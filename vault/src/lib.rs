@@ -46,7 +46,9 @@ pub use fingerprint::Fingerprint;
 pub use format_marker::{FORMAT, FormatMarker};
 pub use handle::{Vault, digest_of};
 pub use information::BackupInformation;
-pub use inventory::{CommittedBackup, StorageBase, base_for, committed, load_summary, resolve};
+pub use inventory::{
+    CommittedBackup, Earlier, Latest, StorageBase, base_for, committed, earlier, load_summary, resolve,
+};
 pub use journal::{RunEnd, RunJournal, UnfinishedRun, finished_part, name_of_run, record_part, unfinished};
 pub use key::ObjectKey;
 pub use limit::{Limit, LimitGuard};

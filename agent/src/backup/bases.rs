@@ -7,7 +7,7 @@
 
 use std::iter::Peekable;
 
-use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Problem, RepoPath, StorageName};
+use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Outcome, Problem, RepoPath, StorageName};
 use packhorse_vault::{CatalogueEntry, CatalogueReader, ObjectKey, SegmentReader, Vault, VaultError};
 
 /// Where a line comes from.
@@ -39,11 +39,21 @@ impl Base {
     }
 }
 
+/// What the sources have of one path.
+pub struct Known {
+    /// The newest.
+    pub base: Option<Base>,
+    /// What the committed backup says became of it.
+    pub in_base: Option<Outcome>,
+}
+
 /// The lines of all sources.
 #[derive(Default)]
 pub struct Bases {
     unfinished: Vec<Peekable<SegmentReader>>,
     committed: Option<Peekable<CatalogueReader>>,
+    /// Whether the base had a catalogue that cannot be used.
+    pub lost: bool,
 }
 
 /// Unfinished runs whose segments are read; what older ones made durable has been adopted by these, or is done again.
@@ -64,24 +74,27 @@ impl Bases {
         }
         if let Some(digest) = committed {
             bases.committed = open_catalogue(vault, digest, storage).await?.map(Iterator::peekable);
+            bases.lost = bases.committed.is_none();
         }
         Ok(bases)
     }
 
-    /// Whether the committed backup has lines that no repository has met yet. Blocking.
-    pub fn has_more_committed(&mut self) -> bool {
-        self.committed.as_mut().is_some_and(|lines| lines.peek().is_some())
+    /// The next line of the committed backup that comes before this path, or the next of all when there is none: no
+    /// repository has met it. Blocking.
+    pub fn unmet(&mut self, before: Option<&RepoPath>) -> Result<Option<CatalogueEntry>, VaultError> {
+        let Some(lines) = &mut self.committed else { return Ok(None) };
+        let comes_before = |line: &Result<CatalogueEntry, _>| match (line, before) {
+            (Ok(entry), Some(path)) => entry.path < *path,
+            (Ok(_), None) | (Err(_), _) => true,
+        };
+        lines.next_if(comes_before).transpose()
     }
 
-    /// What there is of this path, which must come after all that were asked for; lines before it belong to repositories
-    /// that no longer exist. Blocking.
-    pub fn of(
-        &mut self,
-        path: &RepoPath,
-        own: &BackupId,
-        storage: &StorageName,
-    ) -> Result<Option<Base>, Problem> {
+    /// What there is of this path, which must come after all that were asked for, and after the unmet lines before it.
+    /// Blocking.
+    pub fn of(&mut self, path: &RepoPath, own: &BackupId, storage: &StorageName) -> Result<Known, Problem> {
         let committed = self.committed_line(path)?;
+        let in_base = committed.as_ref().map(|entry| entry.outcome);
         let mut found = None;
         for lines in &mut self.unfinished {
             let mut line = None;
@@ -91,19 +104,13 @@ impl Bases {
             found = found.or(line);
         }
         let unfinished = found.map(|entry| Base::unfinished(entry, own, storage));
-        Ok(unfinished.or(committed.map(|entry| Base { entry, origin: Origin::Committed })))
+        let base = unfinished.or(committed.map(|entry| Base { entry, origin: Origin::Committed }));
+        Ok(Known { base, in_base })
     }
 
     fn committed_line(&mut self, path: &RepoPath) -> Result<Option<CatalogueEntry>, VaultError> {
         let Some(lines) = &mut self.committed else { return Ok(None) };
-        loop {
-            match lines.next_if(|line| line.as_ref().map_or(true, |entry| entry.path <= *path)) {
-                Some(Ok(entry)) if entry.path == *path => return Ok(Some(entry)),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
-                None => return Ok(None),
-            }
-        }
+        lines.next_if(|line| line.as_ref().map_or(true, |entry| entry.path == *path)).transpose()
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Collated {
     pub bytes_total: u64,
     /// Entries that are unproven.
     pub unproven: u64,
+    /// Some of the repositories that are gone.
+    pub gone: Vec<String>,
     /// The catalogue; none in a dry run.
     pub catalogue: Option<ObjectDigest>,
 }
@@ -48,6 +50,8 @@ pub struct Writers {
     pub segments: SegmentWriter,
 }
 
+/// Repositories that are gone and are named to the coordinator; the catalogue has them all.
+const NAMED: usize = 20;
 /// Time after which a quiet channel is left, to see whether a segment is due.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -131,6 +135,12 @@ impl Collated {
     fn count(&mut self, entry: &CatalogueEntry) {
         self.counts.add(entry.outcome);
         self.bytes_new += entry.bytes_new;
+        if !entry.outcome.is_there() {
+            if entry.outcome == Outcome::Gone && self.gone.len() < NAMED {
+                self.gone.push(entry.path.to_string());
+            }
+            return;
+        }
         self.bytes_total += entry.bytes_total;
         self.unproven += u64::from(entry.unproven);
     }

@@ -1,9 +1,10 @@
 //! Step 1, discover: walks a storage for bare repositories, in the order of paths, as a stream.
 //!
-//! Does not own: what is in a repository. Never follows a symbolic link, so it cannot leave the storage. Temporary
-//! folders (`+gitaly` and every other top-level name that starts with `+`) and pools (`@pools`, whose objects are in
-//! the bundles of the repositories that borrow them) are passed over. What cannot be read, or looks like a repository
-//! and is none, becomes a named failure, never a silent gap.
+//! Does not own: what is in a repository, or what the base has and the walk does not meet (`absent`). Never follows a
+//! symbolic link, so it cannot leave the storage. Temporary folders (`+gitaly` and every other top-level name that starts
+//! with `+`) and pools (`@pools`, whose objects are in the bundles of the repositories that borrow them) are passed over.
+//! What cannot be read, or looks like a repository and is none, becomes a named failure. Links to folders, and
+//! repositories inside a repository, are named. So there is no silent gap.
 
 use std::{
     ffi::OsString,
@@ -35,6 +36,24 @@ pub enum Found {
     Unusable(RepoPath, Problem),
     /// The same, with a name that cannot be stored.
     Unnamable(String, Problem),
+    /// A folder that cannot be listed, so that nobody knows which repositories are below it.
+    Unreadable(String, Problem),
+    /// A symbolic link that leads to a folder.
+    Link(String),
+    /// A repository inside another one.
+    Inner(String),
+}
+
+/// What makes a folder a bare repository, and what else lies in one.
+pub const PARTS: [&str; 5] = ["HEAD", "objects", "refs", "config", "packed-refs"];
+/// Those without which git opens none.
+const NEEDED: [&str; 3] = ["HEAD", "objects", "refs"];
+/// So many parts, and the folder is a repository, or what is left of one.
+const ENOUGH: usize = 3;
+
+/// The parts that a repository must have and this folder has not.
+pub fn missing_parts(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    NEEDED.into_iter().filter(|part| !has(part)).collect()
 }
 
 /// A depth-first walk; yields repositories in ascending order of [`RepoPath`].
@@ -61,6 +80,7 @@ impl<'a> Walk<'a> {
     /// A walk over the storage at `root`, limited to what the filter selects.
     pub fn new(root: &Path, filter: &'a RepoFilter) -> Result<Self, Problem> {
         let mut walk = Self { root: root.to_owned(), filter, stack: Vec::new(), found_first: Vec::new() };
+        refuse_repository(root)?;
         let top = list(root).map_err(|e| {
             let (kind, subject) = match e.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -75,6 +95,7 @@ impl<'a> Walk<'a> {
         })?;
         let (folders, unnamable) = walk.folders(&top, "", root);
         walk.stack.push(folders);
+        walk.found_first.extend(links(&top, "", root));
         walk.found_first.extend(unnamable.into_iter().map(not_utf8));
         Ok(walk)
     }
@@ -90,16 +111,20 @@ impl<'a> Walk<'a> {
                     .on(dir.display())
                     .answered(error)
                     .next("let the agent's user read it");
-                return self.unusable(&relative, problem, found);
+                if self.filter.may_select_below(&relative) {
+                    found.push(Found::Unreadable(relative, problem));
+                }
+                return;
             }
         };
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-        if has("HEAD") && has("objects") && has("refs") {
+        let missing = missing_parts(has);
+        if missing.is_empty() {
+            found.extend(inner_repositories(&entries, &relative, &dir));
             return self.repository(relative, dir, has("custom_hooks"), has("shallow"), found);
         }
-        if relative.ends_with(".git") {
-            let missing: Vec<&str> =
-                ["HEAD", "objects", "refs"].into_iter().filter(|name| !has(name)).collect();
+        let parts = PARTS.into_iter().filter(|name| has(name)).count();
+        if relative.ends_with(".git") || parts >= ENOUGH {
             let problem = Problem::new(ErrorKind::Corrupt, Subject::Repository, "open repository")
                 .on(dir.display())
                 .answered(format!("has no {}", missing.join(", ")))
@@ -107,6 +132,7 @@ impl<'a> Walk<'a> {
             return self.unusable(&relative, problem, found);
         }
         let (folders, unnamable) = self.folders(&entries, &relative, &dir);
+        found.extend(links(&entries, &relative, &dir));
         found.extend(unnamable.into_iter().map(|name| not_utf8(format!("{relative}/{name}"))));
         self.stack.push(folders);
     }
@@ -145,9 +171,7 @@ impl<'a> Walk<'a> {
                 None => unnamable.push(entry.name.to_string_lossy().into_owned()),
                 Some(name) if passed_over(depth, name) => {}
                 Some(name) => {
-                    let relative =
-                        if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
-                    folders.push(Pending { relative, dir: dir.join(name) });
+                    folders.push(Pending { relative: join(relative, name), dir: dir.join(name) });
                 }
             }
         }
@@ -183,9 +207,68 @@ fn not_utf8(name: String) -> Found {
     Found::Unnamable(name, problem)
 }
 
+/// A storage is a folder of repositories. One that is a repository, or lies in one, is the wrong folder.
+fn refuse_repository(root: &Path) -> Result<(), Problem> {
+    let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let is_repository =
+        |dir: &&Path| missing_parts(|part| fs::symlink_metadata(dir.join(part)).is_ok()).is_empty();
+    let Some(repository) = real.ancestors().find(is_repository) else { return Ok(()) };
+    let answer = if repository == real { "it is a repository" } else { "it lies inside a repository" };
+    let next = match repository.parent() {
+        Some(parent) => format!("name the folder that holds the repositories: {}", parent.display()),
+        None => "name the folder that holds the repositories".to_owned(),
+    };
+    Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "read storage")
+        .on(root.display())
+        .answered(format!("{answer}, not a folder of repositories"))
+        .next(next))
+}
+
+/// Symbolic links among `entries` that lead to a folder.
+fn links(entries: &[Entry], relative: &str, dir: &Path) -> Vec<Found> {
+    let leads_to_folder = |entry: &&Entry| {
+        entry.is_link && fs::metadata(dir.join(&entry.name)).is_ok_and(|found| found.is_dir())
+    };
+    let links = entries.iter().filter(leads_to_folder);
+    links.map(|entry| Found::Link(join(relative, &entry.name.to_string_lossy()))).collect()
+}
+
+fn join(relative: &str, name: &str) -> String {
+    if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") }
+}
+
+/// Folders that git makes in a repository, and Gitaly; none of them holds repositories.
+const OWN_FOLDERS: [&str; 10] =
+    ["objects", "refs", "hooks", "info", "logs", "branches", "custom_hooks", "worktrees", "reftable", "lfs"];
+
+/// Repositories inside a repository, such as those of submodules: they are named, and not backed up.
+fn inner_repositories(entries: &[Entry], relative: &str, dir: &Path) -> Vec<Found> {
+    let mut found = Vec::new();
+    let foreign = |entry: &&Entry| entry.is_dir && !OWN_FOLDERS.iter().any(|own| entry.name == *own);
+    let mut folders: Vec<(String, PathBuf)> = entries
+        .iter()
+        .filter(foreign)
+        .map(|entry| (join(relative, &entry.name.to_string_lossy()), dir.join(&entry.name)))
+        .collect();
+    while let Some((relative, dir)) = folders.pop() {
+        // What cannot be listed, or has just gone, is nothing that the backup promises.
+        let Ok(entries) = list(&dir) else { continue };
+        if missing_parts(|part| entries.iter().any(|entry| entry.name == part)).is_empty() {
+            found.push(Found::Inner(relative));
+            continue;
+        }
+        let below = entries.iter().filter(|entry| entry.is_dir);
+        folders.extend(
+            below.map(|entry| (join(&relative, &entry.name.to_string_lossy()), dir.join(&entry.name))),
+        );
+    }
+    found
+}
+
 struct Entry {
     name: OsString,
     is_dir: bool,
+    is_link: bool,
 }
 
 fn list(dir: &Path) -> io::Result<Vec<Entry>> {
@@ -193,7 +276,8 @@ fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         // Of a symbolic link this is the link's own type, so links are never entered.
-        entries.push(Entry { is_dir: entry.file_type()?.is_dir(), name: entry.file_name() });
+        let kind = entry.file_type()?;
+        entries.push(Entry { is_dir: kind.is_dir(), is_link: kind.is_symlink(), name: entry.file_name() });
     }
     Ok(entries)
 }
@@ -216,6 +300,9 @@ mod tests {
                 Found::Repository(candidate) => candidate.path.to_string(),
                 Found::Unusable(path, _) => format!("!{path}"),
                 Found::Unnamable(name, _) => format!("?{name}"),
+                Found::Unreadable(name, _) => format!("-{name}"),
+                Found::Link(name) => format!("@{name}"),
+                Found::Inner(name) => format!("+{name}"),
             })
             .collect()
     }
@@ -226,10 +313,8 @@ mod tests {
         for relative in ["b.git", "a-b/x.git", "a/x.git", "a.git", "@pools/p.git", "+gitaly/t.git"] {
             repository(root.path(), relative);
         }
-        repository(root.path(), "a/x.git/nested.git");
         fs::create_dir_all(root.path().join("a/broken.git/refs")).expect("create");
         fs::create_dir_all(root.path().join("empty/deep")).expect("create");
-        std::os::unix::fs::symlink(root.path().join("a"), root.path().join("link")).expect("link");
         let all = walk(root.path(), &RepoFilter::default());
         assert_eq!(all, ["!a/broken.git", "a/x.git", "a-b/x.git", "a.git", "b.git"]);
         let mut sorted: Vec<RepoPath> =
@@ -237,6 +322,54 @@ mod tests {
         sorted.sort();
         let sorted: Vec<_> = sorted.iter().map(ToString::to_string).collect();
         assert_eq!(sorted, ["a/broken.git", "a/x.git", "a-b/x.git", "a.git", "b.git"]);
+    }
+
+    #[test]
+    fn what_is_not_entered_is_named() {
+        let root = tempfile::tempdir().expect("temp folder");
+        let root = root.path();
+        repository(root, "a/x.git");
+        repository(root, "a/x.git/nested.git");
+        repository(root, "w/.git");
+        repository(root, "w/.git/modules/group/lib");
+        fs::create_dir_all(root.join("a/x.git/objects/pack")).expect("create");
+        let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, root.join(at)).expect("link");
+        link("a", "link");
+        link("../w", "a/other");
+        link("nowhere", "dangling");
+        link("a/x.git/HEAD", "file");
+        let all = walk(root, &RepoFilter::default());
+        let expected =
+            ["@link", "@a/other", "+a/x.git/nested.git", "a/x.git", "+w/.git/modules/group/lib", "w/.git"];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_repository_without_suffix_that_lost_a_part_is_named() {
+        let root = tempfile::tempdir().expect("temp folder");
+        for lost in ["HEAD", "objects", "refs"] {
+            repository(root.path(), lost);
+            let dir = root.path().join(lost);
+            fs::write(dir.join("config"), "").expect("write");
+            match lost {
+                "HEAD" => fs::remove_file(dir.join(lost)).expect("remove"),
+                _ => fs::remove_dir(dir.join(lost)).expect("remove"),
+            }
+        }
+        assert_eq!(walk(root.path(), &RepoFilter::default()), ["!HEAD", "!objects", "!refs"]);
+    }
+
+    #[test]
+    fn a_storage_that_is_a_repository_is_refused_with_the_right_folder() {
+        let root = tempfile::tempdir().expect("temp folder");
+        repository(root.path(), "group/x.git");
+        let filter = RepoFilter::default();
+        for path in ["group/x.git", "group/x.git/objects"] {
+            let refused = Walk::new(&root.path().join(path), &filter).err().expect("refused");
+            assert_eq!(refused.kind, ErrorKind::Invalid);
+            let next = refused.next.expect("a next step");
+            assert!(next.ends_with("/group"), "{path}: {next}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! its own results, the next run as what it builds on (`adopt`); nothing names the rest. The catalogue is the last thing
 //! written here, so a storage is either wholly accounted for or not. What hangs is given up and named (`watch`).
 
+mod absent;
 mod adopt;
 mod bases;
 mod bundle;
@@ -51,8 +52,8 @@ use std::{
 };
 
 use packhorse_model::{
-    BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, RepoPath,
-    StorageName, Subject,
+    BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, PassedOver, Problem, RepoFilter,
+    RepoPath, StorageName, Subject,
 };
 use packhorse_service::config::GitalyManifests;
 use packhorse_vault::{CatalogueWriter, Limit, ObjectKey, RunAttempt, SegmentWriter, Vault};
@@ -81,6 +82,8 @@ pub struct BackupJob {
     pub base: Option<ObjectDigest>,
     /// Runs that committed nothing, the newest first: what they made durable is used.
     pub unfinished: Vec<BackupId>,
+    /// Whether repositories that are gone in the base are still looked for: nobody said that they were deleted on purpose.
+    pub gone_unconfirmed: bool,
     /// Which repositories.
     pub filter: RepoFilter,
     /// When to start new chains.
@@ -139,6 +142,14 @@ pub struct StorageResult {
     pub failures: u64,
     /// Included patterns that matched no repository.
     pub unmatched: Vec<String>,
+    /// Repositories of the base that were looked for.
+    pub base_repositories: u64,
+    /// Some of those that are gone.
+    pub gone: Vec<String>,
+    /// What is odd, and is no failure.
+    pub remarks: Vec<ItemFailure>,
+    /// What was seen and not entered.
+    pub passed_over: PassedOver,
 }
 
 /// What every part of one storage's backup shares.
@@ -149,6 +160,7 @@ pub struct Run {
     unfinished: Vec<BackupId>,
     storage: StorageName,
     root: PathBuf,
+    gone_unconfirmed: bool,
     filter: RepoFilter,
     rules: Rules,
     manifests: GitalyManifests,
@@ -183,6 +195,7 @@ impl Run {
             unfinished: job.unfinished,
             storage: job.storage,
             root: job.root,
+            gone_unconfirmed: job.gone_unconfirmed,
             filter: job.filter,
             rules: job.rules,
             manifests: job.manifests,
@@ -304,12 +317,16 @@ pub async fn back_up_storage(
     };
     let _ = settled_out.send(settled);
     let collated = collate.await.unwrap_or_else(|panic| Err(defect(panic)))?;
-    let scan::Scanned { unnamable, unmatched, .. } = scanned?;
+    let scan::Scanned { unnamable, unmatched, remarks, passed_over, base_repositories, .. } = scanned?;
     let failures = collated.counts.failed + unnamable.len() as u64;
+    let about = |item, problem| ItemFailure {
+        component: Component::Repositories,
+        storage: Some(run.storage.to_string()),
+        item,
+        problem,
+    };
     for (item, problem) in unnamable {
-        let storage = Some(run.storage.to_string());
-        let failure = ItemFailure { component: Component::Repositories, storage, item, problem };
-        let _ = events.send(BackupEvent::Failed(failure)).await;
+        let _ = events.send(BackupEvent::Failed(about(item, problem))).await;
     }
     Ok(StorageResult {
         counts: collated.counts,
@@ -319,6 +336,10 @@ pub async fn back_up_storage(
         catalogue: collated.catalogue,
         failures,
         unmatched,
+        base_repositories,
+        gone: collated.gone,
+        remarks: remarks.into_iter().map(|problem| about("(whole storage)".into(), problem)).collect(),
+        passed_over,
     })
 }
 

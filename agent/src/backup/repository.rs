@@ -48,7 +48,7 @@ pub async fn back_up(
 /// The line of a repository that was not backed up.
 pub fn without(candidate: &Candidate, known: Option<CatalogueEntry>, error: SnapshotError) -> CatalogueEntry {
     match error {
-        SnapshotError::Gone => missing(candidate),
+        SnapshotError::Gone => gone(&candidate.path, known),
         SnapshotError::Failed(problem) => failed(candidate, known, problem),
     }
 }
@@ -72,9 +72,13 @@ pub fn settled(run: &Run, snapshot: &Snapshot, base: Option<&Base>) -> Option<Ca
     }
 }
 
-/// The entry of a repository that went away.
-pub fn missing(candidate: &Candidate) -> CatalogueEntry {
-    blank(&candidate.path, Outcome::Missing)
+/// The entry of a repository that is not there any more: what the base has of it stays named. One that came and went
+/// between two backups was never in any.
+pub fn gone(path: &packhorse_model::RepoPath, base: Option<CatalogueEntry>) -> CatalogueEntry {
+    match base {
+        Some(base) => CatalogueEntry { outcome: Outcome::Gone, bytes_new: 0, error: None, ..base },
+        None => blank(path, Outcome::Missing),
+    }
 }
 
 /// The entry of a repository that failed: the last good manifest stays.

@@ -1,19 +1,20 @@
 //! Walks a storage beside its base catalogue and hands out repositories in batches.
 //!
 //! Does not own: reading repositories. Walk and catalogue have the same order, so the catalogue is streamed (`bases`) and
-//! each repository meets its own base line; memory does not grow with the number of repositories.
+//! each repository meets its own base line; memory does not grow with the number of repositories. A base line that meets
+//! none is handed out as well (`absent`), so every path that the base has is in the new catalogue.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
+use packhorse_model::{ErrorKind, Outcome, PassedOver, Problem, RepoPath, Subject};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
 use super::{
-    Run,
-    bases::{Base, Bases},
+    Run, absent,
+    bases::{Base, Bases, Known, Origin},
     discover::{Candidate, Found, Walk},
     watch::Watch,
 };
@@ -23,12 +24,31 @@ const BATCH: usize = 32;
 /// How far the walk may run ahead of the catalogue.
 pub const WINDOW: usize = 65_536;
 
-/// One thing the walk found, with its base and its place in the order.
+/// What there is at a path.
+pub enum Sight {
+    /// A repository.
+    Repository(Candidate),
+    /// Something that cannot be backed up.
+    Unusable(RepoPath, Problem),
+    /// Nothing any more: the base has it, and it was deleted.
+    Gone(RepoPath),
+}
+
+impl Sight {
+    fn path(&self) -> &RepoPath {
+        match self {
+            Self::Repository(candidate) => &candidate.path,
+            Self::Unusable(path, _) | Self::Gone(path) => path,
+        }
+    }
+}
+
+/// One path, with its base and its place in the order.
 pub struct Item {
-    /// Number in the order of the walk.
+    /// Number in the order of paths.
     pub number: u64,
-    /// The repository, or what is wrong with its path.
-    pub found: Result<Candidate, (RepoPath, Problem)>,
+    /// What is there.
+    pub found: Sight,
     /// What the vault has of it.
     pub base: Option<Base>,
     /// Room in the window.
@@ -40,8 +60,14 @@ pub struct Item {
 pub struct Scanned {
     /// Items handed out.
     pub items: u64,
-    /// Names that cannot be stored, with why.
+    /// Names that cannot be stored and folders that cannot be read, with why.
     pub unnamable: Vec<(String, Problem)>,
+    /// What is odd about the storage as a whole.
+    pub remarks: Vec<Problem>,
+    /// What was seen and not entered.
+    pub passed_over: PassedOver,
+    /// Repositories of the base that were looked for.
+    pub base_repositories: u64,
     /// Included patterns that matched nothing.
     pub unmatched: Vec<String>,
 }
@@ -59,36 +85,40 @@ pub fn run(
         number: 0,
         batch: Vec::with_capacity(BATCH),
         window: Arc::new(Semaphore::new(WINDOW)),
-        remarks: Scanned::default(),
+        there: 0,
+        scanned: Scanned::default(),
     };
+    if scan.bases.lost {
+        scan.scanned.remarks.push(base_is_lost(run));
+    }
     watch.this_thread();
     for found in Walk::new(&run.root, &run.filter)?.flatten() {
         watch.moved(1);
         if run.begins_nothing() {
             return Err(Problem::cancelled("walk storage").on(&run.storage));
         }
-        let found = match found {
-            Found::Repository(candidate) => Ok(candidate),
-            Found::Unusable(path, problem) => Err((path, problem)),
-            Found::Unnamable(name, problem) => {
-                scan.remarks.unnamable.push((name, problem));
-                continue;
-            }
-        };
-        // The base comes from the vault, and room from those who work.
-        watch.waiting(|| scan.add(run, found))?;
-        if scan.batch.len() == BATCH {
-            watch.waiting(|| scan.hand_over(run, batches))?;
-        }
+        scan.take(run, found, watch, batches)?;
     }
+    scan.absent_before(run, None, watch, batches)?;
     watch.waiting(|| scan.hand_over(run, batches))?;
-    scan.check_emptied(run);
+    scan.check_empty(run)?;
     run.progress.found_all();
     let included = run.filter.included().iter().enumerate();
     let unmatched = included.filter(|(at, _)| !scan.matched.contains(at));
-    scan.remarks.unmatched = unmatched.map(|(_, pattern)| pattern.to_string()).collect();
-    scan.remarks.items = scan.number;
-    Ok(scan.remarks)
+    scan.scanned.unmatched = unmatched.map(|(_, pattern)| pattern.to_string()).collect();
+    scan.scanned.items = scan.number;
+    Ok(scan.scanned)
+}
+
+type Batches = mpsc::WeakSender<Vec<Item>>;
+
+/// Without it, nobody can tell what was deleted since.
+fn base_is_lost(run: &Run) -> Problem {
+    Problem::new(ErrorKind::Corrupt, Subject::Backup, "read base catalogue")
+        .on(&run.storage)
+        .answered("it is damaged or gone, so every repository starts a new chain")
+        .leaving("which repositories were deleted since that backup is not known")
+        .next("compare with an earlier backup: backupctl show ID --storage NAME")
 }
 
 struct Scan {
@@ -97,21 +127,117 @@ struct Scan {
     number: u64,
     batch: Vec<Item>,
     window: Arc<Semaphore>,
-    remarks: Scanned,
+    /// Paths at which there is something.
+    there: u64,
+    scanned: Scanned,
 }
 
 impl Scan {
-    fn add(&mut self, run: &Run, found: Result<Candidate, (RepoPath, Problem)>) -> Result<(), Problem> {
-        let path = match &found {
-            Ok(candidate) => &candidate.path,
-            Err((path, _)) => path,
+    /// Takes one thing that the walk came upon.
+    fn take(&mut self, run: &Run, found: Found, watch: &Watch, batches: &Batches) -> Result<(), Problem> {
+        let sight = match found {
+            Found::Repository(candidate) => Sight::Repository(candidate),
+            Found::Unusable(path, problem) => Sight::Unusable(path, problem),
+            Found::Unnamable(name, problem) => {
+                self.scanned.unnamable.push((name, problem));
+                return Ok(());
+            }
+            Found::Link(name) => {
+                self.scanned.passed_over.link(name);
+                return Ok(());
+            }
+            Found::Inner(name) => {
+                self.scanned.passed_over.inner(name);
+                return Ok(());
+            }
+            Found::Unreadable(name, problem) => return self.unreadable(run, name, problem, watch, batches),
         };
+        self.absent_before(run, Some(sight.path()), watch, batches)?;
+        self.there += 1;
+        let known = watch.waiting(|| self.bases.of(sight.path(), &run.attempt.id, &run.storage))?;
+        self.add(run, sight, known, watch, batches)
+    }
+
+    /// A folder that cannot be listed is a repository where its name or the base says so. Else it is a failure of its
+    /// own, and so is each repository below it that the base has.
+    fn unreadable(
+        &mut self,
+        run: &Run,
+        name: String,
+        problem: Problem,
+        watch: &Watch,
+        batches: &Batches,
+    ) -> Result<(), Problem> {
+        let Ok(path) = name.parse::<RepoPath>() else {
+            self.scanned.unnamable.push((name, problem));
+            return Ok(());
+        };
+        self.absent_before(run, Some(&path), watch, batches)?;
+        self.there += 1;
+        let known = watch.waiting(|| self.bases.of(&path, &run.attempt.id, &run.storage))?;
+        if known.base.is_none() && !name.ends_with(".git") {
+            self.scanned.unnamable.push((name, problem));
+            return Ok(());
+        }
+        if run.filter.selects(&path) {
+            return self.add(run, Sight::Unusable(path, problem), known, watch, batches);
+        }
+        Ok(())
+    }
+
+    /// Hands out what the base has before this path and the walk did not meet.
+    fn absent_before(
+        &mut self,
+        run: &Run,
+        path: Option<&RepoPath>,
+        watch: &Watch,
+        batches: &Batches,
+    ) -> Result<(), Problem> {
+        while let Some(entry) = watch.waiting(|| self.bases.unmet(path))? {
+            if run.begins_nothing() {
+                return Err(Problem::cancelled("walk storage").on(&run.storage));
+            }
+            if !run.filter.selects(&entry.path) || !is_looked_for(run, entry.outcome) {
+                continue;
+            }
+            watch.moved(1);
+            let path = entry.path.clone();
+            let sight = match absent::look_for(&run.root, &path) {
+                Some(problem) => Sight::Unusable(path, problem),
+                None => Sight::Gone(path),
+            };
+            self.there += u64::from(matches!(sight, Sight::Unusable(..)));
+            let in_base = Some(entry.outcome);
+            let known = Known { base: Some(Base { entry, origin: Origin::Committed }), in_base };
+            self.add(run, sight, known, watch, batches)?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        run: &Run,
+        found: Sight,
+        Known { base, in_base }: Known,
+        watch: &Watch,
+        batches: &Batches,
+    ) -> Result<(), Problem> {
         for (at, pattern) in run.filter.included().iter().enumerate() {
-            if pattern.matches(path) {
+            if pattern.matches(found.path()) {
                 self.matched.insert(at);
             }
         }
-        let base = self.bases.of(path, &run.attempt.id, &run.storage)?;
+        let counts = in_base.is_some_and(|outcome| is_looked_for(run, outcome));
+        self.scanned.base_repositories += u64::from(counts);
+        // Room comes from those who work.
+        watch.waiting(|| self.put(found, base))?;
+        if self.batch.len() == BATCH {
+            watch.waiting(|| self.hand_over(run, batches))?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, found: Sight, base: Option<Base>) -> Result<(), Problem> {
         let permit = Handle::current().block_on(Arc::clone(&self.window).acquire_owned());
         let permit =
             permit.map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "walk").answered(e))?;
@@ -134,15 +260,37 @@ impl Scan {
         })
     }
 
-    /// A storage that held repositories and holds none now is more likely not mounted than empty.
-    fn check_emptied(&mut self, run: &Run) {
-        let had_some = self.number == 0 && self.bases.has_more_committed();
-        if had_some && run.filter.is_all() {
-            let problem = Problem::new(ErrorKind::NotFound, Subject::Host, "find repositories")
-                .on(run.root.display())
-                .answered("it holds none, and did when the last backup was made")
-                .next("check that the file system is mounted; if it is empty for good, the next run is complete");
-            self.remarks.unnamable.push(("(whole storage)".into(), problem));
+    /// Says of a storage without repositories that it has none, and refuses one that lies elsewhere.
+    fn check_empty(&mut self, run: &Run) -> Result<(), Problem> {
+        if self.there > 0 || !self.scanned.unnamable.is_empty() || !run.filter.is_all() {
+            return Ok(());
         }
+        let problem = |kind| {
+            Problem::new(kind, Subject::Configuration, "find repositories")
+                .on(run.root.display())
+                .answered("it holds no repositories")
+        };
+        if self.scanned.base_repositories == 0
+            && let Some(link) = self.scanned.passed_over.names.first()
+        {
+            let target = std::fs::canonicalize(run.root.join(link)).unwrap_or_else(|_| run.root.join(link));
+            return Err(problem(ErrorKind::Invalid)
+                .answered(format!("it holds no repositories, only symbolic links such as {link}"))
+                .next(format!("name the folder that holds them, such as {}", target.display())));
+        }
+        if self.scanned.base_repositories == 0 {
+            let next = "check its path, and that its file system is mounted";
+            self.scanned.remarks.push(problem(ErrorKind::NotFound).next(next));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a repository that the base has must be in the storage, or be named: one whose end was said before need not.
+fn is_looked_for(run: &Run, outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Missing => false,
+        Outcome::Gone => run.gone_unconfirmed,
+        _ => true,
     }
 }

@@ -36,6 +36,7 @@ fn job(root: &Path, id: &str, base: Option<ObjectDigest>) -> BackupJob {
         storage: "default".parse().expect("valid name"),
         root: root.to_owned(),
         base,
+        gone_unconfirmed: false,
         filter: RepoFilter::default(),
         rules: Rules { max_chain: 64, full: false, prove_later: false, max_garbage: 0.0, index_from: 0 },
         manifests: GitalyManifests::Latest,

@@ -26,7 +26,7 @@ use super::{
     pack_proof, planner,
     queue::{Queue, Slot, Waiting},
     repository,
-    scan::Item,
+    scan::{Item, Sight},
     snapshot::{self, Snapshot, SnapshotError},
     watch::{Patience, Watch},
 };
@@ -97,7 +97,7 @@ async fn keep_reading(floor: Arc<Floor>) {
             // A defect beside an item is one that the catalogue notices by the number of its lines.
             Given::Defect(None, _) | Given::Done => return,
         };
-        let Item { number, found: Ok(candidate), base, permit } = item else { continue };
+        let Item { number, found: Sight::Repository(candidate), base, permit } = item else { continue };
         let problem = match problem {
             GivenUp::Hangs(said) => repository::hangs(&candidate.path, &candidate.dir, &said),
             GivenUp::Defect(panic) => repository::defect(&candidate.path, &panic),
@@ -172,10 +172,15 @@ fn read_all(floor: &Floor, place: &Place) {
         watch.moved(1);
         run.progress.found(1);
         let candidate = match item.found {
-            Ok(ref candidate) => candidate.clone(),
-            Err((path, problem)) => {
+            Sight::Repository(ref candidate) => candidate.clone(),
+            Sight::Unusable(path, problem) => {
                 let base = item.base.map(|base| base.entry);
                 let entry = repository::failed_entry(&path, base, problem);
+                watch.waiting(|| floor.push_blocking(item.number, entry, item.permit));
+                continue;
+            }
+            Sight::Gone(path) => {
+                let entry = repository::gone(&path, item.base.map(|base| base.entry));
                 watch.waiting(|| floor.push_blocking(item.number, entry, item.permit));
                 continue;
             }
@@ -217,7 +222,8 @@ impl Floor {
         let (snapshot, size) = match looked {
             Ok(looked) => looked,
             Err(SnapshotError::Gone) => {
-                return self.push_blocking(item.number, repository::missing(&candidate), item.permit);
+                let entry = repository::gone(&candidate.path, item.base.map(|base| base.entry));
+                return self.push_blocking(item.number, entry, item.permit);
             }
             Err(SnapshotError::Failed(problem)) => {
                 let entry = repository::failed(&candidate, item.base.map(|base| base.entry), problem);

@@ -21,6 +21,8 @@ pub struct RestoreJob {
     pub catalogue: ObjectDigest,
     /// Which repositories.
     pub filter: RepoFilter,
+    /// Restore repositories that are gone in this backup as they were last: nobody said that they were deleted on purpose.
+    pub gone_unconfirmed: bool,
     /// Replace repositories that exist.
     pub force: bool,
     /// Have git prepare what is restored for being served.

@@ -34,13 +34,12 @@ pub(super) struct Restored {
 impl Restore {
     /// Restores one repository; `number` tells it from the others of this restore. Blocking.
     pub(super) fn repository(&self, entry: &CatalogueEntry, number: u64) -> Restored {
-        if entry.outcome == Outcome::Failed && entry.manifest.is_none() {
+        let is_older = matches!(entry.outcome, Outcome::Failed | Outcome::Gone);
+        if is_older && entry.manifest.is_none() {
             return Restored { placed: false, problem: Some(never_backed_up(entry)) };
         }
         match self.try_repository(entry, number) {
-            Ok(placed) if entry.outcome == Outcome::Failed => {
-                Restored { placed, problem: Some(from_older_backup(entry)) }
-            }
+            Ok(placed) if is_older => Restored { placed, problem: Some(from_older_backup(entry)) },
             Ok(placed) => Restored { placed, problem: None },
             Err(problem) => Restored { placed: false, problem: Some(problem) },
         }
@@ -162,10 +161,14 @@ fn never_backed_up(entry: &CatalogueEntry) -> Problem {
 }
 
 fn from_older_backup(entry: &CatalogueEntry) -> Problem {
-    let why = entry.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    let why = match (&entry.error, entry.outcome) {
+        (_, Outcome::Gone) => "it was not there when this backup was made".to_owned(),
+        (Some(error), _) => format!("this backup's run failed on it: {error}"),
+        (None, _) => "this backup's run failed on it".to_owned(),
+    };
     Problem::new(ErrorKind::NotFound, Subject::Repository, "restore repository")
         .on(&entry.path)
-        .answered(format!("restored as of an older backup, because this backup's run failed on it{why}"))
+        .answered(format!("restored as of an older backup, because {why}"))
         .leaving(format!(
             "restored as of an older backup, from {}",
             entry.manifest.as_deref().unwrap_or("its last good manifest")

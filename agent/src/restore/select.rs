@@ -19,6 +19,7 @@ pub(super) struct Selection {
     bytes: Bytes,
     key: String,
     filter: RepoFilter,
+    with_gone: bool,
 }
 
 /// What a selection holds.
@@ -35,7 +36,7 @@ impl Selection {
     pub(super) async fn open(vault: &Vault, job: &RestoreJob) -> Result<Self, Problem> {
         let bytes = vault.get_checked(&job.catalogue).await.map_err(vault_problem)?;
         let (key, filter) = (job.catalogue.path.clone(), job.filter.clone());
-        Ok(Self { bytes, key, filter })
+        Ok(Self { bytes, key, filter, with_gone: job.gone_unconfirmed })
     }
 
     /// Counts the selected entries and finds the patterns that cover none. Blocking.
@@ -44,7 +45,9 @@ impl Selection {
         let mut known = 0;
         for entry in self.lines()? {
             let entry = entry.map_err(vault_problem)?;
-            missed.retain(|pattern| !pattern.matches(&entry.path));
+            if self.has(&entry) {
+                missed.retain(|pattern| !pattern.matches(&entry.path));
+            }
             known += u64::from(self.selects(&entry));
         }
         Ok(Survey { known, unmatched: missed.iter().map(|pattern| pattern.to_string()).collect() })
@@ -67,6 +70,11 @@ impl Selection {
     }
 
     fn selects(&self, entry: &CatalogueEntry) -> bool {
-        entry.outcome != Outcome::Missing && self.filter.selects(&entry.path)
+        self.has(entry) && self.filter.selects(&entry.path)
+    }
+
+    /// Whether the backup holds the repository: one that was deleted before is not brought back.
+    fn has(&self, entry: &CatalogueEntry) -> bool {
+        entry.outcome.is_there() || (entry.outcome == Outcome::Gone && self.with_gone)
     }
 }

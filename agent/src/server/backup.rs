@@ -93,6 +93,7 @@ async fn job_of(
         base: wire.base.map(|base| catalogue_of(base, &storage)).transpose()?,
         storage,
         unfinished: wire.unfinished_runs.iter().map(|id| id.parse()).collect::<Result<_, _>>()?,
+        gone_unconfirmed: wire.gone_unconfirmed,
         filter,
         rules: Rules {
             max_chain: options.max_chain,
@@ -163,5 +164,9 @@ fn finished(result: &StorageResult) -> v1::BackupStorageFinished {
         failures: result.failures,
         unmatched: result.unmatched.clone(),
         unproven: result.unproven,
+        base_repositories: result.base_repositories,
+        gone: result.gone.clone(),
+        remarks: result.remarks.iter().map(Into::into).collect(),
+        passed_over: (!result.passed_over.is_empty()).then(|| (&result.passed_over).into()),
     }
 }

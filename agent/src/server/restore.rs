@@ -44,6 +44,7 @@ pub(super) async fn start(
         root: config.path.clone(),
         catalogue,
         filter,
+        gone_unconfirmed: wire.gone_unconfirmed,
         force: wire.force,
         optimise: wire.optimise,
         jobs: if config.jobs == 0 { options.jobs } else { config.jobs.min(options.jobs) },

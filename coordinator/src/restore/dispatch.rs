@@ -17,12 +17,9 @@ use crate::{
     board::Board,
     fleet::{AgentHandle, Fleet},
     patience::{Lost, Patience},
-    run::{ended_early, filter_parts, matched_nothing},
+    run::{WHOLE_STORAGE, ended_early, filter_parts, matched_nothing},
     stop::Stop,
 };
-
-/// The item of a storage that failed as a whole.
-pub const WHOLE_STORAGE: &str = "(whole storage)";
 
 /// What stays the same for all storages of a restore.
 pub struct Restore<'a> {
@@ -163,6 +160,7 @@ impl Restore<'_> {
             catalogue: Some((&storage.catalogue).into()),
             force: self.request.force,
             optimise: self.request.optimise,
+            gone_unconfirmed: storage.gone_unconfirmed,
             run: self.run.to_owned(),
             join,
         };

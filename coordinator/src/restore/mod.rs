@@ -8,6 +8,7 @@
 //! A crash leaves: parts that were in place, and temporary folders that the next restore removes.
 
 mod dispatch;
+mod lacks;
 mod request;
 
 use futures_util::future::join_all;
@@ -24,7 +25,9 @@ use self::{
     dispatch::Restore,
     request::{RestorePlan, check_targets},
 };
-use crate::{CoordinatorOptions, board::Board, database, directory, fleet::Fleet, stop::Stop};
+use crate::{
+    CoordinatorOptions, board::Board, database, directory, fleet::Fleet, run::WHOLE_STORAGE, stop::Stop,
+};
 
 /// Does a restore to its end.
 pub async fn restore(
@@ -37,9 +40,10 @@ pub async fn restore(
 ) -> Result<RestoreSummary, Problem> {
     let started_at = Timestamp::now();
     let vault_id = FormatMarker::of(&vault.briefly()).await?.vault_id;
-    let backup = resolve(&vault.briefly(), &request.backup).await?;
+    let backup = resolve(&vault.briefly(), &request.backup, request.latest).await?;
     let summary = load_summary(vault, &backup).await?;
-    let plan = request.plan(&summary, options)?;
+    let mut plan = request.plan(&summary, options)?;
+    plan.failures.extend(lacks::missing_items(&summary, &plan));
     let fleet = if plan.storages.is_empty() {
         Fleet::muster(&[], None).await?
     } else {
@@ -54,6 +58,9 @@ pub async fn restore(
     });
     for failure in &plan.failures {
         board.failed(failure.clone());
+    }
+    for remark in lacks::remarks(&summary, &plan, options, &fleet) {
+        board.remark(remark);
     }
     let shared = Restore {
         run: &run,
@@ -84,7 +91,7 @@ type Restored = ((Vec<RestoredItem>, Vec<ItemFailure>), Vec<RestoredItem>, Vec<R
 fn finish(
     summary: RunSummary,
     started_at: Timestamp,
-    ((storages, remarks), databases, directories): Restored,
+    ((storages, mut remarks), databases, directories): Restored,
     board: &Board,
 ) -> Result<RestoreSummary, Problem> {
     let (failures, failures_total) = board.failures();
@@ -102,11 +109,16 @@ fn finish(
             .on(&summary.backup_id)
             .answered("it holds nothing of what was selected"));
     }
+    let of_backup = board.remarks();
+    remarks.truncate(RunSummary::MAX_FAILURES.saturating_sub(of_backup.len()));
+    remarks.splice(..0, of_backup);
     Ok(RestoreSummary {
         vault: None,
         vault_id: None,
         backup_id: summary.backup_id,
         state: RunSummary::state_of(failures_total, 0),
+        backup_state: summary.state,
+        backup_partial: summary.partial,
         started_at,
         finished_at: Timestamp::now(),
         storages,
@@ -120,7 +132,7 @@ fn finish(
 
 /// What is said of a restore that brought nothing back: a storage whose agent was lost may hold more than was told.
 fn state_of_nothing(failures: &[ItemFailure]) -> String {
-    let mut whole = failures.iter().filter(|failure| failure.item == dispatch::WHOLE_STORAGE);
+    let mut whole = failures.iter().filter(|failure| failure.item == WHOLE_STORAGE);
     let told = whole.find_map(|failure| failure.problem.state.clone());
     told.unwrap_or_else(|| "nothing was restored; the target is as it was".into())
 }

@@ -10,6 +10,7 @@ use packhorse_model::{
     ObjectDigest, Problem, RepoFilter, RunSummary, StorageName, Subject,
 };
 use packhorse_proto::{filter_from_wire, v1::RestoreRequest as Wire};
+use packhorse_vault::Latest;
 
 use crate::{CoordinatorOptions, fleet::Fleet, run::components};
 
@@ -27,6 +28,8 @@ pub struct RestoreRequest {
     pub force: bool,
     /// Have git prepare repositories for being served.
     pub optimise: bool,
+    /// Which backups `latest` counts.
+    pub latest: Latest,
     only: Vec<String>,
     skip: Vec<String>,
 }
@@ -39,6 +42,8 @@ pub struct StorageRestore {
     pub target: StorageName,
     /// Its catalogue.
     pub catalogue: ObjectDigest,
+    /// Whether repositories that were gone are brought back, because nobody said that they were deleted on purpose.
+    pub gone_unconfirmed: bool,
 }
 
 /// What a restore is going to do.
@@ -68,6 +73,7 @@ impl RestoreRequest {
             to_storage: to_storage.collect::<Result<_, Problem>>()?,
             force: wire.force,
             optimise: wire.optimise,
+            latest: if wire.partial { Latest::Any } else { Latest::Whole },
             only: wire.only,
             skip: wire.skip,
         })
@@ -134,7 +140,8 @@ impl RestoreRequest {
                     .answered("two storages of the backup would be restored into it")
                     .next("restore one of them at a time, or name another with --to-storage"));
             }
-            plan.storages.push(StorageRestore { source, target, catalogue });
+            let gone_unconfirmed = storage.gone_unconfirmed > 0;
+            plan.storages.push(StorageRestore { source, target, catalogue, gone_unconfirmed });
         }
         Ok(())
     }

@@ -60,6 +60,7 @@ pub fn collect(
         base_backup_id: plan.base_backup_id(request),
         started_at,
         finished_at,
+        schedule: request.schedule.clone(),
         repositories,
         unproven,
         bytes_new,
@@ -69,5 +70,7 @@ pub fn collect(
         directories,
         failures,
         failures_total,
+        gone: plan.gone.clone(),
+        remarks: board.remarks(),
     }
 }

@@ -20,6 +20,7 @@ use packhorse_vault::{Attempt, ObjectKey};
 use tokio_stream::{StreamExt as _, wrappers::WatchStream};
 
 use super::{
+    WHOLE_STORAGE, gone,
     plan::{RunPlan, StoragePlan},
     request::RunRequest,
     shares::{Share, Shares},
@@ -61,8 +62,16 @@ pub async fn dispatch(
     let mut unmatched: Option<BTreeSet<String>> = None;
     for (storage, ended) in join_all(jobs).await {
         let ended = ended.and_then(|(finished, failures)| {
-            let summary = summary(plan, storage, request, &finished)?;
+            let mut summary = summary(plan, storage, request, &finished)?;
             board.record(failures, finished.failures);
+            if let Some(failure) = gone::too_many(&options.gone, request, &storage.storage, &finished) {
+                summary.gone_unconfirmed = summary.counts.gone;
+                summary.failures += 1;
+                board.failed(failure);
+            }
+            for remark in finished.remarks.iter().cloned() {
+                board.remark(remark.try_into()?);
+            }
             Ok((summary, finished.unmatched))
         });
         match ended {
@@ -95,7 +104,7 @@ fn whole_storage(storage: &StoragePlan, problem: Problem) -> ItemFailure {
     ItemFailure {
         component: Component::Repositories,
         storage: Some(storage.storage.to_string()),
-        item: "(whole storage)".into(),
+        item: WHOLE_STORAGE.into(),
         problem,
     }
 }
@@ -129,6 +138,9 @@ fn summary(
         filtered: !request.filter.is_all(),
         unproven: finished.unproven,
         failures: finished.failures,
+        gone_unconfirmed: 0,
+        gone: finished.gone.clone(),
+        passed_over: finished.passed_over.clone().map(Into::into).unwrap_or_default(),
     })
 }
 
@@ -266,6 +278,7 @@ impl Dispatch<'_> {
             unfinished_runs: self.unfinished(storage, attempt),
             run: self.plan.name.clone(),
             prove_later: self.request.prove_later,
+            gone_unconfirmed: storage.base.as_ref().is_some_and(|base| base.gone_unconfirmed),
         };
         let filters = filter_parts(&self.request.filter).into_iter().map(Request::Filter);
         let begin = [Request::Limits(*share.current.borrow()), Request::Go(v1::Go {})];

@@ -14,6 +14,7 @@
 
 mod collect;
 mod dispatch;
+mod gone;
 mod order;
 mod plan;
 mod publish;
@@ -35,10 +36,14 @@ use serde::{Deserialize, Serialize};
 use self::{collect::Parts, order::RunOrder, plan::RunPlan};
 pub use self::{
     dispatch::{ended_early, filter_parts, matched_nothing},
+    gone::GoneRules,
     request::{RunRequest, components},
     shares::Shares,
 };
 use crate::{CoordinatorOptions, board::Board, database, directory, stop::Stop};
+
+/// The item of a storage that failed as a whole.
+pub const WHOLE_STORAGE: &str = "(whole storage)";
 
 /// What a run works with.
 pub struct RunContext<'a> {
@@ -118,6 +123,9 @@ async fn carry_out(
     });
     for failure in &plan.failures {
         board.failed(failure.clone());
+    }
+    for remark in &plan.remarks {
+        board.remark(remark.clone());
     }
     let (storages, databases, directories) = tokio::join!(
         dispatch::dispatch(plan, options, request, context.shares, board, stop),

@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 
 use packhorse_model::{
-    BackupId, Component, ComponentSelection, ErrorKind, InvalidInput, ItemFailure, Problem, RepoFilter,
-    RepoPattern, StorageName, Subject,
+    BackupId, Component, ComponentSelection, ErrorKind, GonePart, InvalidInput, ItemFailure, Problem,
+    RepoFilter, RepoPattern, StorageName, Subject,
 };
 use packhorse_proto::v1::BackupMode;
 use packhorse_vault::{RunJournal, StorageBase};
 use serde::{Deserialize, Serialize};
 
-use super::request::RunRequest;
+use super::{gone::AcceptGone, request::RunRequest};
 use crate::CoordinatorOptions;
 
 /// The order of a run.
@@ -27,6 +27,18 @@ pub struct RunOrder {
     skip: Vec<String>,
     #[serde(default)]
     prove_later: bool,
+    #[serde(default)]
+    accept_all_gone: bool,
+    #[serde(default)]
+    accept_gone: BTreeSet<StorageName>,
+    #[serde(default)]
+    schedule: Option<String>,
+    /// What has left the configuration.
+    #[serde(default)]
+    pub gone: Vec<GonePart>,
+    /// What is odd, and is no failure.
+    #[serde(default)]
+    pub remarks: Vec<ItemFailure>,
     /// The storages, each with what it builds on.
     pub storages: Vec<StorageOrder>,
     /// Whether storages that exist were left out on purpose.
@@ -77,6 +89,11 @@ impl RunOrder {
             only: components(&request.components.only),
             skip: components(&request.components.skip),
             prove_later: request.prove_later,
+            accept_all_gone: request.accept_gone.all,
+            accept_gone: request.accept_gone.names.clone(),
+            schedule: request.schedule.clone(),
+            gone: Vec::new(),
+            remarks: Vec::new(),
             storages: Vec::new(),
             some_storages_only: false,
             databases: databases.map(|database| database.name().to_owned()).collect(),
@@ -130,6 +147,8 @@ impl RunOrder {
             components: ComponentSelection { only: components(&self.only)?, skip: components(&self.skip)? },
             dry_run: false,
             prove_later: self.prove_later,
+            accept_gone: AcceptGone { all: self.accept_all_gone, names: self.accept_gone.clone() },
+            schedule: self.schedule.clone(),
             patient: true,
         })
     }
@@ -156,6 +175,8 @@ mod tests {
             },
             dry_run: false,
             prove_later: true,
+            accept_gone: AcceptGone { all: false, names: ["old".parse().expect("valid name")].into() },
+            schedule: Some("nightly".into()),
             patient: true,
         };
         let config = packhorse_service::config::Config::default();

@@ -4,15 +4,18 @@
 //! about it is open any more. The newest backup is the one whose run started last; a coordinator whose clock is behind
 //! starts its runs after those that it finds, so that order does not depend on clocks.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
-use packhorse_model::{BackupId, Component, ErrorKind, ItemFailure, Problem, StorageName, Subject};
+use packhorse_model::{BackupId, Component, ErrorKind, GonePart, ItemFailure, Problem, StorageName, Subject};
 use packhorse_proto::v1::BackupMode;
 use packhorse_vault::{
-    Attempt, CommittedBackup, FormatMarker, RunAttempt, RunJournal, StorageBase, UnfinishedRun, Vault,
-    base_for, committed, unfinished,
+    Attempt, CommittedBackup, Earlier, FormatMarker, RunAttempt, RunJournal, StorageBase, UnfinishedRun,
+    Vault, committed, earlier, unfinished,
 };
 
 use super::{
+    WHOLE_STORAGE, gone,
     order::{RunOrder, StorageOrder},
     request::RunRequest,
 };
@@ -47,8 +50,14 @@ pub struct RunPlan {
     pub storages: Vec<StoragePlan>,
     /// Whether storages that exist were left out on purpose.
     pub some_storages_only: bool,
-    /// What is known to be missing from the start: agents that do not answer.
+    /// What is known to be missing from the start: agents that do not answer, parts that have left the configuration.
     pub failures: Vec<ItemFailure>,
+    /// What has left the configuration.
+    pub gone: Vec<GonePart>,
+    /// What is odd, and is no failure.
+    pub remarks: Vec<ItemFailure>,
+    /// IDs that are in use.
+    taken: BTreeSet<BackupId>,
 }
 
 impl RunPlan {
@@ -74,13 +83,13 @@ pub async fn plan(
     let first = if request.patient { vault.clone() } else { vault.briefly() };
     let marker = FormatMarker::of(&first).await?;
     let (backups, _) = committed(&first).await?;
-    let Chosen { agents, some_only: some_storages_only, failures } =
+    let Chosen { agents, some_only, mut failures } =
         match request.components.selects(&Component::Repositories) {
             true => choose_agents(options, request).await?,
             false => Chosen::default(),
         };
     let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
-    let bases = base_for(vault, &backups, &names).await?;
+    let Earlier { bases, last_whole } = earlier(vault, &backups, &names).await?;
     let runs = if agents.is_empty() { Vec::new() } else { unfinished(vault, &backups).await? };
     let storages: Vec<StoragePlan> = agents
         .into_iter()
@@ -101,6 +110,16 @@ pub async fn plan(
     if !request.dry_run {
         marker.prove_create_only(vault).await?;
     }
+    let gone = gone::parts_gone(last_whole.as_ref(), &names.into_iter().collect(), request, options);
+    // Who names what a run is about leaves the rest out on purpose, and the backup is not one of everything.
+    let leaves_out = request.is_limited() && gone.iter().any(|part| !part.confirmed);
+    let gone =
+        if request.is_limited() { gone.into_iter().filter(|part| part.confirmed).collect() } else { gone };
+    let known = failures.clone();
+    let is_told = |failure: &ItemFailure| {
+        known.iter().any(|told| (&told.storage, &told.item) == (&failure.storage, &failure.item))
+    };
+    failures.extend(gone::failures(&gone).filter(|failure| !is_told(failure)));
     let backup_id = request.backup_id.clone();
     let backup_id = backup_id.unwrap_or_else(|| BackupId::from_time(now, &options.instance_version));
     Ok(RunPlan {
@@ -109,8 +128,11 @@ pub async fn plan(
         started_at: after_all(now, &backups, &runs),
         vault_id: marker.vault_id,
         storages,
-        some_storages_only,
+        some_storages_only: some_only || leaves_out,
         failures,
+        gone,
+        remarks: in_the_future(now, &backups).into_iter().collect(),
+        taken: backups.into_iter().map(|backup| backup.backup_id).collect(),
     })
 }
 
@@ -146,6 +168,9 @@ pub async fn resume(
         storages: storages.collect(),
         some_storages_only: order.some_storages_only,
         failures,
+        gone: order.gone.clone(),
+        remarks: order.remarks.clone(),
+        taken: BTreeSet::new(),
     })
 }
 
@@ -157,6 +182,25 @@ fn newer(runs: &[UnfinishedRun], base: Option<&StorageBase>) -> Vec<BackupId> {
 
 /// How far another clock may be ahead before it is said.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// Says so when the newest backup lies in the future: who watches the age of backups would see a young one for long.
+fn in_the_future(now: Timestamp, backups: &[CommittedBackup]) -> Option<ItemFailure> {
+    let newest = backups.iter().max_by_key(|backup| backup.started_at)?;
+    if newest.started_at.duration_since(now) <= SKEW {
+        return None;
+    }
+    let problem = Problem::new(ErrorKind::Invalid, Subject::Host, "compare clocks")
+        .on(&newest.backup_id)
+        .answered(format!("the newest backup started at {}, and it is {now} now", newest.started_at))
+        .leaving("this backup counts as newer all the same; committed_at in `list --json` has the real time")
+        .next("check the clocks of this coordinator and of the one that made that backup");
+    Some(ItemFailure {
+        component: Component::Repositories,
+        storage: None,
+        item: newest.backup_id.to_string(),
+        problem,
+    })
+}
 
 /// The time at which a run starts: now, but after all others that there are.
 fn after_all(now: Timestamp, backups: &[CommittedBackup], runs: &[UnfinishedRun]) -> Timestamp {
@@ -175,7 +219,7 @@ fn after_all(now: Timestamp, backups: &[CommittedBackup], runs: &[UnfinishedRun]
 }
 
 /// Seconds that a default ID may be moved to find one that is free.
-const ID_TRIES: i64 = 30;
+const ID_TRIES: i64 = 24 * 3600;
 
 /// Claims the operator's ID, or the first free default one: their time has whole seconds, so two runs may meet.
 pub async fn claim(
@@ -194,6 +238,10 @@ pub async fn claim(
     loop {
         let time = now.saturating_add(SignedDuration::from_secs(later)).unwrap_or(now);
         let id = BackupId::from_time(time, &options.instance_version);
+        if plan.taken.contains(&id) {
+            later += 1;
+            continue;
+        }
         match journal(options, &id, plan, order.clone()).claim(vault).await {
             Ok(()) => return Ok(id),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && later < ID_TRIES => later += 1,
@@ -218,6 +266,8 @@ fn order(
         .collect();
     order.some_storages_only = plan.some_storages_only;
     order.failures = plan.failures.clone();
+    order.gone = plan.gone.clone();
+    order.remarks = plan.remarks.clone();
     serde_json::to_value(order)
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write journal").answered(e))
 }
@@ -268,7 +318,7 @@ async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Re
     let conflicts = fleet.conflicts.iter().map(|(name, problem)| ItemFailure {
         component: Component::Repositories,
         storage: Some(name.to_string()),
-        item: "(whole storage)".into(),
+        item: WHOLE_STORAGE.into(),
         problem: problem.clone(),
     });
     let failures: Vec<ItemFailure> = unreachable.chain(conflicts).collect();

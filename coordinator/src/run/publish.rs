@@ -6,6 +6,7 @@
 //! that `list` and `restore` do not see.
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Problem, RunSummary, Subject};
 use packhorse_vault::{BackupInformation, FORMAT, ObjectKey, Vault, digest_of};
 
@@ -91,8 +92,11 @@ async fn commit(
         base_backup_id: summary.base_backup_id.clone(),
         started_at: summary.started_at,
         finished_at: summary.finished_at,
+        committed_at: Some(Timestamp::now()),
+        schedule: summary.schedule.clone(),
         repositories: counts.backed_up + counts.unchanged + counts.empty,
         repositories_failed: counts.failed,
+        repositories_gone: counts.gone,
         unproven: summary.unproven,
         databases: summary.databases.len() as u64,
         directories: summary.directories.len() as u64,

@@ -13,6 +13,7 @@ use packhorse_proto::{
     v1::{BackupMode, CreateRequest},
 };
 
+use super::gone::AcceptGone;
 use crate::CoordinatorOptions;
 
 /// A checked request for a run.
@@ -32,6 +33,10 @@ pub struct RunRequest {
     pub dry_run: bool,
     /// Leave it to `verify` to prove that full steps hold everything that the refs reach.
     pub prove_later: bool,
+    /// What is gone on purpose.
+    pub accept_gone: AcceptGone,
+    /// The schedule that asks for it; none when somebody does.
+    pub schedule: Option<String>,
     /// Nobody waits for it: a vault that is away at its beginning is waited for as in its middle.
     pub patient: bool,
 }
@@ -67,16 +72,32 @@ impl RunRequest {
         !self.filter.is_all() || !components.only.is_empty() || !components.skip.is_empty()
     }
 
+    /// Whether the operator named what it is about, so that nothing else is looked for.
+    pub fn is_limited(&self) -> bool {
+        self.is_partial() || !self.storages.is_empty()
+    }
+
     /// Checks a request from the wire.
     pub fn from_wire(wire: CreateRequest, options: &CoordinatorOptions) -> Result<Self, Problem> {
         let mode = wire.mode();
         let directories: Vec<String> = options.directories.iter().map(|d| d.name().to_owned()).collect();
+        let storages = distinct(&wire.storages)?;
+        let filter = filter_from_wire(wire.filter.as_slice())?;
+        let mut components = components(&wire.only, &wire.skip, &directories)?;
+        // A storage or repository that is named means just that, as in a restore.
+        let has_others = !options.databases.is_empty() || !options.directories.is_empty();
+        if has_others && components.only.is_empty() && !(storages.is_empty() && filter.is_all()) {
+            components.only.insert(Component::Repositories);
+        }
+        let names = wire.accept_gone.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
         Ok(Self {
             backup_id: wire.backup_id.map(|id| id.parse()).transpose()?,
             mode,
-            storages: distinct(&wire.storages)?,
-            filter: filter_from_wire(wire.filter.as_slice())?,
-            components: components(&wire.only, &wire.skip, &directories)?,
+            storages,
+            filter,
+            components,
+            accept_gone: AcceptGone { all: wire.accept_all_gone, names },
+            schedule: None,
             dry_run: wire.dry_run,
             prove_later: wire.prove_later,
             patient: false,

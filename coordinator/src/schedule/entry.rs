@@ -64,8 +64,12 @@ impl Schedule {
             dry_run: false,
             prove_later: config.prove == Prove::Later,
             init: false,
+            // What is gone on purpose is for somebody to say.
+            accept_all_gone: false,
+            accept_gone: Vec::new(),
         };
-        RunRequest::from_wire(wire, options).map(|request| RunRequest { patient: true, ..request })
+        let schedule = Some(config.name);
+        RunRequest::from_wire(wire, options).map(|request| RunRequest { patient: true, schedule, ..request })
     }
 
     /// Whether it leaves something out on purpose.

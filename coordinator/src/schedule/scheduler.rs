@@ -66,8 +66,8 @@ impl<S: StartRun> Scheduler<S> {
             let options = self.options.now();
             if history.is_none() && !options.schedules.is_empty() {
                 history = self.history().await;
-                if let Some(history) = history {
-                    settled = first(&options.schedules, history);
+                if let Some(history) = &history {
+                    settled = first(&options.schedules, history, Timestamp::now());
                 }
             }
             let mut pause = LOOK;
@@ -87,7 +87,7 @@ impl<S: StartRun> Scheduler<S> {
 
     async fn history(&self) -> Option<History> {
         tokio::select! {
-            read = History::read(&self.vault) => match read {
+            read = History::read(&self.vault, Timestamp::now()) => match read {
                 Ok(history) => Some(history),
                 Err(problem) => {
                     tracing::warn!(next = problem.next, "schedules wait for the vault: {problem}");
@@ -142,9 +142,9 @@ impl<S: StartRun> Scheduler<S> {
 
 type AllSettled = BTreeMap<String, Settled>;
 
-fn first(schedules: &[Schedule], history: History) -> AllSettled {
+fn first(schedules: &[Schedule], history: &History, now: Timestamp) -> AllSettled {
     let settled = schedules.iter().map(|schedule| {
-        let until = history.covers(schedule);
+        let until = history.covers(schedule, now);
         let one = Settled { schedule: schedule.clone(), until, skipped: 0, announced: None };
         (schedule.name().to_owned(), one)
     });
@@ -171,13 +171,15 @@ mod tests {
     use super::{super::entry::tests::schedule, *};
 
     #[test]
-    fn a_schedule_that_is_new_or_changed_while_running_was_not_missed() {
+    fn a_schedule_that_is_new_or_changed_was_not_missed() {
         let now: Timestamp = "2026-01-10T12:00:00Z".parse().expect("a timestamp");
         let (old, changed) = (schedule("30 2 * * *", "", "host"), schedule("0 11 * * *", "", "host"));
-        let started = first(std::slice::from_ref(&old), History::default());
-        assert_eq!(started["test"].until, None, "after a start the vault decides");
+        let last_night = Some("2026-01-10T02:30:00Z".to_owned());
+        let until = |all: &AllSettled| all["test"].until.map(|time| time.to_string());
+        let started = first(std::slice::from_ref(&old), &History::default(), now);
+        assert_eq!(until(&started), last_night, "the vault has nothing of it: it begins at its next time");
         let kept = merge(started, std::slice::from_ref(&old), now);
-        assert_eq!(kept["test"].until, None, "a reload without a change changes nothing");
+        assert_eq!(until(&kept), last_night, "a reload without a change changes nothing");
         let merged = merge(kept, &[changed], now);
         assert_eq!(merged["test"].until.map(|t| t.to_string()).as_deref(), Some("2026-01-10T11:00:00Z"));
         assert!(merge(merged, &[], now).is_empty());

@@ -5,7 +5,7 @@
 
 use packhorse_model::{ErrorKind, Outcome, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
-use packhorse_vault::{CatalogueReader, FormatMarker, Vault, committed, load_summary, resolve};
+use packhorse_vault::{CatalogueReader, FormatMarker, Latest, Vault, committed, load_summary, resolve};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -34,7 +34,8 @@ type Shown = mpsc::Receiver<Result<v1::ShowResponse, Status>>;
 pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker) -> Result<Shown, Problem> {
     use v1::show_response::Part;
     let marker = FormatMarker::of(vault).await?;
-    let backup = resolve(vault, &request.backup.parse()?).await?;
+    let latest = if request.partial { Latest::Any } else { Latest::Whole };
+    let backup = resolve(vault, &request.backup.parse()?, latest).await?;
     let summary = load_summary(vault, &backup).await?;
     let storages: Vec<StorageName> =
         request.repositories_of.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;

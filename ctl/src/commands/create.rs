@@ -5,7 +5,7 @@ use packhorse_proto::v1::{BackupMode, CreateRequest, RepositoryFilter};
 
 use super::follow::follow;
 use crate::{
-    args::{Common, CreateArgs, Prove},
+    args::{ALL_GONE, Common, CreateArgs, Prove},
     render::{self, progress::ProgressDisplay},
     session::{Session, Wanted},
 };
@@ -54,5 +54,7 @@ fn request(args: &CreateArgs) -> CreateRequest {
         dry_run: args.dry_run,
         prove_later: args.prove == Prove::Later,
         init: args.init,
+        accept_all_gone: args.accept_gone.iter().any(|name| name == ALL_GONE),
+        accept_gone: args.accept_gone.iter().filter(|name| *name != ALL_GONE).cloned().collect(),
     }
 }

@@ -50,5 +50,6 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         to_storage: args.to_storage.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
         force: args.force,
         optimise: args.optimise,
+        partial: args.partial,
     }
 }

@@ -22,6 +22,7 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
         backup: args.backup.to_string(),
         repositories_of: args.storage.iter().map(ToString::to_string).collect(),
         failed_only: args.failed,
+        partial: args.partial,
     };
     let mut parts = session.answer(session.client().show(request)).await?.into_inner();
     let (mut information, mut summary, mut storages) = (Value::Null, Value::Null, Vec::new());

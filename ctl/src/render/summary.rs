@@ -33,7 +33,7 @@ pub fn run(summary: &RunSummary) -> String {
         let c = &summary.repositories;
         let mut parts =
             vec![format!("{} backed up", count(c.backed_up)), format!("{} unchanged", count(c.unchanged))];
-        for (number, word) in [(c.empty, "empty"), (c.missing, "gone meanwhile")] {
+        for (number, word) in [(c.empty, "empty"), (c.missing, "came and went"), (c.gone, "gone")] {
             if number > 0 {
                 parts.push(format!("{} {word}", count(number)));
             }
@@ -73,8 +73,50 @@ pub fn run(summary: &RunSummary) -> String {
             bytes(summary.bytes_total)
         ));
     }
+    odd(&mut lines, summary);
     failures(&mut lines, &summary.failures, summary.failures_total);
     lines.join("\n")
+}
+
+/// What is not in the backup and is no failure, and what is odd.
+fn odd(lines: &mut Vec<String>, summary: &RunSummary) {
+    for storage in &summary.storages {
+        let name = &storage.storage;
+        if storage.counts.gone > 0 {
+            lines.push(format!("  gone          {name}: {}", names(&storage.gone, storage.counts.gone)));
+        }
+        let passed_over = &storage.passed_over;
+        let links = (passed_over.links > 0).then(|| counted(passed_over.links, "link", "links"));
+        let inner = (passed_over.inner > 0).then(|| {
+            counted(passed_over.inner, "repository in a repository", "repositories in repositories")
+        });
+        let what: Vec<String> = links.into_iter().chain(inner).collect();
+        if !what.is_empty() {
+            let all = passed_over.links + passed_over.inner;
+            let names = names(&passed_over.names, all);
+            lines.push(format!("  not entered   {name}: {}: {names}", what.join(", ")));
+        }
+    }
+    for part in summary.gone.iter().filter(|part| part.confirmed) {
+        lines.push(format!("  gone          {} (confirmed; last in {})", part.name, part.last_backup));
+    }
+    for remark in summary.remarks.iter().take(SHOWN) {
+        lines.push(format!("  note          {}", remark.problem));
+        if let Some(next) = &remark.problem.next {
+            lines.push(format!("                next: {next}"));
+        }
+    }
+}
+
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+fn names(some: &[String], all: u64) -> String {
+    let shown: Vec<&str> = some.iter().take(SHOWN).map(String::as_str).collect();
+    let more = all.saturating_sub(shown.len() as u64);
+    let more = if more > 0 { format!(", … and {} more", count(more)) } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// What a restore did.
@@ -103,7 +145,8 @@ fn vault(lines: &mut Vec<String>, url: Option<&str>) {
 
 fn remarks(lines: &mut Vec<String>, remarks: &[ItemFailure]) {
     for remark in remarks.iter().take(SHOWN) {
-        lines.push(format!("  made good     {}", remark.to_string().replace('\n', "\n                ")));
+        let label = if remark.storage.is_none() { "note         " } else { "made good    " };
+        lines.push(format!("  {label} {}", remark.to_string().replace('\n', "\n                ")));
     }
     let more = remarks.len().saturating_sub(SHOWN);
     if more > 0 {

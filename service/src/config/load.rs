@@ -111,6 +111,9 @@ impl Config {
         if !(0.0..=1.0).contains(&self.agent_service.max_garbage) {
             return Err("max_garbage in [agent_service] must be between 0 and 1".to_owned());
         }
+        if !(0.0..=1.0).contains(&self.run.max_gone) {
+            return Err("max_gone in [run] must be between 0 and 1".to_owned());
+        }
         let mut schedules = BTreeSet::new();
         for schedule in &self.schedule {
             if schedule.name.is_empty() || !schedules.insert(&schedule.name) {

@@ -235,11 +235,16 @@ pub struct AgentAddress {
 pub struct RunSection {
     /// Version of the GitLab (or other) instance, for backup IDs and the commit record.
     pub instance_version: String,
+    /// Share of a storage's repositories, 0 to 1, of which more than ten may be gone since the last backup before a run is
+    /// incomplete until somebody confirms that they were deleted on purpose.
+    pub max_gone: f64,
+    /// Storages, databases and directories that were removed on purpose, although earlier backups have them.
+    pub accept_gone: Vec<StorageName>,
 }
 
 impl Default for RunSection {
     fn default() -> Self {
-        Self { instance_version: "0.0.0".into() }
+        Self { instance_version: "0.0.0".into(), max_gone: 0.25, accept_gone: Vec::new() }
     }
 }
 

@@ -41,6 +41,7 @@ impl Desk {
             target: "other".parse().expect("valid name"),
             root: self.folder.path().to_owned(),
             catalogue,
+            gone_unconfirmed: false,
             filter: RepoFilter::default(),
             force: false,
             optimise: false,
