@@ -60,7 +60,7 @@ fn survive(world: &World, log: &Log, may_fail: bool, noise: impl FnMut(u64) + Se
     world.check(&[last]);
 }
 
-/// Not a failure: what is gone is not there to be backed up.
+/// Not a failure: what is gone is not there to be backed up. It is counted and named.
 #[test]
 fn removed_while_it_is_packed() {
     let world = World::new();
@@ -79,7 +79,8 @@ fn removed_while_it_is_packed() {
     fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("chmod");
     let (id, summary) = world.run(&["--git", git.to_str().expect("UTF-8")], 0);
     let counts = summary.repositories;
-    assert_eq!((counts.missing, counts.unchanged, counts.failed), (1, 1, 0));
+    assert_eq!((counts.gone, counts.unchanged, counts.failed), (1, 1, 0));
+    assert_eq!(summary.storages[0].gone, ["busy.git"]);
     let folder = world.restore(&id);
     assert!(folder.join("quiet.git/HEAD").exists() && !folder.join("busy.git").exists());
 }

@@ -10,6 +10,7 @@ mod dying_disk;
 mod exit_codes;
 mod fan_out;
 pub mod gate;
+mod gone;
 mod golden;
 mod hanging;
 mod ledger;

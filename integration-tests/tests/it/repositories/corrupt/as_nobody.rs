@@ -11,7 +11,7 @@ use std::{
 };
 
 use packhorse_model::RunSummary;
-use packhorse_testkit::{Binary, hermetic_command, run_checked};
+use packhorse_testkit::{Binary, GitRepo, RepoState, hermetic_command, run_checked};
 
 use super::world_with_bad;
 use crate::world::World;
@@ -90,6 +90,33 @@ fn an_unreadable_folder_of_repositories() {
     let summary: RunSummary = serde_json::from_slice(&output.stdout).expect("a run summary");
     assert_eq!(summary.failures[0].item, "group");
     assert_eq!(summary.repositories.backed_up, 2);
+}
+
+#[test]
+fn repositories_below_a_folder_that_cannot_be_read_any_more_keep_their_last_good_state() {
+    let (world, bad) = world_with_bad();
+    fs::create_dir(world.storage().join("group")).expect("create folder");
+    fs::rename(bad.path(), world.storage().join("group/bad.git")).expect("move");
+    let first = create_as_nobody(&world, "0001", true);
+    assert_eq!(first.status.code(), Some(0), "{first:?}");
+    let group = world.storage().join("group");
+    let state = GitRepo::open(group.join("bad.git")).state();
+    set_mode(&group, 0o000);
+    // Not once, but each night.
+    for id in ["0002", "0003"] {
+        let output = create_as_nobody(&world, id, true);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let summary: RunSummary = serde_json::from_slice(&output.stdout).expect("a run summary");
+        let mut items: Vec<&str> = summary.failures.iter().map(|failure| failure.item.as_str()).collect();
+        items.sort_unstable();
+        assert_eq!(items, ["group", "group/bad.git"]);
+        assert_eq!((summary.repositories.failed, summary.repositories.unchanged), (1, 2));
+    }
+    set_mode(&group, 0o755);
+    let (place, restored) = world.restore_with("0003", &[], 3);
+    RepoState::assert_same(&state, &GitRepo::open(place.join("group/bad.git")).state());
+    let told = format!("{:?}", restored.failures);
+    assert!(told.contains("restored as of an older backup") && !told.contains("never"), "{told}");
 }
 
 #[test]

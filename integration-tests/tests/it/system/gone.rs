@@ -1,0 +1,243 @@
+//! Nothing leaves a backup quietly: repositories, storages, databases and directories that earlier backups have, and
+//! which backup `latest` is.
+//!
+//! Does not own: folders that cannot be read (`repositories::corrupt::as_nobody`).
+
+use std::fs;
+
+use packhorse_model::{RestoreSummary, RunState, RunSummary};
+use packhorse_testkit::{Backupctl, CliOutput, GitRepo};
+
+use super::{
+    exit_codes::codes::assert_fails,
+    site::{Site, assert_restored, json},
+};
+
+/// A site with these storages, and whatever else is written into its file.
+fn site(storages: &[&str], more: &str) -> Site {
+    let site = Site::new();
+    configure(&site, storages, more);
+    site
+}
+
+fn configure(site: &Site, storages: &[&str], more: &str) {
+    let sections: Vec<String> = storages.iter().map(|name| site.storage_section(name, name)).collect();
+    site.write("packhorse.toml", &format!("[vault]\nurl = '{}'\n{}{more}", site.vault_url(), sections.concat()));
+}
+
+fn ctl(site: &Site, args: &[&str]) -> Backupctl {
+    site.ctl("packhorse.toml", []).args(args)
+}
+
+#[track_caller]
+fn run(site: &Site, id: &str, args: &[&str], code: i32) -> RunSummary {
+    let output = ctl(site, &["create", "--json", "--backup-id", id]).args(args).run().expect_code(code);
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:#?}"))
+}
+
+/// What failed, as `storage item`.
+fn failed(summary: &RunSummary) -> Vec<String> {
+    let name = |failure: &packhorse_model::ItemFailure| match &failure.storage {
+        Some(storage) => format!("{storage} {}", failure.item),
+        None => failure.item.clone(),
+    };
+    summary.failures.iter().map(name).collect()
+}
+
+fn repositories(site: &Site, storage: &str, count: usize) {
+    for number in 0..count {
+        site.repo(&format!("{storage}/{number:02}.git")).commit("main", &[("a", &number.to_string())]);
+    }
+}
+
+fn delete(site: &Site, storage: &str, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        fs::remove_dir_all(site.path(&format!("{storage}/{number:02}.git"))).expect("delete a repository");
+    }
+}
+
+#[test]
+fn a_deleted_repository_is_named_once() {
+    let site = site(&["default"], "");
+    repositories(&site, "default", 3);
+    run(&site, "0001", &[], 0);
+    delete(&site, "default", 1..2);
+    let second = run(&site, "0002", &[], 0);
+    assert_eq!((second.repositories.gone, second.repositories.unchanged), (1, 2));
+    assert_eq!(second.storages[0].gone, ["01.git"]);
+    let shown = json(&ctl(&site, &["show", "0002", "--json", "--storage=default"]).run().expect_success());
+    let line = &shown["storages"][0]["repositories"][1];
+    assert_eq!((&line["path"], &line["outcome"]), (&"01.git".into(), &"gone".into()));
+    assert!(line["manifest"].is_string(), "those who want it back find it: {line}");
+    let third = run(&site, "0003", &[], 0);
+    assert_eq!((third.repositories.gone, third.repositories.unchanged), (0, 2));
+    // It was not there, so it is not brought back; and who asks for it is told.
+    let place = format!("--storage=default={}", site.folder("back").display());
+    ctl(&site, &["restore", "0002", &place]).run().expect_success();
+    assert!(!site.path("back/01.git").exists() && site.path("back/00.git/HEAD").exists());
+    ctl(&site, &["restore", "0002", &place, "--repository=01.git"]).run().expect_code(1);
+    ctl(&site, &["restore", "0001", &place, "--repository=01.git"]).run().expect_success();
+}
+
+#[test]
+fn a_storage_that_is_not_mounted_is_incomplete_each_night_and_goes_on_when_it_is_back() {
+    let site = site(&["default", "second"], "");
+    repositories(&site, "default", 1);
+    repositories(&site, "second", 3);
+    let state = GitRepo::open(site.path("second/02.git")).state();
+    run(&site, "0001", &[], 0);
+    fs::rename(site.path("second"), site.path("away")).expect("move away");
+    site.folder("second");
+    for id in ["0002", "0003", "0004"] {
+        let summary = run(&site, id, &[], 3);
+        assert_eq!(failed(&summary), ["second (whole storage)"], "{id}");
+        assert_eq!((summary.repositories.gone, summary.storages[1].gone_unconfirmed), (3, 3));
+        assert!(summary.failures[0].problem.next.as_ref().is_some_and(|next| next.contains("mounted")));
+    }
+    // `latest` is a backup that has them; the incomplete one brings them back, too, as they were.
+    fs::remove_dir(site.path("second")).expect("remove the mount point");
+    fs::rename(site.path("away"), site.path("second")).expect("move back");
+    for (id, code) in [("latest", 0), ("0004", 3)] {
+        let target = site.folder(&format!("back-{id}"));
+        let pairs = [format!("--storage=spare={}", target.display()), "--to-storage=second=spare".into()];
+        let output = ctl(&site, &["restore", id, "--json"]).args(&pairs).run().expect_code(code);
+        let summary: RestoreSummary = serde_json::from_str(&output.stdout).expect("a summary");
+        assert_eq!(summary.backup_state == RunState::Incomplete, code == 3, "{id}");
+        assert_restored(&state, target.join("02.git"));
+    }
+    let back = run(&site, "0005", &[], 0);
+    assert_eq!((back.repositories.unchanged, back.repositories.gone), (4, 0), "nothing is stored again");
+}
+
+#[test]
+fn more_than_a_quarter_is_incomplete_until_somebody_confirms_it() {
+    let site = site(&["default"], "[run]\nmax_gone = 0.5\n");
+    repositories(&site, "default", 24);
+    run(&site, "0001", &[], 0);
+    delete(&site, "default", 0..12);
+    run(&site, "0002", &[], 0);
+    delete(&site, "default", 12..23);
+    for id in ["0003", "0004"] {
+        assert_eq!(failed(&run(&site, id, &[], 3)), ["default (whole storage)"]);
+    }
+    assert_eq!(failed(&run(&site, "0005", &["--accept-gone", "other"], 3)), ["default (whole storage)"]);
+    let confirmed = run(&site, "0006", &["--accept-gone", "default"], 0);
+    assert_eq!((confirmed.repositories.gone, confirmed.storages[0].gone_unconfirmed), (11, 0));
+    assert_eq!(run(&site, "0007", &[], 0).repositories.gone, 0);
+}
+
+#[test]
+fn what_leaves_the_configuration_is_missed_until_somebody_confirms_it() {
+    let uploads = |site: &Site| {
+        format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", site.folder("uploads").display())
+    };
+    let site = Site::new();
+    configure(&site, &["default", "second"], &uploads(&site));
+    repositories(&site, "default", 1);
+    repositories(&site, "second", 1);
+    run(&site, "0001", &[], 0);
+    configure(&site, &["default"], "");
+    for id in ["0002", "0003"] {
+        let summary = run(&site, id, &[], 3);
+        assert_eq!(failed(&summary), ["second (whole storage)", "uploads"], "{id}");
+        assert!(summary.gone.iter().all(|part| !part.confirmed && part.last_backup.as_str() == "0001"));
+    }
+    // One is confirmed by a flag, the other by the configuration.
+    assert_eq!(failed(&run(&site, "0004", &["--accept-gone=second"], 3)), ["uploads"]);
+    assert_eq!(failed(&run(&site, "0005", &[], 3)), ["uploads"]);
+    configure(&site, &["default"], "[run]\naccept_gone = ['uploads']\n");
+    let summary = run(&site, "0006", &[], 0);
+    assert!(summary.gone.iter().all(|part| part.confirmed), "{:?}", summary.gone);
+    // What comes back is no stranger.
+    configure(&site, &["default", "second"], &uploads(&site));
+    assert_eq!(run(&site, "0007", &[], 0).repositories.unchanged, 2);
+}
+
+#[test]
+fn a_database_that_failed_last_night_is_missed_when_it_leaves_the_configuration() {
+    let port = packhorse_testkit::free_port();
+    let database = format!("[[database]]\nname = 'main'\nurl = 'postgresql://x@127.0.0.1:{port}/forge'\n");
+    let site = site(&["default"], &database);
+    repositories(&site, "default", 1);
+    assert_eq!(failed(&run(&site, "0001", &[], 3)), ["main"]);
+    configure(&site, &["default"], "");
+    assert_eq!(failed(&run(&site, "0002", &[], 3)), ["main"]);
+    run(&site, "0003", &["--accept-gone"], 0);
+    run(&site, "0004", &[], 0);
+}
+
+#[test]
+fn a_storage_that_is_named_means_its_repositories_only_and_is_not_everything() {
+    let site = Site::new();
+    let uploads = format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", site.folder("uploads").display());
+    configure(&site, &["default", "second"], &uploads);
+    repositories(&site, "default", 1);
+    repositories(&site, "second", 1);
+    run(&site, "0001", &[], 0);
+    let named = run(&site, "0002", &["--storage=default"], 0);
+    assert!(named.partial && named.directories.is_empty() && named.storages.len() == 1, "{named:?}");
+    let both = run(&site, "0003", &["--storage=default", "--storage=second"], 0);
+    assert!(both.partial && both.directories.is_empty(), "{both:?}");
+    let with_uploads = run(&site, "0004", &["--storage=default", "--only=repositories", "--only=uploads"], 0);
+    assert_eq!(with_uploads.directories.len(), 1);
+    // `latest` is the newest of everything.
+    let latest = |args: &[&str]| {
+        let shown = json(&ctl(&site, &["show", "--json"]).args(args).run().expect_success());
+        shown["information"]["backup_id"].as_str().map(str::to_owned)
+    };
+    assert_eq!(latest(&["latest"]).as_deref(), Some("0001"));
+    assert_eq!(latest(&["latest", "--partial"]).as_deref(), Some("0004"));
+    assert_fails(|| ctl(&site, &["show", "latest~1"]), 10, "not_found", "backup", "0004, is partial");
+    // A restore of a partial one says what is not in it.
+    fs::remove_dir_all(site.path("default/00.git")).expect("remove");
+    let output = ctl(&site, &["restore", "0002"]).run().expect_success();
+    assert!(output.stdout.contains("partial") && output.stdout.contains("directory uploads"), "{output:#?}");
+}
+
+#[test]
+fn an_empty_storage_is_said_and_a_wrong_folder_refused() {
+    let site = site(&["default"], "");
+    let output = ctl(&site, &["create"]).run().expect_success();
+    assert!(output.stdout.contains("it holds no repositories"), "{output:#?}");
+    let repo = site.repo("group/a.git");
+    repo.commit("main", &[("a", "1")]);
+    let create = |path: &str| ctl(&site, &["create", &format!("--storage=x={}", site.path(path).display())]);
+    assert_fails(|| create("group/a.git"), 2, "invalid", "configuration", "it is a repository");
+    let refused = create("group/a.git/objects").run().expect_code(2);
+    assert!(refused.stderr.contains(&format!("{}\n", site.path("group").display())), "{refused:#?}");
+    site.folder("links");
+    std::os::unix::fs::symlink("../group/a.git", site.path("links/a.git")).expect("link");
+    let refused = create("links").run().expect_code(2);
+    assert!(refused.stderr.contains(&site.path("group/a.git").display().to_string()), "{refused:#?}");
+}
+
+#[test]
+fn a_repository_that_became_a_link_or_lost_its_head_is_named_and_kept() {
+    let site = site(&["default"], "");
+    repositories(&site, "default", 3);
+    fs::rename(site.path("default/01.git"), site.path("default/plain")).expect("rename");
+    let state = GitRepo::open(site.path("default/00.git")).state();
+    run(&site, "0001", &[], 0);
+    fs::rename(site.path("default/00.git"), site.path("elsewhere.git")).expect("move");
+    std::os::unix::fs::symlink("../elsewhere.git", site.path("default/00.git")).expect("link");
+    fs::remove_file(site.path("default/plain/HEAD")).expect("remove HEAD");
+    fs::remove_dir_all(site.path("default/plain/objects")).expect("remove objects");
+    for id in ["0002", "0003"] {
+        let summary = run(&site, id, &[], 3);
+        assert_eq!(failed(&summary), ["default 00.git", "default plain"], "{id}");
+        assert_eq!(summary.storages[0].passed_over.names, ["00.git"]);
+    }
+    let place = format!("--storage=default={}", site.folder("back").display());
+    ctl(&site, &["restore", "0003", &place]).run().expect_code(3);
+    assert_restored(&state, site.path("back/00.git"));
+}
+
+#[test]
+fn quick_runs_take_ids_of_their_own() {
+    let site = site(&["default"], "");
+    repositories(&site, "default", 1);
+    let created = |_| -> CliOutput { ctl(&site, &["create", "--quiet", "--json"]).run().expect_success() };
+    let ids: std::collections::BTreeSet<String> =
+        (0..40).map(created).map(|output| json(&output)["backup_id"].to_string()).collect();
+    assert_eq!(ids.len(), 40);
+}
