@@ -348,15 +348,16 @@ mod tests {
     fn a_repository_without_suffix_that_lost_a_part_is_named() {
         let root = tempfile::tempdir().expect("temp folder");
         for lost in ["HEAD", "objects", "refs"] {
-            repository(root.path(), lost);
-            let dir = root.path().join(lost);
+            let name = format!("no-{lost}");
+            repository(root.path(), &name);
+            let dir = root.path().join(&name);
             fs::write(dir.join("config"), "").expect("write");
             match lost {
                 "HEAD" => fs::remove_file(dir.join(lost)).expect("remove"),
                 _ => fs::remove_dir(dir.join(lost)).expect("remove"),
             }
         }
-        assert_eq!(walk(root.path(), &RepoFilter::default()), ["!HEAD", "!objects", "!refs"]);
+        assert_eq!(walk(root.path(), &RepoFilter::default()), ["!no-HEAD", "!no-objects", "!no-refs"]);
     }
 
     #[test]

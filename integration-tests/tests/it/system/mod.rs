@@ -17,6 +17,7 @@ mod ledger;
 mod limits;
 mod mishaps;
 mod progress;
+mod promises;
 mod quickstart;
 pub mod security;
 mod service_manager;

@@ -64,6 +64,7 @@ async fn a_coordinator_takes_no_path_that_leads_elsewhere() {
             backup: backup.to_owned(),
             repositories_of,
             failed_only: false,
+            partial: false,
         };
         assert_invalid(client.show(show(path, vec![])).await, "show backup", path);
         assert_invalid(client.show(show("0001", one())).await, "repositories_of", path);
