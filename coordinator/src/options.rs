@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use packhorse_model::Problem;
-use packhorse_service::{Address, Tls, config::Config};
+use packhorse_service::{Address, Tls, config::Config, places::Place};
 
 use crate::{database::Database, directory::Directory, run::GoneRules, schedule::Schedule};
 
@@ -20,6 +20,8 @@ pub struct CoordinatorOptions {
     pub databases: Vec<Database>,
     /// The directories of a backup.
     pub directories: Vec<Directory>,
+    /// The vault's folder and everything else that the configuration says the place of.
+    pub places: Vec<Place>,
     /// Version of the instance, for backup IDs and the commit record.
     pub instance_version: String,
     /// This host's name, for the journal.
@@ -71,6 +73,7 @@ impl CoordinatorOptions {
             tls,
             databases,
             directories,
+            places: Place::of_config(config),
             instance_version: config.run.instance_version.clone(),
             identity: Some(format!("{host} {} {}", machine_id(), section.listen)),
             host,

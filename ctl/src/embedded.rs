@@ -39,6 +39,7 @@ impl Embedded {
     ) -> Result<Self, Problem> {
         let mut config = configuration(common, storages)?;
         let settings = config.vault_settings()?;
+        config.check_places()?;
         if let Wanted::NewVault { group } = wanted {
             packhorse_agent::make_place(&settings, group)?;
         }

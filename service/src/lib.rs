@@ -12,6 +12,7 @@ pub mod daemon;
 mod health;
 mod listen;
 mod live;
+pub mod places;
 pub mod process;
 mod reflection;
 pub mod telemetry;

@@ -42,8 +42,7 @@ mod watch;
 mod work;
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -287,7 +286,6 @@ pub async fn back_up_storage(
     let cancel = cancel.child_token();
     let _stop_parts = cancel.clone().drop_guard();
     let bases = Bases::open(&vault, &job.storage, job.base.as_ref(), &job.unfinished).await?;
-    check_vault_is_elsewhere(&vault, &job.root)?;
     let slots = job.slots.clone();
     let run = Arc::new(Run::new(vault, job, progress, cancel));
     let (batches_out, batches_in) = mpsc::channel(4);
@@ -370,20 +368,6 @@ async fn walk(
     };
     drop(batches);
     scanned
-}
-
-/// Refuses a vault within the storage, where the next run would take its folders for broken repositories.
-fn check_vault_is_elsewhere(vault: &Vault, root: &Path) -> Result<(), Problem> {
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    match vault.local_folder() {
-        Some(folder) if real(folder).starts_with(real(root)) => {
-            Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "back up storage")
-                .on(root.display())
-                .answered(format!("the vault {} lies in it", folder.display()))
-                .next("move the vault, or name a storage that does not hold it"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn write_catalogue(

@@ -2,8 +2,11 @@
 //!
 //! Does not own: whether that suits a run; the coordinator decides.
 
+use std::os::unix::ffi::OsStrExt;
+
 use packhorse_model::Problem;
 use packhorse_proto::v1;
+use packhorse_service::places::{Location, kernel, locate};
 use packhorse_vault::FormatMarker;
 
 use super::Shared;
@@ -13,6 +16,7 @@ use crate::git::Git;
 pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> {
     let options = shared.options.now();
     let marker = FormatMarker::if_any(&shared.vault.briefly()).await?;
+    let places: Vec<_> = options.places().collect();
     Ok(v1::DescribeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git_version: Git::new(&options.git).version()?,
@@ -21,5 +25,16 @@ pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> 
         vault_url: shared.vault.label().to_owned(),
         protocol: packhorse_proto::PROTOCOL,
         clock_ms: jiff::Timestamp::now().as_millisecond(),
+        kernel: kernel().unwrap_or_default(),
+        places: locate(&places)?.iter().map(place).collect(),
     })
+}
+
+fn place(location: &Location) -> v1::Place {
+    let extents = location.extents().iter().map(|extent| v1::Extent {
+        device: extent.device.clone(),
+        path: extent.path.as_os_str().as_bytes().to_owned(),
+    });
+    let (key, shown) = (location.key().to_owned(), location.shown().to_owned());
+    v1::Place { key, shown, extents: extents.collect() }
 }

@@ -27,7 +27,9 @@ use packhorse_service::{
     Live,
     config::{Config, GitalyManifests, StorageConfig},
     daemon::Stages,
-    health, reflection,
+    health,
+    places::{self, Place},
+    reflection,
 };
 use packhorse_vault::{FormatMarker, Vault};
 use tokio_stream::wrappers::ReceiverStream;
@@ -103,6 +105,11 @@ impl AgentOptions {
     pub fn status(&self) -> String {
         let names: Vec<&str> = self.storages.iter().map(|storage| storage.name.as_str()).collect();
         format!("serving {} storages: {}", names.len(), names.join(", "))
+    }
+
+    /// Where its storages lie.
+    fn places(&self) -> impl Iterator<Item = Place> {
+        self.storages.iter().map(|storage| Place::storage(&storage.name, &storage.path))
     }
 
     fn storage(&self, name: &StorageName) -> Result<&StorageConfig, Problem> {
@@ -193,6 +200,12 @@ impl AgentService for Service {
 }
 
 impl Shared {
+    /// Refuses to work in storages of which one holds another, or the vault, or lies in it.
+    fn check_places(&self, options: &AgentOptions) -> Result<(), Problem> {
+        let vault = self.vault.local_folder().map(Place::vault);
+        places::check(&vault.into_iter().chain(options.places()).collect::<Vec<_>>())
+    }
+
     /// Refuses a job that is meant for another vault than the agent's.
     async fn check_vault(&self, vault_id: &str) -> Result<(), Problem> {
         let marker = FormatMarker::of(&self.vault).await?;

@@ -5,16 +5,21 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{
     PROTOCOL,
-    v1::{CancelJobRequest, DescribeRequest, DescribeResponse, agent_service_client::AgentServiceClient},
+    v1::{
+        self, CancelJobRequest, DescribeRequest, DescribeResponse, agent_service_client::AgentServiceClient,
+    },
 };
-use packhorse_service::{Address, Tls, call_again, connect};
+use packhorse_service::{
+    Address, Tls, call_again, connect,
+    places::{self, Extent, Location, Place, kernel},
+};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -69,6 +74,19 @@ impl Fleet {
         Ok(Self { storages, conflicts, agents })
     }
 
+    /// Refuses to work when of our own places, and those of the agents under the same kernel, one lies in another.
+    pub fn check_places(&self, own: &[Place]) -> Result<(), Problem> {
+        let mut hosts: BTreeMap<String, Vec<Location>> = BTreeMap::new();
+        hosts.entry(kernel().unwrap_or_default()).or_default().extend(places::locate(own)?);
+        for handle in self.agents.iter().filter_map(|(_, answer)| answer.as_ref().ok()) {
+            let DescribeResponse { kernel, places, .. } = &handle.description;
+            if !kernel.is_empty() {
+                hosts.entry(kernel.clone()).or_default().extend(places.iter().map(location));
+            }
+        }
+        hosts.values().try_for_each(|locations| places::check_locations(locations))
+    }
+
     /// The agents that did not answer.
     pub fn unreachable(&self) -> impl Iterator<Item = (&Address, &Problem)> {
         self.agents.iter().filter_map(|(address, answer)| Some((address, answer.as_ref().err()?)))
@@ -100,6 +118,14 @@ impl Fleet {
         let names: Vec<&str> = self.storages.keys().map(StorageName::as_str).collect();
         if names.is_empty() { "none".into() } else { names.join(", ") }
     }
+}
+
+fn location(place: &v1::Place) -> Location {
+    let extents = place.extents.iter().map(|extent| Extent {
+        device: extent.device.clone(),
+        path: OsString::from_vec(extent.path.clone()).into(),
+    });
+    Location::told(place.key.clone(), place.shown.clone(), extents.collect())
 }
 
 fn conflict(name: &StorageName, others: &[AgentHandle], last: &AgentHandle) -> Problem {

@@ -113,3 +113,47 @@ async fn a_clock_that_is_off_by_a_day_is_remarked_in_either_direction() {
     }
     assert!(fleet.agent_of(&named("c")).expect("is used").remarks().is_empty());
 }
+
+#[tokio::test]
+async fn places_of_agents_are_compared_where_one_kernel_runs_them() {
+    let extent = |path: &str| v1::Extent { device: "8:1".into(), path: path.as_bytes().to_vec() };
+    let place = |name: &str, path: &str| {
+        let (key, shown) = (format!("[[storage]] {name}"), path.to_owned());
+        v1::Place { key, shown, extents: vec![extent(path)] }
+    };
+    let agent = |kernel: &str, name: &str, path: &str| {
+        let (kernel, places) = (kernel.to_owned(), vec![place(name, path)]);
+        DescribeResponse { kernel, places, ..good(&[name]) }
+    };
+    for (agents, nested) in [
+        ([agent("k", "a", "/srv/git"), agent("k", "b", "/srv/git/b")], true),
+        ([agent("k", "a", "/srv/git"), agent("k", "b", "/srv/git2")], false),
+        ([agent("k", "a", "/srv/git"), agent("l", "b", "/srv/git/b")], false),
+        ([agent("", "a", "/srv/git"), agent("", "b", "/srv/git/b")], false),
+    ] {
+        let (_folder, fleet) = muster(agents.to_vec()).await;
+        let checked = fleet.check_places(&[]);
+        assert_eq!(checked.is_err(), nested, "{checked:?}");
+        if let Err(problem) = checked {
+            let said = problem.to_string();
+            assert!(said.contains("[[storage]] a") && said.contains("[[storage]] b"), "{said}");
+        }
+    }
+    // A storage of an agent on this host within a folder of our own.
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let storage: StorageName = "default".parse().expect("valid name");
+    let inside = Place::storage(&storage, &folder.path().join("git")).locate().expect("located");
+    let extents = inside.extents().iter().map(|extent| v1::Extent {
+        device: extent.device.clone(),
+        path: std::os::unix::ffi::OsStrExt::as_bytes(extent.path.as_os_str()).to_vec(),
+    });
+    let places =
+        vec![v1::Place { key: inside.key().into(), shown: "git".into(), extents: extents.collect() }];
+    let kernel = kernel().expect("a kernel");
+    let (_agents, fleet) = muster(vec![DescribeResponse { kernel, places, ..good(&["default"]) }]).await;
+    let own = [Place::directory("srv", folder.path())];
+    let problem = fleet.check_places(&own).expect_err("the directory holds the storage");
+    assert_eq!((problem.kind, problem.subject), (ErrorKind::Invalid, Subject::Configuration));
+    assert!(problem.to_string().contains("[[directory]] srv"), "{problem}");
+    assert_eq!(fleet.check_places(&[Place::directory("b", &folder.path().join("b"))]), Ok(()));
+}

@@ -44,11 +44,12 @@ pub async fn restore(
     let summary = load_summary(vault, &backup).await?;
     let mut plan = request.plan(&summary, options)?;
     plan.failures.extend(lacks::missing_items(&summary, &plan));
-    let fleet = if plan.storages.is_empty() {
+    let fleet = if plan.storages.is_empty() && plan.directories.is_empty() {
         Fleet::muster(&[], None).await?
     } else {
         Fleet::muster(&options.agents, options.tls.as_ref()).await?
     };
+    fleet.check_places(&options.places)?;
     check_targets(&plan, &fleet)?;
     board.accepted(RunAccepted {
         run: run.clone(),

@@ -45,7 +45,7 @@ pub struct RunOrder {
     pub some_storages_only: bool,
     /// Databases and directories, by name.
     databases: Vec<String>,
-    directories: Vec<String>,
+    pub directories: Vec<String>,
     /// What was missing from the start.
     pub failures: Vec<ItemFailure>,
 }

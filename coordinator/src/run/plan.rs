@@ -83,11 +83,14 @@ pub async fn plan(
     let first = if request.patient { vault.clone() } else { vault.briefly() };
     let marker = FormatMarker::of(&first).await?;
     let (backups, _) = committed(&first).await?;
-    let Chosen { agents, some_only, mut failures } =
-        match request.components.selects(&Component::Repositories) {
-            true => choose_agents(options, request).await?,
-            false => Chosen::default(),
-        };
+    let selects = |component: &Component| request.components.selects(component);
+    let repositories = selects(&Component::Repositories);
+    let mut directories = options.directories.iter().map(|d| Component::Directory(d.name().to_owned()));
+    let fleet = muster(options, repositories || directories.any(|directory| selects(&directory))).await?;
+    let Chosen { agents, some_only, mut failures } = match repositories {
+        true => choose_agents(fleet, request)?,
+        false => Chosen::default(),
+    };
     let names: Vec<StorageName> = agents.iter().map(|(name, _)| name.clone()).collect();
     let Earlier { bases, last_whole } = earlier(vault, &backups, &names).await?;
     let runs = if agents.is_empty() { Vec::new() } else { unfinished(vault, &backups).await? };
@@ -147,10 +150,7 @@ pub async fn resume(
     let vault_id = FormatMarker::of(vault).await?.vault_id;
     let mut failures = order.failures.clone();
     failures.extend(order.no_longer_configured(options));
-    let fleet = match order.storages.is_empty() {
-        true => Fleet::muster(&[], None).await?,
-        false => Fleet::muster(&options.agents, options.tls.as_ref()).await?,
-    };
+    let fleet = muster(options, !order.storages.is_empty() || !order.directories.is_empty()).await?;
     let own = &journal.backup_id;
     let storages = order.storages.iter().map(|order| StoragePlan {
         storage: order.storage.clone(),
@@ -290,6 +290,14 @@ fn journal(
     }
 }
 
+/// The agents, asked when the run has a use for them: for storages, or for directories, which must not hold any.
+async fn muster(options: &CoordinatorOptions, wanted: bool) -> Result<Fleet, Problem> {
+    let agents = if wanted { &options.agents[..] } else { &[] };
+    let fleet = Fleet::muster(agents, options.tls.as_ref()).await?;
+    fleet.check_places(&options.places)?;
+    Ok(fleet)
+}
+
 #[derive(Default)]
 struct Chosen {
     agents: Vec<(StorageName, AgentHandle)>,
@@ -299,8 +307,7 @@ struct Chosen {
 
 /// The storages that were asked for, or all. An agent that does not answer, or two that serve the same storage, are
 /// failures of the run, not its end, as long as another storage is served.
-async fn choose_agents(options: &CoordinatorOptions, request: &RunRequest) -> Result<Chosen, Problem> {
-    let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await?;
+fn choose_agents(fleet: Fleet, request: &RunRequest) -> Result<Chosen, Problem> {
     if !request.storages.is_empty() {
         let chosen = request.storages.iter().map(|name| Ok((name.clone(), fleet.agent_of(name)?.clone())));
         let agents = chosen.collect::<Result<Vec<_>, Problem>>()?;

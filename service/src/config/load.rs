@@ -12,6 +12,7 @@ use super::{
     AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, PeerSection, RunSection,
     ScheduleConfig, StorageConfig, TlsSection, VaultSection, Written,
 };
+use crate::places::{self, Place};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -69,6 +70,11 @@ impl Config {
                 .answered("no vault is configured")
                 .next("add a [vault] section with a url, or give --vault")
         })
+    }
+
+    /// Refuses a configuration of which one place lies inside another.
+    pub fn check_places(&self) -> Result<(), Problem> {
+        places::check(&Place::of_config(self))
     }
 
     fn validate(&self) -> Result<(), String> {

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use bytesize::ByteSize;
 use packhorse_model::{StorageName, VaultSettings};
 use serde::Deserialize;
+use url::Url;
 
 use super::Span;
 
@@ -60,6 +61,15 @@ impl VaultSection {
             retry_budget: retry_budget(),
             upload_memory: upload_memory(),
         }
+    }
+
+    /// The folder of a `file://` vault.
+    pub fn folder(&self) -> Option<PathBuf> {
+        if self.url.starts_with('/') {
+            // Written without its scheme; it is a URL all the same.
+            return Url::parse(&format!("file://{}", self.url)).ok()?.to_file_path().ok();
+        }
+        Url::parse(&self.url).ok().filter(|url| url.scheme() == "file")?.to_file_path().ok()
     }
 
     /// The section as the vault takes it.

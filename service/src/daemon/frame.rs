@@ -65,6 +65,7 @@ where
     // Before the file is read, so that no change of it is missed.
     let watch = Watch::new(&flags.config);
     let (config, written) = Config::load_written(&flags.config)?;
+    config.check_places()?;
     let address = (role.listen)(&config).parse()?;
     let current = Live::from(config.clone());
     let stages = Stages::default();

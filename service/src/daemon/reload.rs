@@ -55,6 +55,7 @@ impl Reload {
 
     fn reload(&mut self, cause: &str) -> Result<String, Problem> {
         let (config, written) = Config::load_written(&self.path)?;
+        config.check_places()?;
         // What can fail comes first, so that one thing that cannot be used keeps all of the earlier configuration.
         // Certificates are files of their own, which count as soon as they are good, whatever becomes of the rest.
         let peers = Peers::from_config(&config.peer)?;

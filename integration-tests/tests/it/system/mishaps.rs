@@ -53,15 +53,6 @@ fn a_damaged_base_costs_a_new_chain_and_not_the_next_backup() {
 }
 
 #[test]
-fn a_vault_in_a_storage_is_refused() {
-    let site = site();
-    let vault = Backupctl::vault_made(format!("file://{}", site.path("storage/backups/vault").display()));
-    let vault = format!("--vault={vault}");
-    let call = || site.ctl("packhorse.toml", ["create", &vault, "--only=repositories", "--storage=default"]);
-    assert_fails(call, 2, "invalid", "configuration", "lies in it");
-}
-
-#[test]
 fn what_a_backup_lacks_is_named_by_its_restore() {
     let site = Site::new();
     let config = |more: &str| {

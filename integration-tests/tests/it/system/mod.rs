@@ -16,6 +16,7 @@ mod hanging;
 mod ledger;
 mod limits;
 mod mishaps;
+mod places;
 mod progress;
 mod promises;
 mod quickstart;
