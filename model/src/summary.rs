@@ -136,6 +136,9 @@ pub struct DirectorySummary {
     /// Files that changed, shrank or vanished while they were read, as tar reported them; capped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed_while_read: Vec<String>,
+    /// Patterns that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
 }
 
 /// What a run of `create` did.

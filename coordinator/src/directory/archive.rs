@@ -18,7 +18,7 @@ use packhorse_vault::{ObjectKey, PartSize, RunAttempt, Vault};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{Directory, end_mark::EndMark, report::Report};
+use super::{Directory, end_mark::EndMark, exclude::anchored, report::Report};
 use crate::pipe::{Child, compress, joined};
 
 const WHAT: &str = "archive directory";
@@ -66,8 +66,9 @@ pub(super) async fn archive(
     let bytes_plain = compressed.plain;
     let object = compressed.finish().await?;
     let failures = failures(directory, &report);
-    let (name, changed_while_read) = (directory.name.clone(), report.changed);
-    Ok((DirectorySummary { name, object, bytes_plain, changed_while_read }, failures))
+    let (name, exclude) = (directory.name.clone(), directory.exclude.clone());
+    let changed_while_read = report.changed;
+    Ok((DirectorySummary { name, object, bytes_plain, changed_while_read, exclude }, failures))
 }
 
 fn arguments(directory: &Directory) -> Vec<OsString> {
@@ -88,7 +89,7 @@ fn arguments(directory: &Directory) -> Vec<OsString> {
     ];
     let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
     for pattern in &directory.exclude {
-        let pattern = pattern.strip_prefix("./").unwrap_or(pattern).trim_start_matches('/');
+        let pattern = anchored(pattern);
         arguments.push(format!("--exclude=./{pattern}").into());
     }
     let mut folder = OsString::from("--directory=");

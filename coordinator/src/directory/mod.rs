@@ -1,7 +1,7 @@
 //! Directories of blobs: archived into the vault with `tar`, and restored from it.
 //!
 //! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
-//! `end_mark`; of a restore, in order: `swap`, `site`, `staging`, `unpack`, `members`, `tree`.
+//! `end_mark`; of a restore, in order: `swap`, `site`, `staging`, `unpack`, `members`, `tree`, `kept`, `remove`.
 //!
 //! A backup reads a folder that is in use. What changes meanwhile is recorded by name, what cannot be read is a failure
 //! by name, and the rest is stored. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched
@@ -14,10 +14,14 @@
 //! Cancellation kills tar, or ends the unpacking at its next read; a swap that has begun is finished.
 
 mod archive;
+mod descent;
 mod end_mark;
+mod exclude;
 mod failure;
+mod kept;
 mod members;
 mod pax;
+mod remove;
 mod report;
 mod site;
 mod sparse;
@@ -31,13 +35,13 @@ mod unpack;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    path::{Path, PathBuf, absolute},
+    path::{PathBuf, absolute},
 };
 
 use packhorse_model::{
     BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, Problem, RestoredItem, Subject,
 };
-use packhorse_service::config::DirectoryConfig;
+use packhorse_service::{config::DirectoryConfig, places::Place};
 use packhorse_vault::{ObjectKey, RunAttempt, Vault};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -84,9 +88,11 @@ impl Directory {
         &self.name
     }
 
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The folder, as a target; `places` are those of the whole configuration.
+    pub fn target(&self, places: &[Place], force: bool) -> Target {
+        let own = Place::directory(&self.name, &self.path);
+        let others = places.iter().filter(|place| place.key() != own.key()).cloned().collect();
+        Target { path: self.path.clone(), exclude: self.exclude.clone(), others, force }
     }
 }
 
@@ -107,16 +113,37 @@ pub async fn back_up(
     archive::archive(vault, run, directory, cancel, move |bytes| progress(&name, bytes)).await
 }
 
+/// Where a directory is restored to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The folder.
+    pub path: PathBuf,
+    /// What the directory excludes: the archive does not hold it, so it stays in the folder.
+    pub exclude: Vec<String>,
+    /// Places that are not the directory's: none may lie in the folder.
+    pub others: Vec<Place>,
+    /// Replace what is there.
+    pub force: bool,
+}
+
+/// What a restore of a directory came to.
+#[derive(Debug)]
+pub struct Restored {
+    /// What was restored.
+    pub item: RestoredItem,
+    /// What of the folder's earlier files could not be removed.
+    pub leftovers: Option<Problem>,
+}
+
 /// Restores one directory from its archive in a backup: all of it, or the target is left as it was.
 pub async fn restore_one(
     vault: &Vault,
     id: &BackupId,
-    target: &Path,
+    mut target: Target,
     summary: &DirectorySummary,
-    force: bool,
     cancel: &CancellationToken,
     progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
-) -> Result<RestoredItem, Problem> {
+) -> Result<Restored, Problem> {
     // Stops the blocking work also when nobody waits for it any more.
     let cancel = cancel.child_token();
     let _stop = cancel.clone().drop_guard();
@@ -125,9 +152,11 @@ pub async fn restore_one(
     let progress = move |bytes| progress(&name, bytes);
     let reader = PlainReader::open(vault, &key, &summary.object, &cancel, progress).await;
     let reader = reader.map_err(|problem| problem.leaving("the directory was left as it was"))?;
-    let (target, id, plain) = (target.to_owned(), id.clone(), summary.bytes_plain);
-    let restored =
-        tokio::task::spawn_blocking(move || swap::restore(reader, &target, &id, plain, force, &cancel));
-    crate::pipe::joined(restored.await)?;
-    Ok(RestoredItem { name: summary.name.clone(), items: 1, bytes: summary.object.size })
+    // What was excluded then is not in the archive, whatever is excluded now.
+    target.exclude.extend(summary.exclude.iter().cloned());
+    let (id, plain) = (id.clone(), summary.bytes_plain);
+    let restored = tokio::task::spawn_blocking(move || swap::restore(reader, &target, &id, plain, &cancel));
+    let leftovers = crate::pipe::joined(restored.await)?;
+    let item = RestoredItem { name: summary.name.clone(), items: 1, bytes: summary.object.size };
+    Ok(Restored { item, leftovers })
 }

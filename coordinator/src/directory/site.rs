@@ -1,18 +1,21 @@
-//! Where a target lies: whether it exists, holds something, or is a mount point.
+//! Where a target lies: whether it exists, holds something, and whether it can be replaced as a whole.
 //!
-//! Does not own: changing anything. A mount point cannot be renamed, so its entries are swapped one by one; a target
-//! with mount points below it is refused, because a swap would carry them away with the old tree.
+//! Does not own: changing anything. A mount point cannot be renamed, and neither can a folder in one that we may not
+//! write, so their entries are swapped one by one. A target with mount points below it, or with another place of the
+//! configuration in it, is refused, because a swap would carry these away with the old tree.
 
 use std::{
     ffi::OsString,
     fs, io,
-    os::unix::ffi::OsStringExt,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_service::places::{self, Mounts, Place};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{failure::local, staging};
+use super::{failure::local, kept::WORKING, staging};
 
 const WHAT: &str = "restore directory";
 
@@ -24,15 +27,15 @@ pub(super) struct Site {
     pub(super) parent: PathBuf,
     /// Whether it is there.
     pub(super) exists: bool,
-    /// Whether it is a mount point.
-    pub(super) mounted: bool,
+    /// Whether its entries have to be swapped one by one.
+    pub(super) inside: bool,
     /// How the names of its working folders begin.
     pub(super) prefix: OsString,
 }
 
 impl Site {
     /// Looks at the target, after leftovers of dead restores were seen to.
-    pub(super) fn find(target: &Path) -> Result<Self, Problem> {
+    pub(super) fn find(target: &Path, others: &[Place]) -> Result<Self, Problem> {
         let failed = |error| local(WHAT, target.display(), error);
         let target = match target.symlink_metadata() {
             Ok(_) => target.canonicalize().map_err(failed)?,
@@ -45,22 +48,36 @@ impl Site {
             return Err(failed(io::Error::other("the root folder cannot be restored into")));
         };
         let parent = parent.to_owned();
-        let mounts = mount_points().map_err(failed)?;
-        let mounted = mounts.contains(&target);
-        if let Some(below) = mounts.iter().find(|mount| mount.starts_with(&target) && **mount != target) {
-            return Err(Problem::new(ErrorKind::Invalid, Subject::Directory, WHAT)
-                .on(target.display())
-                .answered(format!("{} is a mount point below it", below.display()))
-                .next("unmount it, or restore into another folder and copy"));
-        }
-        let prefix = staging::prefix((!mounted).then_some(name));
-        if mounted {
-            staging::clean(&target, &prefix, None)?;
-        } else {
-            staging::clean(&parent, &prefix, Some(&target))?;
-        }
         let exists = target.exists();
-        Ok(Self { target, parent, exists, mounted, prefix })
+        let writable = accessat(CWD, &parent, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).is_ok();
+        let inside = Mounts::read()?.has(&target) || exists && !writable;
+        let prefix = staging::prefix((!inside).then_some(name));
+        let site = Self { target, parent, exists, inside, prefix };
+        site.check(others)?;
+        if site.inside {
+            staging::clean(&site.target, &site.prefix, None, others)?;
+        } else {
+            staging::clean(&site.parent, &site.prefix, Some(&site.target), others)?;
+        }
+        // A dead restore's swap may have been undone.
+        Ok(Self { exists: site.target.exists(), ..site })
+    }
+
+    /// Refuses a target that holds what the directory does not own.
+    pub(super) fn check(&self, others: &[Place]) -> Result<(), Problem> {
+        let refused = |answer: String, next: &str| {
+            let problem = Problem::new(ErrorKind::Invalid, Subject::Directory, WHAT);
+            Err(problem.on(self.target.display()).answered(answer).next(next))
+        };
+        if let Some(below) = Mounts::read()?.below(&self.target) {
+            let answer = format!("{} is a mount point below it", below.display());
+            return refused(answer, "unmount it, or restore into another folder and copy");
+        }
+        if let Some(place) = places::first_within(&self.target, others)? {
+            let answer = format!("{} lies in it, or is the same folder", place.key());
+            return refused(answer, "give each a folder of its own, outside of all others");
+        }
+        Ok(())
     }
 
     /// Whether there is anything in the target that a restore would replace.
@@ -69,7 +86,8 @@ impl Site {
             return Ok(true);
         }
         for entry in fs::read_dir(&self.target)? {
-            if !(self.mounted && entry?.file_name() == "lost+found") {
+            let name = entry?.file_name();
+            if !(self.inside && stays(name.as_bytes())) {
                 return Ok(false);
             }
         }
@@ -77,40 +95,15 @@ impl Site {
     }
 }
 
+/// What stays in a target whose entries are swapped one by one.
+pub(super) fn stays(name: &[u8]) -> bool {
+    name == b"lost+found" || name.starts_with(WORKING)
+}
+
 fn resolve_parent(target: &Path) -> io::Result<PathBuf> {
     let target = std::path::absolute(target)?;
     match target.parent().zip(target.file_name()) {
         Some((parent, name)) => Ok(parent.canonicalize()?.join(name)),
         None => Ok(target),
-    }
-}
-
-fn mount_points() -> io::Result<Vec<PathBuf>> {
-    let table = fs::read("/proc/self/mountinfo")?;
-    let field = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(unescape);
-    Ok(table.split(|byte| *byte == b'\n').filter_map(field).collect())
-}
-
-/// The kernel writes space, tab, line break and backslash as three octal digits.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        let code = (*first == b'\\').then(|| tail.get(..3)).flatten();
-        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    OsString::from_vec(bytes).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
-        assert_eq!(unescape(b"/a\\040b\\134c\\x"), Path::new("/a b\\c\\x"));
-        assert!(mount_points().expect("read table").contains(&PathBuf::from("/proc")));
     }
 }

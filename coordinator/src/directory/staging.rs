@@ -13,9 +13,10 @@ use std::{
 };
 
 use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
+use packhorse_service::places::{self, Place};
 use rustix::fs::{FlockOperation, flock};
 
-use super::failure::local;
+use super::{failure::local, kept::Kept, remove::remove_tree};
 
 const WHAT: &str = "prepare restore of directory";
 
@@ -24,15 +25,24 @@ pub(super) struct Staging {
     folder: PathBuf,
     /// Set while `old` holds what belongs back into the target.
     pub(super) keep: bool,
+    removed: bool,
     _lock: File,
 }
 
 impl Staging {
     /// Makes the working folder `<prefix><id>` in `parent`, after what dead restores left there was seen to.
     pub(super) fn create(parent: &Path, prefix: &OsStr, id: &BackupId) -> Result<Self, Problem> {
-        let mut name = prefix.to_owned();
-        name.push(id.as_str());
-        let folder = parent.join(name);
+        let named = |number: u32| {
+            let mut name = prefix.to_owned();
+            name.push(id.as_str());
+            if number > 0 {
+                name.push(format!("+{number}"));
+            }
+            parent.join(name)
+        };
+        // What a dead restore left and could not be removed has its name still.
+        let free = (0..).map(named).find(|folder| folder.symlink_metadata().is_err());
+        let folder = free.unwrap_or_else(|| named(0));
         let make = || -> io::Result<File> {
             DirBuilder::new().mode(0o700).create(&folder)?;
             let lock = File::open(&folder)?;
@@ -41,7 +51,7 @@ impl Staging {
             Ok(lock)
         };
         let lock = make().map_err(|error| local(WHAT, folder.display(), error))?;
-        Ok(Self { folder, keep: false, _lock: lock })
+        Ok(Self { folder, keep: false, removed: false, _lock: lock })
     }
 
     /// What is unpacked into.
@@ -54,6 +64,12 @@ impl Staging {
         self.folder.join("old")
     }
 
+    /// Removes it, with the old tree in it; says what could not be removed.
+    pub(super) fn remove(mut self) -> io::Result<()> {
+        self.removed = true;
+        remove_tree(&self.folder)
+    }
+
     /// The working folder itself.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
@@ -62,9 +78,12 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        if self.removed {
+            return;
+        }
         if self.keep {
             tracing::warn!(folder = %self.folder.display(), "left in place: it holds what was in the directory");
-        } else if let Err(error) = fs::remove_dir_all(&self.folder) {
+        } else if let Err(error) = remove_tree(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "not removed; the next restore will try again");
         }
     }
@@ -72,7 +91,12 @@ impl Drop for Staging {
 
 /// Removes what dead restores left, and undoes a swap that one of them did not finish. `target` is none at a mount
 /// point, where only the operator can say what to do about an unfinished swap.
-pub(super) fn clean(parent: &Path, prefix: &OsStr, target: Option<&Path>) -> Result<(), Problem> {
+pub(super) fn clean(
+    parent: &Path,
+    prefix: &OsStr,
+    target: Option<&Path>,
+    others: &[Place],
+) -> Result<(), Problem> {
     for folder in leftovers(parent, prefix).map_err(|error| local(WHAT, parent.display(), error))? {
         let failed = |error| local("remove leftovers of a dead restore", folder.display(), error);
         let lock = File::open(&folder).map_err(failed)?;
@@ -81,6 +105,12 @@ pub(super) fn clean(parent: &Path, prefix: &OsStr, target: Option<&Path>) -> Res
                 .on(folder.display())
                 .answered("another restore of this directory is running")
                 .next("wait for its end"));
+        }
+        if let Some(place) = places::first_within(&folder, others)? {
+            return Err(Problem::new(ErrorKind::Invalid, Subject::Directory, WHAT)
+                .on(folder.display())
+                .answered(format!("{} lies in what looks like the leftovers of a restore", place.key()))
+                .next("give it another folder"));
         }
         let old = folder.join("old");
         match target {
@@ -95,9 +125,23 @@ pub(super) fn clean(parent: &Path, prefix: &OsStr, target: Option<&Path>) -> Res
             }
             _ => {}
         }
-        fs::remove_dir_all(&folder).map_err(failed)?;
+        if let Some(target) = target
+            && let Err(answer) = finish_carrying(&folder, target)
+        {
+            tracing::warn!(folder = %folder.display(), answer, "left in place: it holds what a restore had to keep");
+        } else if let Err(error) = remove_tree(&folder) {
+            tracing::warn!(folder = %folder.display(), %error, "leftovers of a dead restore are not removed");
+        }
     }
     Ok(())
+}
+
+/// Carries over what a restore that died after its swap had to keep of the old tree.
+fn finish_carrying(folder: &Path, target: &Path) -> Result<(), String> {
+    let trees = [folder.join("new"), folder.join("old")];
+    let recorded = Kept::recorded(folder, &trees).map_err(|error| error.to_string())?;
+    let Some((kept, old)) = recorded else { return Ok(()) };
+    kept.carry(&old, target).map_err(|(path, why)| format!("{}: {why}", path.display()))
 }
 
 fn leftovers(parent: &Path, prefix: &OsStr) -> io::Result<Vec<PathBuf>> {

@@ -1,14 +1,16 @@
 //! A restore as a whole: look at the target, unpack beside it, and put the new tree in its place.
 //!
-//! Does not own: the archive (`unpack`) or working folders (`staging`). Until the swap the target is not touched. Where
-//! the kernel and filesystem can, the swap is one exchange of two names; elsewhere it is two renames, and at a mount
-//! point one rename for each entry. An error half way is rolled back; a death half way is seen to by the next restore.
+//! Does not own: the archive (`unpack`), working folders (`staging`) or what is kept (`kept`). Until the swap the target
+//! is not touched. Where the kernel and filesystem can, the swap is one exchange of two names; elsewhere it is two
+//! renames, and where the target itself cannot be renamed one rename for each entry. What is kept of the old tree is
+//! carried over after that, and only then the old tree is deleted. An error half way is rolled back; a death half way is
+//! seen to by the next restore.
 
 use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -19,28 +21,35 @@ use rustix::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{failure::local, site::Site, staging::Staging, tree::Attributes, unpack::unpack};
+use super::{
+    Target,
+    failure::local,
+    kept::{Kept, Obstacle},
+    site::{Site, stays},
+    staging::Staging,
+    tree::Attributes,
+    unpack::unpack,
+};
 use crate::pipe::PlainReader;
 
 const WHAT: &str = "restore directory";
 const UNTOUCHED: &str = "the directory was left as it was";
 
-/// Restores the archive at the target. Blocking.
+/// Restores the archive at the target; says what of the old tree could not be removed afterwards. Blocking.
 pub(super) fn restore(
     reader: PlainReader,
-    target: &Path,
+    target: &Target,
     id: &BackupId,
     plain: u64,
-    force: bool,
     cancel: &CancellationToken,
-) -> Result<(), Problem> {
+) -> Result<Option<Problem>, Problem> {
     let untouched = |problem: Problem| problem.leaving(UNTOUCHED);
-    let site = Site::find(target).map_err(untouched)?;
+    let site = Site::find(&target.path, &target.others).map_err(untouched)?;
     let failed = |error| local(WHAT, site.target.display(), error).leaving(UNTOUCHED);
-    if !force && !site.is_empty().map_err(failed)? {
+    if !target.force && !site.is_empty().map_err(failed)? {
         return Err(occupied(&site));
     }
-    let place = if site.mounted { &site.target } else { &site.parent };
+    let place = if site.inside { &site.target } else { &site.parent };
     let mut staging = Staging::create(place, &site.prefix, id).map_err(untouched)?;
     let root = File::open(staging.new_tree()).map_err(failed)?;
     let synced = root.try_clone().map_err(failed)?;
@@ -49,15 +58,60 @@ pub(super) fn restore(
     if cancel.is_cancelled() {
         return Err(Problem::cancelled(WHAT).on(site.target.display()).leaving(UNTOUCHED));
     }
-    if site.mounted {
-        return swap_entries(&site, &mut staging);
+    let kept = Kept::new(target.exclude.clone(), []);
+    if site.exists {
+        let new = staging.new_tree();
+        kept.check(&site.target, &new).map_err(|obstacle| untouched(obstructed(&obstacle)))?;
+        kept.record(staging.folder(), &site.target).map_err(failed)?;
     }
-    swap(&site, &mut staging, force)?;
+    // Links, mounts and the configuration may have changed since the site was found.
+    site.check(&target.others).map_err(untouched)?;
+    let old = match site.inside {
+        true => swap_entries(&site, &mut staging)?,
+        false => swap(&site, &mut staging, target.force)?,
+    };
+    if let Some(old) = &old {
+        carry(&kept, old, &site, &mut staging)?;
+    }
     // A rename is durable once its folder is.
-    File::open(&site.parent).and_then(|parent| parent.sync_all()).map_err(|error| {
-        local(WHAT, site.parent.display(), error)
+    let parent = if site.inside { &site.target } else { &site.parent };
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| {
+        local(WHAT, parent.display(), error)
             .leaving("the directory is restored, but may not survive a power cut")
-    })
+    })?;
+    Ok(staging.remove().err().map(|error| leftovers(error, &site)))
+}
+
+fn obstructed((path, why): &Obstacle) -> Problem {
+    Problem::new(ErrorKind::Invalid, Subject::Directory, WHAT)
+        .on(path.display())
+        .answered(why)
+        .next("move it away, or change what the directory excludes; or restore into another folder")
+}
+
+/// Carries over what is kept; if that fails, the old tree stays, with what is left in it.
+fn carry(kept: &Kept, old: &Path, site: &Site, staging: &mut Staging) -> Result<(), Problem> {
+    staging.keep = true;
+    let synced = || File::open(&site.target).and_then(|target| Ok(syncfs(&target)?));
+    let carried = kept.carry(old, &site.target);
+    carried.and_then(|()| synced().map_err(|error| (site.target.clone(), error.to_string()))).map_err(
+        |obstacle| {
+            obstructed(&obstacle)
+                .leaving(format!(
+                    "the directory is restored, but what it excludes is still in {}",
+                    old.display()
+                ))
+                .next("move what is excluded back by hand, or restore again")
+        },
+    )?;
+    staging.keep = false;
+    Ok(())
+}
+
+fn leftovers(error: io::Error, site: &Site) -> Problem {
+    local("remove the directory's earlier files", site.target.display(), error)
+        .leaving("the directory is restored; its earlier files take up room beside it")
+        .next("remove what is named; the next restore tries again")
 }
 
 fn occupied(site: &Site) -> Problem {
@@ -68,7 +122,8 @@ fn occupied(site: &Site) -> Problem {
         .next("restore into an empty or new folder, or use --force to replace what it holds")
 }
 
-fn swap(site: &Site, staging: &mut Staging, force: bool) -> Result<(), Problem> {
+/// Puts the new tree in place; says where the old one is, if there was one.
+fn swap(site: &Site, staging: &mut Staging, force: bool) -> Result<Option<PathBuf>, Problem> {
     let (new, target) = (staging.new_tree(), site.target.as_path());
     let swapped = match (site.exists, force) {
         // Replaces a folder only when it is empty, whatever happened since we looked.
@@ -79,28 +134,27 @@ fn swap(site: &Site, staging: &mut Staging, force: bool) -> Result<(), Problem> 
         },
     };
     match swapped {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok((site.exists && force).then_some(new)),
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Err(occupied(site)),
         Err(error) => Err(local(WHAT, target.display(), error).leaving(UNTOUCHED)),
     }
 }
 
 /// For filesystems without an exchange, such as NFS.
-pub(super) fn swap_in_two(site: &Site, staging: &mut Staging) -> Result<(), Problem> {
+pub(super) fn swap_in_two(site: &Site, staging: &mut Staging) -> Result<Option<PathBuf>, Problem> {
     let (new, old, target) = (staging.new_tree(), staging.old_tree(), &site.target);
     staging.keep = true;
-    let out = [(target.clone(), old)];
+    let out = [(target.clone(), old.clone())];
     let done = move_all(&out, &[(new, target.clone())], staging);
-    done.map_err(|(error, state)| local(WHAT, target.display(), error).leaving(state))
+    done.map_err(|(error, state)| local(WHAT, target.display(), error).leaving(state))?;
+    Ok(Some(old))
 }
 
-fn swap_entries(site: &Site, staging: &mut Staging) -> Result<(), Problem> {
+fn swap_entries(site: &Site, staging: &mut Staging) -> Result<Option<PathBuf>, Problem> {
     let (new, old, target) = (staging.new_tree(), staging.old_tree(), &site.target);
     let failed = |error| local(WHAT, target.display(), error).leaving(UNTOUCHED);
-    let working = staging.folder().file_name().map(OsStr::to_owned);
-    let stays = |name: &OsStr| name == "lost+found" || Some(name) == working.as_deref();
     fs::create_dir(&old).map_err(failed)?;
-    let out = moves(target, &old, stays).map_err(failed)?;
+    let out = moves(target, &old, |name| stays(name.as_bytes())).map_err(failed)?;
     let into = moves(&new, target, |_| false).map_err(failed)?;
     let attributes = attributes_of(&new).map_err(failed)?;
     staging.keep = true;
@@ -114,7 +168,8 @@ fn swap_entries(site: &Site, staging: &mut Staging) -> Result<(), Problem> {
     root.map_err(|error| {
         let state = "all entries are restored, but not the folder's own owner, mode and time";
         local(WHAT, target.display(), error).leaving(state)
-    })
+    })?;
+    Ok(Some(old))
 }
 
 type Move = (PathBuf, PathBuf);

@@ -74,7 +74,7 @@ pub async fn restore(
         stop,
     };
     let cancel = &stop.token;
-    let (storages, databases, directories) = tokio::join!(
+    let ((storages, mut remarks), databases, (directories, left)) = tokio::join!(
         dispatch::dispatch(&shared, &plan),
         restore_databases(vault, options, &summary, &plan, request.force, board, cancel),
         restore_directories(vault, options, &summary, &plan, request.force, board, cancel),
@@ -84,7 +84,8 @@ pub async fn restore(
             .on(&summary.backup_id)
             .leaving("what was already in place stays; nothing half-restored is left"));
     }
-    finish(summary, started_at, (storages, databases, directories), board)
+    remarks.extend(left);
+    finish(summary, started_at, ((storages, remarks), databases, directories), board)
 }
 
 type Restored = ((Vec<RestoredItem>, Vec<ItemFailure>), Vec<RestoredItem>, Vec<RestoredItem>);
@@ -169,7 +170,7 @@ async fn restore_directories(
     force: bool,
     board: &Board,
     cancel: &CancellationToken,
-) -> Vec<RestoredItem> {
+) -> (Vec<RestoredItem>, Vec<ItemFailure>) {
     let mut jobs = Vec::new();
     for wanted in &plan.directories {
         let Some(directory) = options.directories.iter().find(|d| d.name() == wanted.name) else { continue };
@@ -178,16 +179,26 @@ async fn restore_directories(
             let shown = (board.clone(), component.clone());
             let progress = move |name: &str, bytes| shown.0.part(&shown.1, name, bytes, false);
             let id = &summary.backup_id;
-            let restored =
-                directory::restore_one(vault, id, directory.path(), wanted, force, cancel, progress).await;
+            let target = directory.target(&options.places, force);
+            let restored = directory::restore_one(vault, id, target, wanted, cancel, progress).await;
             (component, &wanted.name, restored)
         });
     }
-    let mut items = Vec::new();
+    let (mut items, mut remarks) = (Vec::new(), Vec::new());
     for (component, name, restored) in join_all(jobs).await {
+        let restored = restored.map(|restored| {
+            let remark = |problem| ItemFailure {
+                component: component.clone(),
+                storage: None,
+                item: name.to_owned(),
+                problem,
+            };
+            remarks.extend(restored.leftovers.map(remark));
+            restored.item
+        });
         note(restored, component, name, board, &mut items);
     }
-    items
+    (items, remarks)
 }
 
 fn note(

@@ -1,0 +1,258 @@
+//! What a swap must not delete: paths of the old tree that no archive of the directory holds. They are carried over.
+//!
+//! Does not own: the swap. What is kept is what the directory excludes now, or excluded when the backup was made, and
+//! `lost+found`; and single paths whose contents the backup or the restore could not bring. Before anything is touched it
+//! is proven that the whole old tree can be looked into and that nothing of the archive takes the place of what is kept.
+//! Then the two trees change places, and what is kept moves from the old to the new one, name by name, before the old
+//! one is deleted. What is kept and where the old tree is lie in a record in the working folder before the swap, so
+//! when a restore dies the next one carries over what is left.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{
+        AtFlags, Gid, Mode, RenameFlags, Stat, Timespec, Timestamps, Uid, fchmod, fchown, fstat, futimens,
+        mkdirat, renameat, renameat_with, statat, unlinkat,
+    },
+    io::{Errno, Result, fcntl_dupfd_cloexec},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    descent::{Descent, entries},
+    exclude::Exclusions,
+    remove::{Protection, open_harmless},
+};
+
+/// The record in the working folder.
+const RECORD: &str = "kept.json";
+/// How the working folders of a mount point begin; they are no part of the directory.
+pub(super) const WORKING: &[u8] = b".packhorse-restore-";
+
+/// What is kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    exclude: Vec<String>,
+    /// Paths that the archive may hold too, but not as they should be: the old ones are kept.
+    paths: BTreeSet<Vec<u8>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    kept: Kept,
+    /// Device and inode of the old tree.
+    old: (u64, u64),
+}
+
+/// A path that stands in the way, and why.
+pub(super) type Obstacle = (PathBuf, String);
+
+impl Kept {
+    /// What these exclusions leave out, and these paths.
+    pub(super) fn new(exclude: Vec<String>, paths: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { exclude, paths: paths.into_iter().collect() }
+    }
+
+    /// Proves that everything that is kept can move from the old tree into the new one.
+    pub(super) fn check(&self, old: &Path, new: &Path) -> std::result::Result<(), Obstacle> {
+        let found = self.find(old)?;
+        let opened = |error: io::Error| (new.to_owned(), error.to_string());
+        let mut descent = Descent::new(File::open(new).map_err(opened)?.into());
+        for path in &found {
+            let obstacle = |why: &str| (old.join(std::ffi::OsStr::from_bytes(path)), why.to_owned());
+            match self.is_free(&mut descent, path) {
+                Ok(true) => {}
+                Ok(false) => return Err(obstacle("the directory excludes it, but the backup holds it")),
+                Err(Errno::NOENT) => {}
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    return Err(obstacle(
+                        "the directory excludes it, and in the backup no folder is above it",
+                    ));
+                }
+                Err(error) => return Err(obstacle(&io::Error::from(error).to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_free(&self, new: &mut Descent, path: &[u8]) -> Result<bool> {
+        let (parents, name) = split(path);
+        new.go(&parents)?;
+        match statat(new.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(true),
+            Err(error) => Err(error),
+            Ok(_) if self.paths.contains(path) => Ok(true),
+            Ok(_) => Ok(open_harmless(new.here(), name).is_ok_and(|folder| is_empty_folder(&folder))),
+        }
+    }
+
+    /// The outermost paths of a tree that are kept.
+    fn find(&self, root: &Path) -> std::result::Result<Vec<Vec<u8>>, Obstacle> {
+        let failed = |path: &[u8], error: io::Error| {
+            let why = match Errno::from_io_error(&error) {
+                Some(Errno::XDEV) => "something is mounted there".to_owned(),
+                _ => format!("it cannot be looked into: {error}"),
+            };
+            (root.join(std::ffi::OsStr::from_bytes(path)), why)
+        };
+        let exclusions = Exclusions::new(&self.exclude);
+        let mut descent = Descent::new(File::open(root).map_err(|error| failed(b"", error))?.into());
+        let mut todo = vec![entries(descent.here()).map_err(|error| failed(b"", error))?];
+        let mut found = Vec::new();
+        while let Some(names) = todo.last_mut() {
+            let Some((name, is_folder)) = names.pop() else {
+                todo.pop();
+                let path = descent.path(b"");
+                descent.up().map_err(|error| failed(&path, error.into()))?;
+                continue;
+            };
+            let path = descent.path(&name);
+            if exclusions.leave_out(&path) || self.paths.contains(&path) {
+                found.push(path);
+            } else if is_folder && !(descent.depth() == 0 && name.starts_with(WORKING)) {
+                let entered = descent.down(&name).map_err(io::Error::from);
+                let listed = entered.and_then(|()| entries(descent.here()));
+                todo.push(listed.map_err(|error| failed(&path, error))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Records what is kept of the old tree, before the swap.
+    pub(super) fn record(&self, folder: &Path, old: &Path) -> io::Result<()> {
+        let found = fs::metadata(old)?;
+        let record = Record { kept: self.clone(), old: (found.dev(), found.ino()) };
+        let file = File::create(folder.join(RECORD))?;
+        serde_json::to_writer(&file, &record)?;
+        file.sync_all()?;
+        File::open(folder)?.sync_all()
+    }
+
+    /// What a dead restore recorded in its working folder, and where the old tree is, if it is one of these.
+    pub(super) fn recorded(folder: &Path, trees: &[PathBuf]) -> io::Result<Option<(Self, PathBuf)>> {
+        let text = match fs::read(folder.join(RECORD)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        // Cut short by a crash: then the swap had not begun.
+        let Ok(Record { kept, old }) = serde_json::from_slice(&text) else { return Ok(None) };
+        let is_old =
+            |tree: &&PathBuf| fs::metadata(tree).is_ok_and(|found| (found.dev(), found.ino()) == old);
+        Ok(trees.iter().find(is_old).map(|tree| (kept, tree.clone())))
+    }
+
+    /// Moves everything that is kept from the old tree into the new one.
+    pub(super) fn carry(&self, old: &Path, new: &Path) -> std::result::Result<(), Obstacle> {
+        let found = self.find(old)?;
+        let open = |path: &Path| File::open(path).map_err(|error| (path.to_owned(), error.to_string()));
+        let (mut from, mut to) = (Descent::new(open(old)?.into()), Descent::new(open(new)?.into()));
+        for path in &found {
+            let (parents, name) = split(path);
+            let moved = from.go(&parents).and_then(|()| {
+                make_way(&from, &mut to, &parents)?;
+                self.move_one(&from, &to, name, self.paths.contains(path))
+            });
+            moved.map_err(|error| {
+                (old.join(std::ffi::OsStr::from_bytes(path)), io::Error::from(error).to_string())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Moves a name from one folder into another, which keeps its time.
+    fn move_one(&self, from: &Descent, to: &Descent, name: &[u8], replaces: bool) -> Result<()> {
+        let before = fstat(to.here())?;
+        let rename = || match renameat_with(from.here(), name, to.here(), name, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) if replaces => {
+                renameat_with(from.here(), name, to.here(), name, RenameFlags::EXCHANGE)
+            }
+            Err(Errno::EXIST) => {
+                // A folder that the backup holds empty gives way; anything else stays.
+                unlinkat(to.here(), name, AtFlags::REMOVEDIR)?;
+                renameat_with(from.here(), name, to.here(), name, RenameFlags::NOREPLACE)
+            }
+            // A file system without this flag.
+            Err(Errno::INVAL | Errno::NOSYS) => match statat(to.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => renameat(from.here(), name, to.here(), name),
+                _ => Err(Errno::EXIST),
+            },
+            other => other,
+        };
+        let also = open_harmless(from.here(), name).ok();
+        insist([from.here(), to.here()].into_iter().chain(also.as_ref().map(AsFd::as_fd)), rename)?;
+        futimens(to.here(), &times(&before))
+    }
+}
+
+/// Goes to a folder of the new tree; one that is missing is made as the old one is.
+fn make_way(from: &Descent, to: &mut Descent, parents: &[&[u8]]) -> Result<()> {
+    for depth in 1..=parents.len() {
+        match to.go(&parents[..depth]) {
+            Err(Errno::NOENT) => {}
+            other => {
+                other?;
+                continue;
+            }
+        }
+        let mut old = Descent::new(fcntl_dupfd_cloexec(from.root(), 0)?);
+        old.go(&parents[..depth])?;
+        let like = fstat(old.here())?;
+        let above = fstat(to.here())?;
+        insist([to.here()], || mkdirat(to.here(), parents[depth - 1], Mode::RWXU))?;
+        futimens(to.here(), &times(&above))?;
+        to.go(&parents[..depth])?;
+        if rustix::process::geteuid().is_root() {
+            fchown(to.here(), Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)))?;
+        }
+        fchmod(to.here(), Mode::from_raw_mode(like.st_mode & 0o7777))?;
+        futimens(to.here(), &times(&like))?;
+    }
+    to.go(parents)
+}
+
+/// Does it; when that is refused, lifts for the time what protects these folders.
+fn insist<'a, T>(
+    folders: impl IntoIterator<Item = BorrowedFd<'a>>,
+    mut work: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    match work() {
+        Err(Errno::ACCESS | Errno::PERM) => {
+            let lift = |folder| fcntl_dupfd_cloexec(folder, 0).and_then(Protection::lift).ok();
+            let lifted: Vec<Protection> = folders.into_iter().filter_map(lift).collect();
+            let done = work();
+            let back = lifted.into_iter().try_for_each(Protection::restore);
+            done.and_then(|done| back.map(|()| done))
+        }
+        other => other,
+    }
+}
+
+fn split(path: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let name = names.pop().unwrap_or_default();
+    (names, name)
+}
+
+fn is_empty_folder(folder: &OwnedFd) -> bool {
+    entries(folder.as_fd()).is_ok_and(|entries| entries.is_empty())
+}
+
+fn times(of: &Stat) -> Timestamps {
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
+    };
+    Timestamps {
+        last_access: time(of.st_atime, of.st_atime_nsec),
+        last_modification: time(of.st_mtime, of.st_mtime_nsec),
+    }
+}
