@@ -255,6 +255,9 @@ pub struct RestoreArgs {
     /// Have git make bitmaps, commit-graphs and peeled refs of restored repositories, which takes longer
     #[arg(long)]
     pub optimise: bool,
+    /// Give files of directories their owners by number, not by the names that this host has
+    #[arg(long)]
+    pub numeric_owner: bool,
 }
 
 /// Flags of `list`.

@@ -3,6 +3,8 @@
 //! Does not own: their code. The sockets lie in a folder that only this user can enter and that goes when the session
 //! ends.
 
+use std::path::PathBuf;
+
 use packhorse_agent::{Agent, AgentOptions};
 use packhorse_coordinator::{Coordinator, CoordinatorOptions};
 use packhorse_model::{ErrorKind, Problem, Subject, VaultSettings};
@@ -103,13 +105,21 @@ fn serve(
     });
 }
 
+/// Bytes that the name of a socket may have (unix(7)), without what we put below the temporary folder.
+const LONGEST: usize = 107 - "/backupctl-XXXXXX/coordinator.sock".len();
+
 fn private_folder() -> Result<TempDir, Problem> {
+    // A socket below a long TMPDIR would have no valid name.
+    let wanted = std::env::temp_dir();
+    let folder = if wanted.as_os_str().len() <= LONGEST { wanted } else { PathBuf::from("/tmp") };
     // tempfile makes folders with mode 0700.
-    tempfile::Builder::new().prefix("backupctl-").tempdir().map_err(|e| {
+    tempfile::Builder::new().prefix("backupctl-").tempdir_in(&folder).map_err(|e| {
         Problem::new(ErrorKind::Unavailable, Subject::Host, "create folder for sockets")
-            .on(std::env::temp_dir().display())
+            .on(folder.display())
             .answered(e)
-            .next("set TMPDIR to a folder that may be written")
+            .next(format!(
+                "set TMPDIR to a folder that may be written, with a path of at most {LONGEST} bytes"
+            ))
     })
 }
 

@@ -109,7 +109,7 @@ async fn job_of(
         patience: options.patience,
         git: options.git.clone(),
     };
-    shared.check_places(options)?;
+    shared.check_places(options).await?;
     if !dry_run {
         shared.check_vault(&vault_id).await?;
     }

@@ -9,7 +9,7 @@ use packhorse_proto::v1;
 use packhorse_service::places::{Location, kernel, locate};
 use packhorse_vault::FormatMarker;
 
-use super::Shared;
+use super::{Shared, blocking};
 use crate::git::Git;
 
 /// Version, git, storages and vault.
@@ -17,6 +17,7 @@ pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> 
     let options = shared.options.now();
     let marker = FormatMarker::if_any(&shared.vault.briefly()).await?;
     let places: Vec<_> = options.places().collect();
+    let places = blocking(move || locate(&places)).await?;
     Ok(v1::DescribeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git_version: Git::new(&options.git).version()?,
@@ -26,7 +27,7 @@ pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> 
         protocol: packhorse_proto::PROTOCOL,
         clock_ms: jiff::Timestamp::now().as_millisecond(),
         kernel: kernel().unwrap_or_default(),
-        places: locate(&places)?.iter().map(place).collect(),
+        places: places.iter().map(place).collect(),
     })
 }
 

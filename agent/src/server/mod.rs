@@ -201,9 +201,10 @@ impl AgentService for Service {
 
 impl Shared {
     /// Refuses to work in storages of which one holds another, or the vault, or lies in it.
-    fn check_places(&self, options: &AgentOptions) -> Result<(), Problem> {
+    async fn check_places(&self, options: &AgentOptions) -> Result<(), Problem> {
         let vault = self.vault.local_folder().map(Place::vault);
-        places::check(&vault.into_iter().chain(options.places()).collect::<Vec<_>>())
+        let all: Vec<_> = vault.into_iter().chain(options.places()).collect();
+        blocking(move || places::check(&all)).await
     }
 
     /// Refuses a job that is meant for another vault than the agent's.
@@ -217,4 +218,13 @@ impl Shared {
             .answered("the coordinator uses another vault than this agent")
             .next("give both the same [vault] section"))
     }
+}
+
+/// Does what may wait for a disk.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| {
+        Err(Problem::new(ErrorKind::Internal, Subject::Agent, "look at places").answered(panic))
+    })
 }

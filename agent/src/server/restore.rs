@@ -50,7 +50,7 @@ pub(super) async fn start(
         jobs: if config.jobs == 0 { options.jobs } else { config.jobs.min(options.jobs) },
         git: options.git.clone(),
     };
-    shared.check_places(&options)?;
+    shared.check_places(&options).await?;
     shared.check_vault(&wire.vault_id).await?;
     let name = JobName { kind: JobKind::Restore, run: wire.run, backup: job.backup_id.clone() };
     let latest = Arc::new(Mutex::new(RestoreProgress::default()));

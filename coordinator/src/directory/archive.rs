@@ -79,18 +79,25 @@ fn arguments(directory: &Directory) -> Vec<OsString> {
         "--pax-option=delete=atime,delete=ctime",
         "--sparse",
         "--sparse-version=1.0",
+        "--acls",
+        "--xattrs",
+        "--xattrs-include=*",
+        // Labels are the host's to give, and hashes of attributes are only good in place.
+        "--xattrs-exclude=security.selinux",
+        "--xattrs-exclude=security.evm",
         "--sort=name",
         "--ignore-failed-read",
         "--quoting-style=escape",
-        "--exclude=lost+found",
+        // Every pattern is anchored and has a wildcard: tar takes a time that grows with the square of the depth for others.
         "--anchored",
+        "--exclude=*/lost+found",
         // What a restore into a mount point leaves when it dies.
-        "--exclude=./.packhorse-restore-*",
+        "--exclude=[.]/.packhorse-restore-*",
     ];
     let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
     for pattern in &directory.exclude {
         let pattern = anchored(pattern);
-        arguments.push(format!("--exclude=./{pattern}").into());
+        arguments.push(format!("--exclude=[.]/{pattern}").into());
     }
     let mut folder = OsString::from("--directory=");
     folder.push(&directory.path);

@@ -62,6 +62,11 @@ impl Kept {
         Self { exclude, paths: paths.into_iter().collect() }
     }
 
+    /// Whether this path, which is not in one that is kept, is kept.
+    pub(super) fn holds(&self, path: &[u8]) -> bool {
+        self.paths.contains(path) || Exclusions::new(&self.exclude).leave_out(path)
+    }
+
     /// Proves that everything that is kept can move from the old tree into the new one.
     pub(super) fn check(&self, old: &Path, new: &Path) -> std::result::Result<(), Obstacle> {
         let found = self.find(old)?;
@@ -71,12 +76,10 @@ impl Kept {
             let obstacle = |why: &str| (old.join(std::ffi::OsStr::from_bytes(path)), why.to_owned());
             match self.is_free(&mut descent, path) {
                 Ok(true) => {}
-                Ok(false) => return Err(obstacle("the directory excludes it, but the backup holds it")),
+                Ok(false) => return Err(obstacle("it is to be kept, but the backup holds it")),
                 Err(Errno::NOENT) => {}
                 Err(Errno::NOTDIR | Errno::LOOP) => {
-                    return Err(obstacle(
-                        "the directory excludes it, and in the backup no folder is above it",
-                    ));
+                    return Err(obstacle("it is to be kept, and in the backup no folder is above it"));
                 }
                 Err(error) => return Err(obstacle(&io::Error::from(error).to_string())),
             }
@@ -220,7 +223,7 @@ fn make_way(from: &Descent, to: &mut Descent, parents: &[&[u8]]) -> Result<()> {
 }
 
 /// Does it; when that is refused, lifts for the time what protects these folders.
-fn insist<'a, T>(
+pub(super) fn insist<'a, T>(
     folders: impl IntoIterator<Item = BorrowedFd<'a>>,
     mut work: impl FnMut() -> Result<T>,
 ) -> Result<T> {

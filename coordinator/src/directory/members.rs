@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 
+use rustix::fs::FileType;
 use tar::{EntryType, Header};
 
 use super::pax::{Pax, malformed};
@@ -28,8 +29,15 @@ pub(super) struct Member {
     pub(super) uid: u64,
     /// Group.
     pub(super) gid: u64,
+    /// Names of both, empty where the archive has none.
+    pub(super) user: Vec<u8>,
+    pub(super) group: Vec<u8>,
     /// Time of modification, in seconds and nanoseconds.
     pub(super) mtime: (i64, u32),
+    /// Extended attributes, by name.
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Access control lists as text: of the entry, and of what is made in it.
+    pub(super) acls: [Option<Vec<u8>>; 2],
 }
 
 /// What a member is.
@@ -43,6 +51,8 @@ pub(super) enum Kind {
     /// Another name of an earlier member.
     HardLink(Vec<u8>),
     Pipe,
+    /// A device and its numbers.
+    Device(FileType, u32, u32),
     /// Something that is never unpacked, and what it is.
     Other(&'static str),
 }
@@ -114,9 +124,11 @@ impl<R: Read> Members<R> {
             EntryType::Symlink => Kind::Symlink(link()?),
             EntryType::Link => Kind::HardLink(link()?),
             EntryType::Fifo => Kind::Pipe,
-            EntryType::Char | EntryType::Block => Kind::Other("is a device"),
+            EntryType::Char => device(FileType::CharacterDevice, header)?,
+            EntryType::Block => device(FileType::BlockDevice, header)?,
             _ => Kind::Other("is of a type that no archive of ours has"),
         };
+        let kind = pax.unusable.map_or(kind, Kind::Other);
         let mtime = match pax.mtime {
             Some(mtime) => mtime,
             None => (i64::try_from(header.mtime()?).map_err(|_| malformed("a time"))?, 0),
@@ -127,7 +139,11 @@ impl<R: Read> Members<R> {
             mode: header.mode()? & 0o7777,
             uid: pax.uid.map_or_else(|| header.uid(), Ok)?,
             gid: pax.gid.map_or_else(|| header.gid(), Ok)?,
+            user: pax.user.or_else(|| header.username_bytes().map(Vec::from)).unwrap_or_default(),
+            group: pax.group.or_else(|| header.groupname_bytes().map(Vec::from)).unwrap_or_default(),
             mtime,
+            xattrs: pax.xattrs,
+            acls: [pax.acl_access, pax.acl_default],
         })
     }
 
@@ -170,6 +186,11 @@ impl<R: Read> Members<R> {
         self.contents(&mut text)?;
         Ok(text)
     }
+}
+
+fn device(kind: FileType, header: &Header) -> io::Result<Kind> {
+    let number = |number: io::Result<Option<u32>>| number?.ok_or_else(|| malformed("a device"));
+    Ok(Kind::Device(kind, number(header.device_major())?, number(header.device_minor())?))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

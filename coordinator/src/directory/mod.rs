@@ -1,7 +1,8 @@
 //! Directories of blobs: archived into the vault with `tar`, and restored from it.
 //!
 //! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
-//! `end_mark`; of a restore, in order: `swap`, `site`, `staging`, `unpack`, `members`, `tree`, `kept`, `remove`.
+//! `end_mark`; of a restore, in order: `swap`, `site`, `staging`, `unpack`, `members`, `tree`,
+//! `kept`, `remove`.
 //!
 //! A backup reads a folder that is in use. What changes meanwhile is recorded by name, what cannot be read is a failure
 //! by name, and the rest is stored. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched
@@ -13,13 +14,16 @@
 //! what a crash leaves beside it, the next restore of the same target removes. Nothing is retried here.
 //! Cancellation kills tar, or ends the unpacking at its next read; a swap that has begun is finished.
 
+mod acl;
 mod archive;
+mod attributes;
 mod descent;
 mod end_mark;
 mod exclude;
 mod failure;
 mod kept;
 mod members;
+mod owners;
 mod pax;
 mod remove;
 mod report;
@@ -46,6 +50,8 @@ use packhorse_vault::{ObjectKey, RunAttempt, Vault};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::report::path_of;
+use self::{failure::Missing, swap::Swapped};
 use crate::pipe::PlainReader;
 
 /// A configured directory, ready to be archived.
@@ -92,7 +98,8 @@ impl Directory {
     pub fn target(&self, places: &[Place], force: bool) -> Target {
         let own = Place::directory(&self.name, &self.path);
         let others = places.iter().filter(|place| place.key() != own.key()).cloned().collect();
-        Target { path: self.path.clone(), exclude: self.exclude.clone(), others, force }
+        let (path, exclude) = (self.path.clone(), self.exclude.clone());
+        Target { path, exclude, others, unread: Vec::new(), numeric_owner: false, force }
     }
 }
 
@@ -122,6 +129,10 @@ pub struct Target {
     pub exclude: Vec<String>,
     /// Places that are not the directory's: none may lie in the folder.
     pub others: Vec<Place>,
+    /// Paths whose contents the backup could not read: what is there stays, too.
+    pub unread: Vec<Vec<u8>>,
+    /// Owners by number, whatever their names mean on this host.
+    pub numeric_owner: bool,
     /// Replace what is there.
     pub force: bool,
 }
@@ -131,6 +142,8 @@ pub struct Target {
 pub struct Restored {
     /// What was restored.
     pub item: RestoredItem,
+    /// Members that were not restored, or not with everything that is theirs.
+    pub missing: Vec<ItemFailure>,
     /// What of the folder's earlier files could not be removed.
     pub leftovers: Option<Problem>,
 }
@@ -156,7 +169,28 @@ pub async fn restore_one(
     target.exclude.extend(summary.exclude.iter().cloned());
     let (id, plain) = (id.clone(), summary.bytes_plain);
     let restored = tokio::task::spawn_blocking(move || swap::restore(reader, &target, &id, plain, &cancel));
-    let leftovers = crate::pipe::joined(restored.await)?;
+    let Swapped { missing, leftovers } = crate::pipe::joined(restored.await)?;
     let item = RestoredItem { name: summary.name.clone(), items: 1, bytes: summary.object.size };
-    Ok(Restored { item, leftovers })
+    Ok(Restored { item, missing: failures(&summary.name, missing), leftovers })
+}
+
+fn failures(name: &str, missing: Missing) -> Vec<ItemFailure> {
+    let failure = |item: String, why: &str| ItemFailure {
+        component: Component::Directory(name.to_owned()),
+        storage: None,
+        problem: Problem::new(ErrorKind::Unavailable, Subject::Directory, "restore file")
+            .on(&item)
+            .answered(why)
+            .leaving("the rest of the directory is restored; what was at its place stays")
+            .next("correct what is said and restore again, or take it from the archive with tar"),
+        item,
+    };
+    let named = missing.named.iter();
+    let mut failures: Vec<_> =
+        named.map(|(path, why)| failure(String::from_utf8_lossy(path).into_owned(), why)).collect();
+    if missing.more > 0 {
+        failures
+            .push(failure(".".into(), &format!("{} more files are not restored as they were", missing.more)));
+    }
+    failures
 }

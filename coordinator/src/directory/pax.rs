@@ -14,6 +14,15 @@ pub(super) struct Pax {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<(i64, u32)>,
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) group: Option<Vec<u8>>,
+    /// Extended attributes, by name.
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Access control lists, as text.
+    pub(super) acl_access: Option<Vec<u8>>,
+    pub(super) acl_default: Option<Vec<u8>>,
+    /// Why the member cannot be unpacked, although what follows it can be read.
+    pub(super) unusable: Option<&'static str>,
     /// Size of a sparse file with its holes; its contents then start with a map.
     pub(super) real_size: Option<u64>,
 }
@@ -40,11 +49,21 @@ impl Pax {
             b"uid" => self.uid = Some(number(value)?),
             b"gid" => self.gid = Some(number(value)?),
             b"mtime" => self.mtime = Some(time(value).ok_or_else(|| malformed("a time"))?),
+            b"uname" => self.user = Some(value.to_owned()),
+            b"gname" => self.group = Some(value.to_owned()),
+            b"SCHILY.acl.access" => self.acl_access = Some(value.to_owned()),
+            b"SCHILY.acl.default" => self.acl_default = Some(value.to_owned()),
             b"GNU.sparse.realsize" => self.real_size = Some(number(value)?),
             b"GNU.sparse.major" if value == b"1" => {}
             b"GNU.sparse.minor" if value == b"0" => {}
-            _ if key.starts_with(b"GNU.sparse.") => return Err(malformed("an unsupported sparse file")),
-            _ => {}
+            _ if key.starts_with(b"GNU.sparse.") => {
+                self.unusable = Some("is a sparse file of a kind that no archive of ours has");
+            }
+            _ => {
+                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    self.xattrs.push((plain_key(name), value.to_owned()));
+                }
+            }
         }
         Ok(())
     }
@@ -68,6 +87,22 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let body = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
     let equals = body.iter().position(|byte| *byte == b'=')?;
     Some((&body[..equals], &body[equals + 1..], &bytes[length..]))
+}
+
+/// tar writes `=` in a key as `%3D`, and `%` as `%25`.
+fn plain_key(key: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(key.len());
+    let mut rest = key;
+    while let Some((first, tail)) = rest.split_first() {
+        let (byte, after) = match rest {
+            [b'%', b'3', b'D', after @ ..] => (b'=', after),
+            [b'%', b'2', b'5', after @ ..] => (b'%', after),
+            _ => (*first, tail),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+    plain
 }
 
 /// Seconds before or after 1970, with a fraction.
@@ -99,16 +134,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error() {
-        for bad in [
-            &b"9 path=a"[..],
-            b"99 path=a\n",
-            b"x path=a\n",
-            b"8 patha\n",
-            b"10 uid=-1\n",
-            b"22 GNU.sparse.major=0\n",
-            b"23 GNU.sparse.map=1,2,3\n",
-        ] {
+        for bad in [&b"9 path=a"[..], b"99 path=a\n", b"x path=a\n", b"8 patha\n", b"10 uid=-1\n"] {
             assert!(Pax::parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
+        for odd in [&b"22 GNU.sparse.major=0\n"[..], b"24 GNU.sparse.map=1,2,3\n"] {
+            assert!(Pax::parse(odd).expect("the next member can be read").unusable.is_some());
+        }
+        let pax = Pax::parse(b"29 SCHILY.xattr.user.a%3Db=c\n").expect("valid");
+        assert_eq!(pax.xattrs, [(b"user.a=b".to_vec(), b"c".to_vec())]);
     }
 }

@@ -74,6 +74,39 @@ fn relative(name: &str) -> String {
     name.strip_prefix("./").unwrap_or(name).to_owned()
 }
 
+/// The path that tar named, which escapes what is no plain text.
+pub fn path_of(name: &str) -> Vec<u8> {
+    let mut path = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = (*first == b'\\')
+            .then(|| tail.get(..3))
+            .flatten()
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        let (byte, after) = match (octal, rest) {
+            (Some(byte), _) => (byte, &tail[3..]),
+            (None, [b'\\', escaped, after @ ..]) => (plain(*escaped), after),
+            _ => (*first, tail),
+        };
+        path.push(byte);
+        rest = after;
+    }
+    path
+}
+
+fn plain(escaped: u8) -> u8 {
+    match escaped {
+        b'a' => 7,
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'v' => 11,
+        itself => itself,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +133,12 @@ mod tests {
         let names: Vec<&str> = report.unreadable.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["d", "e", "x: socket ignored"]);
         assert_eq!(report.unreadable[0].1, "Cannot open: Permission denied");
+    }
+
+    #[test]
+    fn a_name_that_is_escaped_is_a_path_again() {
+        assert_eq!(path_of("a\\nb\\\\c\\303\\251 d"), b"a\nb\\c\xc3\xa9 d");
+        assert_eq!(path_of("trailing\\"), b"trailing\\");
     }
 
     #[test]

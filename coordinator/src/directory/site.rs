@@ -74,7 +74,7 @@ impl Site {
             return refused(answer, "unmount it, or restore into another folder and copy");
         }
         if let Some(place) = places::first_within(&self.target, others)? {
-            let answer = format!("{} lies in it, or is the same folder", place.key());
+            let answer = format!("{place} lies in it, or is the same folder");
             return refused(answer, "give each a folder of its own, outside of all others");
         }
         Ok(())

@@ -14,11 +14,22 @@ use std::{
 
 use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
 use packhorse_service::places::{self, Place};
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock, removexattr},
+    io::Errno,
+};
 
-use super::{failure::local, kept::Kept, remove::remove_tree};
+use super::{
+    acl::{ACCESS, DEFAULT},
+    failure::local,
+    kept::Kept,
+    remove::remove_tree,
+};
 
 const WHAT: &str = "prepare restore of directory";
+
+/// Says that a swap of single entries is done.
+const SWAPPED: &str = "swapped";
 
 /// A locked working folder.
 pub(super) struct Staging {
@@ -45,6 +56,13 @@ impl Staging {
         let folder = free.unwrap_or_else(|| named(0));
         let make = || -> io::Result<File> {
             DirBuilder::new().mode(0o700).create(&folder)?;
+            // What is unpacked gets the lists of its archive, not those that the folder above gives to new entries.
+            for list in [ACCESS, DEFAULT] {
+                match removexattr(&folder, list) {
+                    Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
             let lock = File::open(&folder)?;
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
             DirBuilder::new().mode(0o700).create(folder.join("new"))?;
@@ -68,6 +86,12 @@ impl Staging {
     pub(super) fn remove(mut self) -> io::Result<()> {
         self.removed = true;
         remove_tree(&self.folder)
+    }
+
+    /// Says for the next restore that all entries changed places, so that only what is kept may be left to do.
+    pub(super) fn mark_swapped(&self) -> io::Result<()> {
+        File::create(self.folder.join(SWAPPED))?.sync_all()?;
+        File::open(&self.folder)?.sync_all()
     }
 
     /// The working folder itself.
@@ -109,12 +133,13 @@ pub(super) fn clean(
         if let Some(place) = places::first_within(&folder, others)? {
             return Err(Problem::new(ErrorKind::Invalid, Subject::Directory, WHAT)
                 .on(folder.display())
-                .answered(format!("{} lies in what looks like the leftovers of a restore", place.key()))
+                .answered(format!("{place} lies in what looks like the leftovers of a restore"))
                 .next("give it another folder"));
         }
         let old = folder.join("old");
         match target {
             Some(target) if old.exists() && !target.exists() => fs::rename(&old, target).map_err(failed)?,
+            None if folder.join(SWAPPED).exists() => {}
             None if fs::read_dir(&old).is_ok_and(|mut entries| entries.next().is_some()) => {
                 return Err(Problem::new(ErrorKind::AlreadyExists, Subject::Directory, WHAT)
                     .on(old.display())
@@ -125,9 +150,7 @@ pub(super) fn clean(
             }
             _ => {}
         }
-        if let Some(target) = target
-            && let Err(answer) = finish_carrying(&folder, target)
-        {
+        if let Err(answer) = finish_carrying(&folder, target.unwrap_or(parent)) {
             tracing::warn!(folder = %folder.display(), answer, "left in place: it holds what a restore had to keep");
         } else if let Err(error) = remove_tree(&folder) {
             tracing::warn!(folder = %folder.display(), %error, "leftovers of a dead restore are not removed");

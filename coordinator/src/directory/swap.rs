@@ -10,24 +10,27 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
 use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
 use rustix::{
-    fs::{CWD, Gid, Mode, RenameFlags, Uid, renameat_with, syncfs},
+    fs::{CWD, Gid, Mode, RenameFlags, Uid, getxattr, listxattr, renameat_with, syncfs},
     io::Errno,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Target,
-    failure::local,
-    kept::{Kept, Obstacle},
+    attributes::Attributes,
+    failure::{Missing, local},
+    kept::{Kept, Obstacle, insist},
     site::{Site, stays},
     staging::Staging,
-    tree::Attributes,
     unpack::unpack,
 };
 use crate::pipe::PlainReader;
@@ -35,14 +38,14 @@ use crate::pipe::PlainReader;
 const WHAT: &str = "restore directory";
 const UNTOUCHED: &str = "the directory was left as it was";
 
-/// Restores the archive at the target; says what of the old tree could not be removed afterwards. Blocking.
+/// Restores the archive at the target. Blocking.
 pub(super) fn restore(
     reader: PlainReader,
     target: &Target,
     id: &BackupId,
     plain: u64,
     cancel: &CancellationToken,
-) -> Result<Option<Problem>, Problem> {
+) -> Result<Swapped, Problem> {
     let untouched = |problem: Problem| problem.leaving(UNTOUCHED);
     let site = Site::find(&target.path, &target.others).map_err(untouched)?;
     let failed = |error| local(WHAT, site.target.display(), error).leaving(UNTOUCHED);
@@ -53,21 +56,24 @@ pub(super) fn restore(
     let mut staging = Staging::create(place, &site.prefix, id).map_err(untouched)?;
     let root = File::open(staging.new_tree()).map_err(failed)?;
     let synced = root.try_clone().map_err(failed)?;
-    unpack(reader, root.into(), plain).map_err(untouched)?;
+    let missing = unpack(reader, root.into(), plain, target.numeric_owner).map_err(untouched)?;
     syncfs(&synced).map_err(|error| failed(error.into()))?;
     if cancel.is_cancelled() {
         return Err(Problem::cancelled(WHAT).on(site.target.display()).leaving(UNTOUCHED));
     }
-    let kept = Kept::new(target.exclude.clone(), []);
+    let unread = target.unread.iter().chain(&missing.contents).cloned();
+    let kept = Kept::new(target.exclude.clone(), unread);
     if site.exists {
         let new = staging.new_tree();
         kept.check(&site.target, &new).map_err(|obstacle| untouched(obstructed(&obstacle)))?;
-        kept.record(staging.folder(), &site.target).map_err(failed)?;
+        if !site.inside {
+            kept.record(staging.folder(), &site.target).map_err(failed)?;
+        }
     }
     // Links, mounts and the configuration may have changed since the site was found.
     site.check(&target.others).map_err(untouched)?;
     let old = match site.inside {
-        true => swap_entries(&site, &mut staging)?,
+        true => swap_entries(&site, &mut staging, &kept)?,
         false => swap(&site, &mut staging, target.force)?,
     };
     if let Some(old) = &old {
@@ -79,7 +85,16 @@ pub(super) fn restore(
         local(WHAT, parent.display(), error)
             .leaving("the directory is restored, but may not survive a power cut")
     })?;
-    Ok(staging.remove().err().map(|error| leftovers(error, &site)))
+    let leftovers = staging.remove().err().map(|error| leftovers(error, &site));
+    Ok(Swapped { missing, leftovers })
+}
+
+/// What a restore came to.
+pub(super) struct Swapped {
+    /// Members that were not restored, or not with everything that is theirs.
+    pub(super) missing: Missing,
+    /// What of the old tree could not be removed.
+    pub(super) leftovers: Option<Problem>,
 }
 
 fn obstructed((path, why): &Obstacle) -> Problem {
@@ -128,7 +143,7 @@ fn swap(site: &Site, staging: &mut Staging, force: bool) -> Result<Option<PathBu
     let swapped = match (site.exists, force) {
         // Replaces a folder only when it is empty, whatever happened since we looked.
         (_, false) | (false, true) => fs::rename(&new, target),
-        (true, true) => match renameat_with(CWD, &new, CWD, target, RenameFlags::EXCHANGE) {
+        (true, true) => match exchange(&new, target) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return swap_in_two(site, staging),
             exchanged => exchanged.map_err(io::Error::from),
         },
@@ -138,6 +153,13 @@ fn swap(site: &Site, staging: &mut Staging, force: bool) -> Result<Option<PathBu
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Err(occupied(site)),
         Err(error) => Err(local(WHAT, target.display(), error).leaving(UNTOUCHED)),
     }
+}
+
+/// Lets two folders change places. Without root a folder that may not be written cannot move; so it may for a moment.
+fn exchange(new: &Path, target: &Path) -> rustix::io::Result<()> {
+    let exchange = || renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE);
+    let folders = [new, target].map(|folder| File::open(folder).ok());
+    insist(folders.iter().flatten().map(AsFd::as_fd), exchange)
 }
 
 /// For filesystems without an exchange, such as NFS.
@@ -150,18 +172,21 @@ pub(super) fn swap_in_two(site: &Site, staging: &mut Staging) -> Result<Option<P
     Ok(Some(old))
 }
 
-fn swap_entries(site: &Site, staging: &mut Staging) -> Result<Option<PathBuf>, Problem> {
+/// Swaps the entries one by one; those that are kept stay where they are.
+fn swap_entries(site: &Site, staging: &mut Staging, kept: &Kept) -> Result<Option<PathBuf>, Problem> {
     let (new, old, target) = (staging.new_tree(), staging.old_tree(), &site.target);
     let failed = |error| local(WHAT, target.display(), error).leaving(UNTOUCHED);
-    fs::create_dir(&old).map_err(failed)?;
-    let out = moves(target, &old, |name| stays(name.as_bytes())).map_err(failed)?;
-    let into = moves(&new, target, |_| false).map_err(failed)?;
+    let stays = |name: &OsStr| stays(name.as_bytes()) || kept.holds(name.as_bytes());
+    fs::create_dir(&old).and_then(|()| kept.record(staging.folder(), &old)).map_err(failed)?;
+    let out = moves(target, &old, stays).map_err(failed)?;
+    let is_there = |name: &OsStr| stays(name) && target.join(name).symlink_metadata().is_ok();
+    let into = moves(&new, target, is_there).map_err(failed)?;
     let attributes = attributes_of(&new).map_err(failed)?;
     staging.keep = true;
     move_all(&out, &into, staging)
         .map_err(|(error, state)| local(WHAT, target.display(), error).leaving(state))?;
-    let root = File::open(target).and_then(|root| {
-        attributes.apply(&root)?;
+    let root = staging.mark_swapped().and_then(|()| File::open(target)).and_then(|root| {
+        attributes.apply(&root).map_err(io::Error::other)?;
         syncfs(&root)?;
         Ok(())
     });
@@ -212,5 +237,22 @@ fn attributes_of(folder: &Path) -> io::Result<Attributes> {
         owner: rustix::process::geteuid().is_root().then_some(owner),
         mode: Mode::from_raw_mode(metadata.mode() & 0o7777),
         mtime: (metadata.mtime(), u32::try_from(metadata.mtime_nsec()).unwrap_or(0)),
+        xattrs: xattrs_of(folder)?,
     })
+}
+
+fn xattrs_of(folder: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut names = vec![0; 64 * 1024];
+    let length = match listxattr(folder, &mut names[..]) {
+        Err(Errno::OPNOTSUPP) => 0,
+        length => length?,
+    };
+    let mut found = Vec::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; 64 * 1024];
+        let length = getxattr(folder, name, &mut value[..])?;
+        value.truncate(length);
+        found.push((name.to_vec(), value));
+    }
+    Ok(found)
 }

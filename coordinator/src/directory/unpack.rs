@@ -1,8 +1,10 @@
 //! An archive from the vault into an empty folder.
 //!
 //! Does not own: where that folder lies or what happens to it (`swap`). An entry that would land outside (`..`, an
-//! absolute path, a path or hard link through a symbolic link) or that makes a device ends the unpacking: an archive of
-//! ours has none. Symbolic links themselves may point anywhere, as they did. Runs of zeros become holes.
+//! absolute path, a path or hard link through a symbolic link) is refused. A member that is refused, or that this host
+//! does not take, such as a device without root, costs itself: it is named, and the rest is unpacked. Damage of the
+//! archive, and a disk that is full or fails, end the unpacking. Symbolic links may point anywhere, as they did. Runs of
+//! zeros become holes.
 
 use std::{
     fs::File,
@@ -15,36 +17,38 @@ use std::{
 
 use packhorse_model::Problem;
 use rustix::{
-    fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, linkat, mknodat, openat, symlinkat, unlinkat},
+    fs::{AtFlags, FileType, Mode, OFlags, linkat, makedev, mknodat, openat, symlinkat, unlinkat},
     io::Errno,
 };
 
 use super::{
-    failure::{Stop, local},
+    attributes::Attributes,
+    failure::{Missing, Stop, local},
     members::{Kind, Member, Members},
-    tree::{Attributes, Tree},
+    owners::Owners,
+    tree::Tree,
 };
 use crate::pipe::PlainReader;
 
 /// Bytes of a file that are copied at once, and the shortest run of zeros that becomes a hole.
 const CHUNK: usize = 64 * 1024;
 
-/// Unpacks the whole archive and proves that it was the right one.
-pub(super) fn unpack(reader: PlainReader, root: OwnedFd, plain: u64) -> Result<(), Problem> {
-    let mut members = Members::new(BufReader::with_capacity(256 * 1024, reader));
-    let mut tree = Tree::new(root);
-    let owned = rustix::process::geteuid().is_root();
-    let placed = loop {
-        match members.next() {
-            Ok(Some(member)) => {
-                if let Err(stop) = place(&mut tree, &mut members, &member, owned) {
-                    break Err(stop.named(&member.path));
-                }
-            }
-            Ok(None) => break Ok(()),
-            Err(error) => break Err((Stop::Reading(error), String::new())),
-        }
+/// Unpacks the whole archive and proves that it was the right one; says which members are missing.
+pub(super) fn unpack(
+    reader: PlainReader,
+    root: OwnedFd,
+    plain: u64,
+    numeric_owner: bool,
+) -> Result<Missing, Problem> {
+    let mut unpacking = Unpacking {
+        members: Members::new(BufReader::with_capacity(256 * 1024, reader)),
+        tree: Tree::new(root),
+        owners: Owners::read(numeric_owner),
+        owned: rustix::process::geteuid().is_root(),
+        missing: Missing::default(),
     };
+    let placed = unpacking.place_all();
+    let Unpacking { members, tree, mut missing, .. } = unpacking;
     let reader = members.into_inner().into_inner();
     match placed {
         Ok(()) => reader.prove(plain)?,
@@ -54,51 +58,82 @@ pub(super) fn unpack(reader: PlainReader, root: OwnedFd, plain: u64) -> Result<(
         }
         Err((Stop::Local(error), path)) => return Err(local("unpack archive", path, error.into())),
     }
-    tree.finish().map_err(|error| local("unpack archive", "the folders", error.into()))
+    let lost = tree.finish().map_err(|error| local("unpack archive", "the folders", error.into()))?;
+    lost.into_iter().for_each(|(path, why)| missing.note(&path, why));
+    Ok(missing)
 }
 
-fn place(
-    tree: &mut Tree,
-    members: &mut Members<BufReader<PlainReader>>,
-    member: &Member,
+/// An archive that is being unpacked.
+struct Unpacking {
+    members: Members<BufReader<PlainReader>>,
+    tree: Tree,
+    owners: Owners,
+    /// Whether we may give entries away.
     owned: bool,
-) -> Result<(), Stop> {
-    let path = components(&member.path)?;
-    let attributes = attributes(member, owned)?;
-    if let Kind::Other(why) = member.kind {
-        return Err(Stop::Refused(why));
+    missing: Missing,
+}
+
+impl Unpacking {
+    /// Places every member that can be placed; what ends the unpacking is told with the member at hand.
+    fn place_all(&mut self) -> Result<(), (Stop, String)> {
+        loop {
+            let next = self.members.next().map_err(|error| (Stop::Reading(error), String::new()))?;
+            let Some(member) = next else { return Ok(()) };
+            match self.place(&member).map_err(Stop::of_the_member) {
+                Ok(Ok(())) => {}
+                Ok(Err(lost)) => self.missing.note(&member.path, lost),
+                Err(Ok(why)) => self.missing.note_contents(&member.path, why),
+                Err(Err(stop)) => return Err((stop, String::from_utf8_lossy(&member.path).into_owned())),
+            }
+        }
     }
-    if let Kind::Folder = member.kind {
-        return Ok(tree.make(&path, attributes)?);
+
+    /// Places one; what it did not get although it is there is told as text.
+    fn place(&mut self, member: &Member) -> Result<Result<(), String>, Stop> {
+        let path = components(&member.path)?;
+        let attributes = Attributes::of(member, &self.owners, self.owned)?;
+        if let Kind::Folder = member.kind {
+            return Ok(Ok(self.tree.make(&path, attributes)?));
+        }
+        let Some((name, parents)) = path.split_last() else {
+            return Err(Stop::Refused("takes the place of the directory itself"));
+        };
+        match &member.kind {
+            Kind::Other(why) => Err(Stop::Refused(why)),
+            Kind::HardLink(target) => self.link(target, parents, name).map(Ok),
+            Kind::File(size) => {
+                let folder = self.tree.enter(parents)?;
+                write_file(&mut self.members, folder, name, *size, &attributes)
+            }
+            other => {
+                let folder = self.tree.enter(parents)?;
+                make_special(folder, name, other)?;
+                Ok(attributes.apply_at(folder, name, !matches!(other, Kind::Symlink(_))))
+            }
+        }
     }
-    let Some((name, parents)) = path.split_last() else {
-        return Err(Stop::Refused("takes the place of the directory itself"));
-    };
-    let source = match &member.kind {
-        Kind::HardLink(target) => {
-            let target = components(target)?;
-            let Some((name, parents)) = target.split_last() else {
-                return Err(Stop::Refused("links to the directory itself"));
-            };
-            Some((tree.open(parents)?, name.to_vec()))
-        }
-        _ => None,
-    };
-    let folder = tree.enter(parents)?;
-    match (&member.kind, source) {
-        (Kind::File(size), _) => write_file(members, folder, name, *size, attributes),
-        (Kind::Symlink(target), _) => {
-            replacing(folder, name, || symlinkat(target.as_slice(), folder, *name))?;
-            Ok(attributes.apply_at(folder, name, false)?)
-        }
-        (Kind::Pipe, _) => {
-            replacing(folder, name, || mknodat(folder, *name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0))?;
-            Ok(attributes.apply_at(folder, name, true)?)
-        }
-        (_, Some((from, old))) => {
-            Ok(replacing(folder, name, || linkat(&from, old.as_slice(), folder, *name, AtFlags::empty()))?)
-        }
-        _ => Err(Stop::Refused("cannot be placed")),
+
+    fn link(&mut self, target: &[u8], parents: &[&[u8]], name: &[u8]) -> Result<(), Stop> {
+        let target = components(target)?;
+        let Some((old, above)) = target.split_last() else {
+            return Err(Stop::Refused("links to the directory itself"));
+        };
+        let from = self.tree.open(above)?;
+        let folder = self.tree.enter(parents)?;
+        Ok(replacing(folder, name, || linkat(&from, *old, folder, name, AtFlags::empty()))?)
+    }
+}
+
+fn make_special(folder: BorrowedFd<'_>, name: &[u8], kind: &Kind) -> Result<(), Stop> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    let made = replacing(folder, name, || match kind {
+        Kind::Symlink(target) => symlinkat(target.as_slice(), folder, name),
+        Kind::Device(kind, major, minor) => mknodat(folder, name, *kind, mode, makedev(*major, *minor)),
+        _ => mknodat(folder, name, FileType::Fifo, mode, 0),
+    });
+    match (made, kind) {
+        (Err(Errno::PERM), Kind::Device(..)) => Err(Stop::Refused("is a device, which only root can make")),
+        (made, _) => Ok(made?),
     }
 }
 
@@ -123,8 +158,8 @@ fn write_file(
     folder: BorrowedFd<'_>,
     name: &[u8],
     size: u64,
-    attributes: Attributes,
-) -> Result<(), Stop> {
+    attributes: &Attributes,
+) -> Result<Result<(), String>, Stop> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(replacing(folder, name, || openat(folder, name, flags, Mode::RUSR | Mode::WUSR))?);
     let mut chunk = vec![0; CHUNK.min(usize::try_from(size).unwrap_or(CHUNK))];
@@ -141,24 +176,11 @@ fn write_file(
         }
     }
     file.set_len(size).map_err(written)?;
-    Ok(attributes.apply(&file)?)
+    Ok(attributes.apply(&file))
 }
 
 fn written(error: io::Error) -> Stop {
     Stop::Local(Errno::from_io_error(&error).unwrap_or(Errno::IO))
-}
-
-fn attributes(member: &Member, owned: bool) -> Result<Attributes, Stop> {
-    let id = |id: u64| {
-        let id = u32::try_from(id).ok().filter(|id| *id != u32::MAX);
-        id.ok_or(Stop::Refused("has an owner that cannot exist"))
-    };
-    let owner = (Uid::from_raw(id(member.uid)?), Gid::from_raw(id(member.gid)?));
-    Ok(Attributes {
-        owner: owned.then_some(owner),
-        mode: Mode::from_raw_mode(member.mode),
-        mtime: member.mtime,
-    })
 }
 
 /// The names of a path inside the archive; the directory itself is the empty path.

@@ -75,9 +75,11 @@ impl Fleet {
     }
 
     /// Refuses to work when of our own places, and those of the agents under the same kernel, one lies in another.
-    pub fn check_places(&self, own: &[Place]) -> Result<(), Problem> {
+    pub async fn check_places(&self, own: &[Place]) -> Result<(), Problem> {
+        let own = own.to_vec();
+        let own = crate::pipe::joined(tokio::task::spawn_blocking(move || places::locate(&own)).await)?;
         let mut hosts: BTreeMap<String, Vec<Location>> = BTreeMap::new();
-        hosts.entry(kernel().unwrap_or_default()).or_default().extend(places::locate(own)?);
+        hosts.entry(kernel().unwrap_or_default()).or_default().extend(own);
         for handle in self.agents.iter().filter_map(|(_, answer)| answer.as_ref().ok()) {
             let DescribeResponse { kernel, places, .. } = &handle.description;
             if !kernel.is_empty() {

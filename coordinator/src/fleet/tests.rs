@@ -132,7 +132,7 @@ async fn places_of_agents_are_compared_where_one_kernel_runs_them() {
         ([agent("", "a", "/srv/git"), agent("", "b", "/srv/git/b")], false),
     ] {
         let (_folder, fleet) = muster(agents.to_vec()).await;
-        let checked = fleet.check_places(&[]);
+        let checked = fleet.check_places(&[]).await;
         assert_eq!(checked.is_err(), nested, "{checked:?}");
         if let Err(problem) = checked {
             let said = problem.to_string();
@@ -152,8 +152,8 @@ async fn places_of_agents_are_compared_where_one_kernel_runs_them() {
     let kernel = kernel().expect("a kernel");
     let (_agents, fleet) = muster(vec![DescribeResponse { kernel, places, ..good(&["default"]) }]).await;
     let own = [Place::directory("srv", folder.path())];
-    let problem = fleet.check_places(&own).expect_err("the directory holds the storage");
+    let problem = fleet.check_places(&own).await.expect_err("the directory holds the storage");
     assert_eq!((problem.kind, problem.subject), (ErrorKind::Invalid, Subject::Configuration));
     assert!(problem.to_string().contains("[[directory]] srv"), "{problem}");
-    assert_eq!(fleet.check_places(&[Place::directory("b", &folder.path().join("b"))]), Ok(()));
+    assert_eq!(fleet.check_places(&[Place::directory("b", &folder.path().join("b"))]).await, Ok(()));
 }

@@ -49,7 +49,7 @@ pub async fn restore(
     } else {
         Fleet::muster(&options.agents, options.tls.as_ref()).await?
     };
-    fleet.check_places(&options.places)?;
+    fleet.check_places(&options.places).await?;
     check_targets(&plan, &fleet)?;
     board.accepted(RunAccepted {
         run: run.clone(),
@@ -77,7 +77,7 @@ pub async fn restore(
     let ((storages, mut remarks), databases, (directories, left)) = tokio::join!(
         dispatch::dispatch(&shared, &plan),
         restore_databases(vault, options, &summary, &plan, request.force, board, cancel),
-        restore_directories(vault, options, &summary, &plan, request.force, board, cancel),
+        restore_directories(vault, options, &summary, &plan, &request, board, cancel),
     );
     if cancel.is_cancelled() {
         return Err(Problem::cancelled("restore backup")
@@ -167,7 +167,7 @@ async fn restore_directories(
     options: &CoordinatorOptions,
     summary: &RunSummary,
     plan: &RestorePlan,
-    force: bool,
+    request: &RestoreRequest,
     board: &Board,
     cancel: &CancellationToken,
 ) -> (Vec<RestoredItem>, Vec<ItemFailure>) {
@@ -179,7 +179,12 @@ async fn restore_directories(
             let shown = (board.clone(), component.clone());
             let progress = move |name: &str, bytes| shown.0.part(&shown.1, name, bytes, false);
             let id = &summary.backup_id;
-            let target = directory.target(&options.places, force);
+            let unread = summary.failures.iter().filter(|failure| failure.component == component);
+            let target = directory::Target {
+                unread: unread.map(|failure| directory::path_of(&failure.item)).collect(),
+                numeric_owner: request.numeric_owner,
+                ..directory.target(&options.places, request.force)
+            };
             let restored = directory::restore_one(vault, id, target, wanted, cancel, progress).await;
             (component, &wanted.name, restored)
         });
@@ -194,6 +199,7 @@ async fn restore_directories(
                 problem,
             };
             remarks.extend(restored.leftovers.map(remark));
+            restored.missing.into_iter().for_each(|missing| board.failed(missing));
             restored.item
         });
         note(restored, component, name, board, &mut items);

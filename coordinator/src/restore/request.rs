@@ -30,6 +30,8 @@ pub struct RestoreRequest {
     pub optimise: bool,
     /// Which backups `latest` counts.
     pub latest: Latest,
+    /// Files of directories get their owners by number.
+    pub numeric_owner: bool,
     only: Vec<String>,
     skip: Vec<String>,
 }
@@ -74,6 +76,7 @@ impl RestoreRequest {
             force: wire.force,
             optimise: wire.optimise,
             latest: if wire.partial { Latest::Any } else { Latest::Whole },
+            numeric_owner: wire.numeric_owner,
             only: wire.only,
             skip: wire.skip,
         })

@@ -294,7 +294,7 @@ fn journal(
 async fn muster(options: &CoordinatorOptions, wanted: bool) -> Result<Fleet, Problem> {
     let agents = if wanted { &options.agents[..] } else { &[] };
     let fleet = Fleet::muster(agents, options.tls.as_ref()).await?;
-    fleet.check_places(&options.places)?;
+    fleet.check_places(&options.places).await?;
     Ok(fleet)
 }
 

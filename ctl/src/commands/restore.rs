@@ -51,5 +51,6 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         force: args.force,
         optimise: args.optimise,
         partial: args.partial,
+        numeric_owner: args.numeric_owner,
     }
 }

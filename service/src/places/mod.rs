@@ -15,8 +15,12 @@ mod resolve;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
 };
 
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
@@ -131,15 +135,32 @@ impl Location {
     }
 }
 
-/// Refuses places of which one is, or lies in, another.
+/// Refuses places of which one is, or lies in, another. Blocking, for a bounded time.
 pub fn check(places: &[Place]) -> Result<(), Problem> {
     check_locations(&locate(places)?)
 }
 
-/// Where these places lie now.
+/// Time for places to be looked up, all together.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where these places lie now. One on a disk that does not answer is left out: what is wrong with it shows when it is
+/// used, and the others must not wait for it. Blocking, for a bounded time.
 pub fn locate(places: &[Place]) -> Result<Vec<Location>, Problem> {
-    let mounts = Mounts::read()?;
-    Ok(places.iter().map(|place| place.locate_among(&mounts)).collect())
+    let mounts = Arc::new(Mounts::read()?);
+    let (out, found) = mpsc::channel();
+    for (at, place) in places.iter().cloned().enumerate() {
+        let (out, mounts) = (out.clone(), Arc::clone(&mounts));
+        thread::spawn(move || out.send((at, place.locate_among(&mounts))));
+    }
+    drop(out);
+    let (deadline, mut locations) = (Instant::now() + PATIENCE, BTreeMap::new());
+    while let Ok((at, location)) = found.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        locations.insert(at, location);
+    }
+    for (_, place) in places.iter().enumerate().filter(|(at, _)| !locations.contains_key(at)) {
+        tracing::warn!(key = place.key, "not compared with other places: its disk does not answer");
+    }
+    Ok(locations.into_values().collect())
 }
 
 /// The same for places that were located before. Places of the same key are one: two processes may tell of it.
@@ -160,15 +181,12 @@ pub fn check_locations(locations: &[Location]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The first of these places that is, or lies in, this folder.
-pub fn first_within<'a>(folder: &Path, places: &'a [Place]) -> Result<Option<&'a Place>, Problem> {
-    let mounts = Mounts::read()?;
-    let folder = Place { key: String::new(), path: folder.to_owned() }.locate_among(&mounts);
-    let within = |place: &&Place| {
-        let place = place.locate_among(&mounts);
-        place.is(&folder) || place.lies_in(&folder)
-    };
-    Ok(places.iter().find(within))
+/// The first of these places that is, or lies in, this folder. Blocking, for a bounded time.
+pub fn first_within(folder: &Path, places: &[Place]) -> Result<Option<String>, Problem> {
+    let folder = Place { key: String::new(), path: folder.to_owned() }.locate()?;
+    let located = locate(places)?.into_iter();
+    let mut within = located.filter(|place| place.is(&folder) || place.lies_in(&folder));
+    Ok(within.next().map(|place| place.key))
 }
 
 fn nested(outer: &Location, inner: &Location, how: &str) -> Problem {
