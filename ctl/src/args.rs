@@ -81,9 +81,9 @@ pub struct Common {
 
 impl Args {
     /// The command line, and which of its flags were typed.
-    pub fn read() -> Self {
-        let matches = Self::command().get_matches();
-        let mut args = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    pub fn read() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut args = Self::from_arg_matches(&matches)?;
         let mut innermost = &matches;
         while let Some((_, inner)) = innermost.subcommand() {
             innermost = inner;
@@ -96,7 +96,7 @@ impl Args {
             .filter(|id| typed(id))
             .map(str::to_owned)
             .collect();
-        args
+        Ok(args)
     }
 }
 

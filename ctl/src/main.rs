@@ -18,7 +18,10 @@ use tracing::level_filters::LevelFilter;
 use self::args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::read();
+    let args = match Args::read() {
+        Ok(args) => args,
+        Err(error) => return refused(&error),
+    };
     process::restrict_new_files();
     process::allow_many_files();
     let level = match args.common.verbose {
@@ -41,6 +44,17 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(render::checked(exit).code())
+}
+
+/// Help, the version, or flags that do not parse; what was typed is quoted and may be anything.
+fn refused(error: &clap::Error) -> ExitCode {
+    let steers = std::env::args_os().any(|arg| arg.to_string_lossy().contains(char::is_control));
+    if error.use_stderr() && steers {
+        render::note(&error.render().to_string());
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Complete }.code())
 }
 
 async fn run(args: &Args) -> Exit {

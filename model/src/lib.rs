@@ -17,6 +17,7 @@ mod selector;
 mod storage_name;
 mod summary;
 mod vault_settings;
+mod visible;
 
 pub use backup_id::BackupId;
 pub use component::{Component, ComponentSelection};
@@ -35,3 +36,4 @@ pub use summary::{
     RunSummary, StorageSummary,
 };
 pub use vault_settings::VaultSettings;
+pub use visible::{visible, visible_json, visible_lines};

@@ -1,9 +1,13 @@
 //! Logging: to stderr, as text on a terminal and for systemd, as JSON when asked.
 //!
-//! Does not own: what is logged. Libraries log at warn and above; `RUST_LOG` beats everything here.
+//! Does not own: what is logged. Libraries log at warn and above; `RUST_LOG` beats everything here. Each event is one
+//! line, whatever names and answers it quotes: what would break the line or steer a terminal is shown as an escape.
 
+use std::io::{self, Stderr, Write};
+
+use packhorse_model::{visible, visible_json};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, prelude::*};
 
 /// Crates whose level `verbosity` sets.
 const OWN: [&str; 5] =
@@ -16,9 +20,99 @@ pub fn start(own: LevelFilter, json: bool) {
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,{}", directives.join(","))));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = if json {
-        registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
+        registry.with(fmt::layer().json().with_writer(Lines { json })).try_init()
     } else {
-        let text = fmt::layer().with_ansi(false).with_target(false).with_writer(std::io::stderr);
+        let text = fmt::layer().with_ansi(false).with_target(false).with_writer(Lines { json });
         registry.with(text).try_init()
     };
+}
+
+/// Writes events to stderr.
+struct Lines {
+    json: bool,
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<Stderr>;
+    fn make_writer(&'a self) -> Self::Writer {
+        Line { out: io::stderr(), json: self.json }
+    }
+}
+
+/// Writes one event, which arrives in one piece.
+struct Line<W> {
+    out: W,
+    json: bool,
+}
+
+impl<W: Write> Write for Line<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let line = if self.json { visible_json(line) } else { visible(line) };
+        self.out.write_all(format!("{line}\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Kept {
+        fn text(&self) -> String {
+            let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            String::from_utf8_lossy(&kept).into_owned()
+        }
+    }
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged of a repository with such a name.
+    fn logged(name: &str, json: bool) -> String {
+        let kept = Kept::default();
+        let out = kept.clone();
+        let layer = fmt::layer().with_ansi(false).with_target(false);
+        let writer = move || Line { out: out.clone(), json };
+        let log = || tracing::warn!(repository = %name, other = name, "a repository failed: {name}");
+        if json {
+            let layer = layer.json().with_writer(writer);
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        } else {
+            let layer = layer.with_writer(writer);
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        }
+        kept.text()
+    }
+
+    #[test]
+    fn an_event_is_one_line_that_steers_no_terminal() {
+        let name = "x\x1b[31m\u{9b}y\n2026 INFO all is well\u{202e}";
+        for json in [false, true] {
+            let text = logged(name, json);
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let line = text.trim_end_matches('\n');
+            assert!(line.contains("31m") && !line.contains(char::is_control), "{line:?}");
+            assert!(!line.contains('\u{202e}'), "{line:?}");
+        }
+        let value: serde_json::Value = serde_json::from_str(&logged("a\u{9b}b", true)).expect("a JSON line");
+        assert_eq!(value["fields"]["other"], "a\u{9b}b");
+    }
 }

@@ -1,6 +1,7 @@
 //! Turning results and problems into text. The only place that writes to stdout and stderr.
 //!
-//! Does not own: what is said. A closed pipe ends the output quietly.
+//! Does not own: what is said. A closed pipe ends the output quietly. Everything passes `model::visible` on its way out,
+//! so that no name of a repository, and no answer of git or a server, can steer the terminal.
 
 mod numbers;
 pub mod progress;
@@ -12,7 +13,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use packhorse_model::{Exit, Problem};
+use packhorse_model::{Exit, Problem, visible, visible_json, visible_lines};
 use serde::Serialize;
 
 pub use self::{
@@ -25,6 +26,10 @@ static RESULT_LOST: AtomicBool = AtomicBool::new(false);
 
 /// Prints a result.
 pub fn text(text: &str) {
+    result(&visible_lines(text));
+}
+
+fn result(text: &str) {
     let mut out = std::io::stdout();
     let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
     if let Err(error) = written
@@ -43,13 +48,13 @@ pub fn checked(exit: Exit) -> Exit {
 /// Prints a result as one JSON object.
 pub fn json(value: &impl Serialize) {
     if let Ok(json) = serde_json::to_string_pretty(value) {
-        text(&json);
+        result(&visible_json(&json));
     }
 }
 
 /// Prints something that is no result.
 pub fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    let _ = writeln!(std::io::stderr(), "{}", visible_lines(text.trim_end()));
 }
 
 /// Tells how a command failed, on stderr, and with `--json` on stdout too.
@@ -62,13 +67,10 @@ pub fn failure(problem: &Problem, exit: Exit, json: bool) {
 
 /// The long form of a problem.
 pub fn problem(problem: &Problem) -> String {
-    let mut lines = vec![format!("error: {}", problem.what)];
-    let rows = [
-        ("on", &problem.object),
-        ("answer", &problem.answer),
-        ("state", &problem.state),
-        ("next", &problem.next),
-    ];
+    let mut lines = vec![format!("error: {}", visible(&problem.what))];
+    let object = problem.object.as_deref().map(|object| visible(object).into_owned());
+    let rows =
+        [("on", &object), ("answer", &problem.answer), ("state", &problem.state), ("next", &problem.next)];
     for (label, value) in rows {
         if let Some(value) = value {
             let value = value.replace('\n', "\n          ");

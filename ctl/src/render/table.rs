@@ -1,8 +1,10 @@
 //! A plain table: columns as wide as their content, two spaces between.
 //!
-//! Does not own: colours or wrapping; the last column may be as long as it likes.
+//! Does not own: colours or wrapping; the last column may be as long as it likes. A cell is one line, whatever is in it.
 
 use std::fmt;
+
+use packhorse_model::visible;
 
 /// Rows under headings.
 pub struct Table {
@@ -17,7 +19,7 @@ impl Table {
 
     /// Appends a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| visible(&cell).into_owned()).collect());
     }
 }
 
