@@ -22,6 +22,17 @@ pub struct Board {
     shared: Arc<Shared>,
 }
 
+/// What a run that commits nothing leaves in the vault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Repositories that the next run uses.
+    pub repositories: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of repositories that arrived in all.
+    pub arrived: u64,
+}
+
 #[derive(Default)]
 struct Shared {
     /// Ends with the summary, as JSON.
@@ -139,11 +150,16 @@ impl Board {
         }
     }
 
-    /// Repositories and bytes that are in the vault although nothing is committed.
-    pub fn kept(&self) -> (u64, u64) {
+    /// What is in the vault although nothing is committed.
+    pub fn kept(&self) -> Kept {
         let state = self.state();
-        let storages = state.storages.values();
-        storages.fold((0, 0), |(stored, bytes), s| (stored + s.stored, bytes + s.bytes))
+        let mut kept = Kept::default();
+        for storage in state.storages.values() {
+            kept.repositories += storage.stored;
+            kept.bytes += storage.stored_bytes;
+            kept.arrived += storage.bytes;
+        }
+        kept
     }
 
     /// Records the end.

@@ -44,7 +44,11 @@ pub struct ObjectWriter {
     parts: u64,
     runtime: Handle,
     upload: Option<Upload>,
+    arrived: Arrived,
 }
+
+/// Is told how many more bytes the store has confirmed.
+type Arrived = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// What a writer holds of the budget until its part is on its way.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +115,15 @@ impl ObjectWriter {
             parts: 0,
             runtime,
             upload: None,
+            arrived: Arc::new(|_| {}),
         }
+    }
+
+    /// Has the writer tell what the store confirms, when it does: the size of each part, of the object when it is small,
+    /// and of each other object that is created with it.
+    #[must_use]
+    pub fn telling(self, arrived: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self { arrived: Arc::new(arrived), ..self }
     }
 
     /// Has the writer fail instead of waiting for the budget when the token is cancelled.
@@ -167,7 +179,7 @@ impl ObjectWriter {
         if self.upload.is_none() {
             let bytes = Bytes::from(mem::take(&mut self.buffer));
             let objects = [(key, bytes)].into_iter().chain(others).collect();
-            return vault.create_all(objects).await;
+            return self.create_small(objects).await;
         }
         if !self.buffer.is_empty() {
             let part = self.take_part()?;
@@ -181,8 +193,14 @@ impl ObjectWriter {
         {
             return Err(error);
         }
-        let others = if others.is_empty() { Vec::new() } else { vault.create_all(others).await? };
+        let others = if others.is_empty() { Vec::new() } else { self.create_small(others).await? };
         Ok([finished].into_iter().chain(others).collect())
+    }
+
+    async fn create_small(&self, objects: Vec<(ObjectKey, Bytes)>) -> Result<Vec<ObjectDigest>, VaultError> {
+        let created = self.vault.create_all(objects).await?;
+        (self.arrived)(created.iter().map(|object| object.size).sum());
+        Ok(created)
     }
 
     /// Takes what was written since the last part, and starts the upload with the first one.
@@ -199,7 +217,8 @@ impl ObjectWriter {
         if self.upload.is_none() {
             let (sender, unhashed) = mpsc::channel(1);
             let (hashed, receiver) = mpsc::channel(1);
-            let sending = send_parts(self.vault.clone(), self.key.clone(), receiver);
+            let sending =
+                send_parts(self.vault.clone(), self.key.clone(), receiver, Arc::clone(&self.arrived));
             let task = self.vault.uploads().spawn_on(sending, &self.runtime);
             let hashing = move || hash_parts(unhashed, &hashed);
             let hash = self.vault.uploads().spawn_blocking_on(hashing, &self.runtime);
@@ -293,11 +312,12 @@ async fn send_parts(
     vault: Vault,
     key: ObjectKey,
     mut parts: mpsc::Receiver<Part>,
+    arrived: Arrived,
 ) -> Result<Sent, VaultError> {
     let failed = |e| VaultError::from_store("upload object", key.as_str(), e);
     vault.counter().put();
     let mut upload = vault.upload_store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
-    let result = feed(&vault, &mut upload, &mut parts).await;
+    let result = feed(&vault, &mut upload, &mut parts, &arrived).await;
     match result {
         Ok(true) => {}
         Ok(false) => return abort(&vault, &key, &mut upload).await.map_err(failed).map(|()| Sent::Done),
@@ -340,6 +360,7 @@ async fn feed(
     vault: &Vault,
     upload: &mut Box<dyn MultipartUpload>,
     parts: &mut mpsc::Receiver<Part>,
+    arrived: &Arrived,
 ) -> object_store::Result<bool> {
     let mut in_flight = FuturesUnordered::new();
     let mut parts_sent = 0_usize;
@@ -364,6 +385,9 @@ async fn feed(
                     let turn = vault.pace().upload(size).await;
                     let sent = sending.await;
                     drop((permit, turn));
+                    if sent.is_ok() {
+                        arrived(size as u64);
+                    }
                     if flush && sent.is_ok() { make_durable(vault).await } else { sent }
                 });
             }

@@ -21,7 +21,7 @@ pub use increment::write_increment;
 use packhorse_model::ObjectDigest;
 use packhorse_vault::{BundleHeader, ObjectKey, ObjectWriter, Oid, RefSnapshot, VaultError};
 
-use super::{copy::Knowledge, progress::Progress, watch::Watch};
+use super::{copy::Knowledge, watch::Watch};
 
 /// Why there is no bundle.
 #[derive(Debug)]
@@ -58,11 +58,6 @@ impl Bundle {
     /// A bundle that is known to hold everything, or would not have been written.
     fn without_index(writer: BundleWriter) -> Self {
         Self { object: writer.object, index: None, knowledge: Knowledge::default() }
-    }
-
-    /// Bytes written so far.
-    pub fn bytes_written(&self) -> u64 {
-        self.object.bytes_written() + self.index.as_ref().map_or(0, ObjectWriter::bytes_written)
     }
 
     /// Bytes that are held outside the vault's budget until it is completed.
@@ -102,12 +97,10 @@ impl Stream {
     }
 }
 
-/// An object of a step on its way; what is written is progress.
+/// An object of a step on its way; what is written is a sign of life.
 pub struct BundleWriter {
     /// The object.
     pub object: ObjectWriter,
-    /// Of the storage.
-    pub progress: Arc<Progress>,
     /// Of this repository.
     pub watch: Arc<Watch>,
 }
@@ -116,7 +109,6 @@ impl Write for BundleWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.watch.waiting(|| self.object.write(bytes))?;
         self.watch.moved(taken);
-        self.progress.sent(taken as u64);
         Ok(taken)
     }
 

@@ -1,7 +1,7 @@
 //! How far a storage's backup is, shared by everything that works on it.
 //!
-//! Does not own: showing it. Counters only ever grow; the list of what is being worked on is bounded by the number of
-//! jobs.
+//! Does not own: showing it. Bytes count when the store has confirmed them, never when they are only handed over.
+//! Counters only ever grow; the list of what is being worked on is bounded by the number of jobs.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -19,6 +19,7 @@ pub struct Progress {
     failed: AtomicU64,
     bytes: AtomicU64,
     stored: AtomicU64,
+    stored_bytes: AtomicU64,
     working_on: Mutex<Vec<RepoPath>>,
 }
 
@@ -33,10 +34,12 @@ pub struct ProgressSnapshot {
     pub done: u64,
     /// Repositories that failed.
     pub failed: u64,
-    /// Bytes on their way to the vault or stored, those of tries that failed included.
+    /// Bytes that arrived in the vault, those of repositories that are not done and of tries that failed included.
     pub bytes: u64,
     /// Repositories that this run made durable.
     pub stored: u64,
+    /// Bytes of these.
+    pub stored_bytes: u64,
     /// Repositories being packed.
     pub working_on: Vec<String>,
 }
@@ -55,12 +58,13 @@ impl Progress {
         self.failed.fetch_add(u64::from(failed), Relaxed);
     }
 
-    pub(super) fn sent(&self, bytes: u64) {
+    pub(super) fn arrived(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    pub(super) fn stored(&self) {
+    pub(super) fn stored(&self, bytes: u64) {
         self.stored.fetch_add(1, Relaxed);
+        self.stored_bytes.fetch_add(bytes, Relaxed);
     }
 
     pub(super) fn start(&self, path: &RepoPath) {
@@ -87,6 +91,7 @@ impl Progress {
             failed: self.failed.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             stored: self.stored.load(Relaxed),
+            stored_bytes: self.stored_bytes.load(Relaxed),
             working_on: self.working().iter().map(ToString::to_string).collect(),
         }
     }

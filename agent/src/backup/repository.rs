@@ -171,16 +171,17 @@ async fn attempt(
             }
         };
         // Git is done: another repository may have it while the vault is waited for.
-        let (size, buffered) =
-            bundle.as_ref().map_or((0, 0), |bundle| (bundle.bytes_written(), bundle.bytes_buffered()));
+        let buffered = bundle.as_ref().map_or(0, Bundle::bytes_buffered);
+        // A bundle tells by itself what arrives with it.
+        let is_told = bundle.is_some();
         let _room = run.room_to_commit(&snapshot, buffered).await;
         drop(slot);
         let committed = match commit::commit(&run.vault, &place, plan, &snapshot, bundle).await {
             Ok(committed) => committed,
             Err(error) => return lost_race(run, candidate, &snapshot, error).await,
         };
-        run.progress.sent(committed.bytes_new.saturating_sub(size));
-        run.progress.stored();
+        run.progress.arrived(if is_told { 0 } else { committed.bytes_new });
+        run.progress.stored(committed.bytes_new);
         return Ok(entry(candidate, &snapshot, Some(committed)));
     }
 }
@@ -228,9 +229,10 @@ async fn bundle_of(
         let open = |stream, expected| {
             let key = key[stream as usize].clone();
             let object = shared.vault.writer(key, PartSize::for_expected(expected));
-            let object = object.until(watch.cancel.clone());
+            let progress = Arc::clone(&shared.progress);
+            let object = object.until(watch.cancel.clone()).telling(move |bytes| progress.arrived(bytes));
             watch.holds(object.hold());
-            BundleWriter { object, progress: Arc::clone(&shared.progress), watch: Arc::clone(watch) }
+            BundleWriter { object, watch: Arc::clone(watch) }
         };
         let written = match &plan {
             Plan::Increment(base) => bundle::write_increment(&source, base, &shared.git, open),
@@ -352,7 +354,7 @@ pub async fn carry_over(run: &Run, entry: CatalogueEntry) -> CatalogueEntry {
     }
     match commit::carry_over(&run.vault, &place, &manifest, entry.manifest_sha256.as_ref()).await {
         Ok(committed) => {
-            run.progress.sent(committed.bytes_new);
+            run.progress.arrived(committed.bytes_new);
             CatalogueEntry {
                 manifest: Some(committed.manifest.path),
                 manifest_sha256: Some(committed.manifest.sha256),

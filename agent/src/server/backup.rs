@@ -153,6 +153,7 @@ fn progress_of(storage: &str, progress: &Progress) -> v1::StorageProgress {
         bytes: now.bytes,
         working_on: now.working_on,
         stored: now.stored,
+        stored_bytes: now.stored_bytes,
     }
 }
 

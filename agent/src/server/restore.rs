@@ -113,5 +113,6 @@ fn progress_of(storage: &str, now: &RestoreProgress) -> v1::StorageProgress {
         bytes: now.bytes,
         working_on: now.working_on.clone(),
         stored: 0,
+        stored_bytes: 0,
     }
 }

@@ -13,7 +13,7 @@ use super::{
     snapshot::Snapshot,
     trailer::Trailer,
 };
-use crate::pipe::{Child, LastLines, compress};
+use crate::pipe::{Child, LastLines, compress, in_all};
 
 const WHAT: &str = "dump database";
 const NOTHING_STORED: &str = "nothing of this dump is in the vault";
@@ -25,7 +25,7 @@ pub(super) async fn dump(
     connection: &Connection,
     snapshot: &Snapshot,
     cancel: &CancellationToken,
-    progress: impl Fn(u64) + Send + 'static,
+    progress: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<DatabaseSummary, Problem> {
     let name = connection.name();
     let at = format!("--snapshot={}", snapshot.id);
@@ -34,12 +34,10 @@ pub(super) async fn dump(
     drop(child.stdin()?);
     let stderr = child.stderr(LastLines::default(), LastLines::push)?;
     let writer = vault.writer(ObjectKey::database(run, name), PartSize::for_expected(snapshot.size));
+    let writer = writer.telling(in_all(progress));
     let (status, stored) =
-        compress(&mut child, writer, cancel, Trailer::default(), move |trailer, bytes, plain| {
-            trailer.push(bytes);
-            progress(plain);
-        })
-        .await?;
+        compress(&mut child, writer, cancel, Trailer::default(), |trailer, bytes| trailer.push(bytes))
+            .await?;
     let said = stderr.await.unwrap_or_default();
     if cancel.is_cancelled() {
         return Err(Problem::cancelled(WHAT).on(format!("database {name}")).leaving(NOTHING_STORED));

@@ -98,7 +98,10 @@ pub async fn restore_one(
     restore::restore(vault, id, &database.connection, summary, force, cancel, report).await
 }
 
-fn named(name: &str, progress: impl Fn(&str, u64) + Send + 'static) -> impl Fn(u64) + Send + 'static {
+fn named(
+    name: &str,
+    progress: impl Fn(&str, u64) + Send + Sync + 'static,
+) -> impl Fn(u64) + Send + Sync + 'static {
     let name = name.to_owned();
     move |bytes| progress(&name, bytes)
 }

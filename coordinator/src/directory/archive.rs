@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{Directory, end_mark::EndMark, exclude::anchored, report::Report};
-use crate::pipe::{Child, compress, joined};
+use crate::pipe::{Child, compress, in_all, joined};
 
 const WHAT: &str = "archive directory";
 const NOTHING_STORED: &str = "nothing of this archive is in the vault";
@@ -30,7 +30,7 @@ pub(super) async fn archive(
     run: &RunAttempt,
     directory: &Directory,
     cancel: &CancellationToken,
-    progress: impl Fn(u64) + Send + 'static,
+    progress: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<(DirectorySummary, Vec<ItemFailure>), Problem> {
     let path = directory.path.clone();
     let size = joined(spawn_blocking(move || estimate(&path)).await)?;
@@ -38,12 +38,9 @@ pub(super) async fn archive(
     drop(child.stdin()?);
     let stderr = child.stderr(Report::default(), Report::push)?;
     let writer = vault.writer(ObjectKey::directory(run, &directory.name), PartSize::for_expected(size));
+    let writer = writer.telling(in_all(progress));
     let (status, stored) =
-        compress(&mut child, writer, cancel, EndMark::default(), move |end, bytes, plain| {
-            end.push(bytes);
-            progress(plain);
-        })
-        .await?;
+        compress(&mut child, writer, cancel, EndMark::default(), |end, bytes| end.push(bytes)).await?;
     let report = stderr.await.unwrap_or_default();
     let problem = |kind| {
         Problem::new(kind, Subject::Directory, WHAT).on(directory.path.display()).leaving(NOTHING_STORED)

@@ -10,6 +10,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     process::ExitStatus,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use packhorse_model::{ErrorKind, ObjectDigest, Problem, Subject};
@@ -41,14 +42,19 @@ pub(crate) struct Compressed<S> {
     pub(crate) seen: S,
 }
 
-/// Stores all output of the child, and waits for the child's end. Shows every piece and the number of bytes so far to
-/// `inspect`.
+/// Adds up what a writer says has arrived, and tells the sum.
+pub(crate) fn in_all(progress: impl Fn(u64) + Send + Sync + 'static) -> impl Fn(u64) + Send + Sync + 'static {
+    let sum = AtomicU64::new(0);
+    move |bytes| progress(sum.fetch_add(bytes, Relaxed) + bytes)
+}
+
+/// Stores all output of the child, and waits for the child's end. Shows every piece to `inspect`.
 pub(crate) async fn compress<S: Send + 'static>(
     child: &mut Child,
     writer: ObjectWriter,
     cancel: &CancellationToken,
     seen: S,
-    inspect: impl FnMut(&mut S, &[u8], u64) + Send + 'static,
+    inspect: impl FnMut(&mut S, &[u8]) + Send + 'static,
 ) -> Result<(ExitStatus, Result<Compressed<S>, Problem>), Problem> {
     let source = child.stdout()?;
     let (order, members) = mpsc::channel(WAITING);
@@ -78,7 +84,7 @@ fn read<S>(
     source: File,
     order: &mpsc::Sender<Pressed>,
     mut seen: S,
-    mut inspect: impl FnMut(&mut S, &[u8], u64),
+    mut inspect: impl FnMut(&mut S, &[u8]),
 ) -> Result<(u64, S), Problem> {
     // Fewer turns between the child and us; a small pipe does as well.
     let _ = rustix::pipe::fcntl_setpipe_size(&source, PIECE);
@@ -91,7 +97,7 @@ fn read<S>(
         read.map_err(|error| io_problem("read a program's output", &error))?;
         let last = piece.len() < PIECE;
         plain += piece.len() as u64;
-        inspect(&mut seen, &piece, plain);
+        inspect(&mut seen, &piece);
         // No output at all is one empty member.
         let is_member = !piece.is_empty() || plain == 0;
         if is_member && order.blocking_send(member::begin(piece, hold, &runtime)).is_err() || last {

@@ -64,7 +64,9 @@ impl World {
         let (cancel, count) = (self.cancel.clone(), Arc::clone(&self.read));
         #[expect(clippy::disallowed_methods, reason = "every test waits for it")]
         tokio::spawn(async move {
-            let inspect = move |(): &mut (), _: &[u8], plain| count.store(plain, Relaxed);
+            let inspect = move |(): &mut (), piece: &[u8]| {
+                count.fetch_add(piece.len() as u64, Relaxed);
+            };
             compress(&mut child, writer, &cancel, (), inspect).await?.1
         })
     }

@@ -40,7 +40,12 @@ pub use self::{
     request::{RunRequest, components},
     shares::Shares,
 };
-use crate::{CoordinatorOptions, board::Board, database, directory, stop::Stop};
+use crate::{
+    CoordinatorOptions,
+    board::{Board, Kept},
+    database, directory,
+    stop::Stop,
+};
 
 /// The item of a storage that failed as a whole.
 pub const WHOLE_STORAGE: &str = "(whole storage)";
@@ -181,16 +186,27 @@ async fn close(
 }
 
 fn cancelled(problem: Problem, board: &Board) -> Problem {
-    let (stored, bytes) = board.kept();
-    let kept = match stored {
+    problem
+        .leaving(format!("nothing was committed; earlier backups are as they were{}", kept(board.kept())))
+        .next("run again")
+}
+
+/// What a run that was stopped leaves in the vault, by the numbers that progress showed: what is kept is part of what
+/// arrived, and the rest belongs to repositories that were not done.
+fn kept(Kept { repositories, bytes, arrived }: Kept) -> String {
+    let size = |bytes| bytesize::ByteSize::b(bytes).display().iec();
+    let kept = match repositories {
         0 => String::new(),
+        1 => format!("; 1 repository ({}) is kept in the vault, and the next run uses it", size(bytes)),
         _ => format!(
-            "; {stored} repositories ({bytes} bytes) are kept in the vault, and the next run uses them"
+            "; {repositories} repositories ({}) are kept in the vault, and the next run uses them",
+            size(bytes)
         ),
     };
-    problem
-        .leaving(format!("nothing was committed; earlier backups are as they were{kept}"))
-        .next("run again")
+    match arrived.saturating_sub(bytes) {
+        0 => kept,
+        lost => format!("{kept}; {} that had arrived of unfinished items are of no use", size(lost)),
+    }
 }
 
 fn nothing_to_commit(summary: &RunSummary) -> Problem {
@@ -239,7 +255,7 @@ async fn back_up_databases(
         }
     };
     for summary in &done {
-        board.part(&Component::Databases, &summary.name, summary.bytes_plain, true);
+        board.part(&Component::Databases, &summary.name, summary.object.size, true);
     }
     done
 }
@@ -284,7 +300,7 @@ async fn back_up_directories(
     for (component, done) in join_all(jobs).await {
         match done {
             Ok(DirectoryDone { summary, failures }) => {
-                board.part(&component, &summary.name, summary.bytes_plain, true);
+                board.part(&component, &summary.name, summary.object.size, true);
                 for failure in failures {
                     board.failed(failure);
                 }

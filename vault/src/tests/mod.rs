@@ -1,5 +1,6 @@
 //! Tests of the vault on real stores: one contract that all of them keep.
 
+mod arrivals;
 mod contract;
 mod faults;
 mod journal;
