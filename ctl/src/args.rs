@@ -18,7 +18,8 @@ Exit codes:
   2  usage or configuration          13  vault unusable
   3  committed but incomplete: the   14  agents or coordinator unreachable
      missing items are named         130, 143  stopped by a signal
-  4  damage found                    any other code: treat as failure";
+  4  damage found                    any other code: treat as failure
+  5  done, but its result could not be written to stdout; stderr has it";
 
 /// Backs up and restores Git storage, databases and directories.
 #[derive(Parser)]

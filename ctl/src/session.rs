@@ -1,7 +1,12 @@
 //! A connection to the coordinator, for as long as one command needs it.
 //!
-//! Does not own: what is asked. The first signal cancels what this command started and waits for it to end; a second
-//! one ends the process (`service::process`).
+//! Does not own: what is asked. The first signal cancels what this command started and waits for it to end, or ends the
+//! watching of what it did not start; a second one ends the process at once (`service::process`), and says what is left.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use packhorse_model::{ErrorKind, Exit, Problem, Subject};
 use packhorse_proto::{
@@ -25,6 +30,45 @@ use crate::{
 /// Largest answer accepted: a list of many thousands of backups.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// How long after a signal the answer to a request that starts something is waited for: only it has the name by which
+/// that can be cancelled.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
+
+/// What this process is at, for those who end it at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing that goes on without us.
+    #[default]
+    Asking,
+    /// It asked for something, and has no answer yet.
+    Starting,
+    /// It follows what it started.
+    Owning(String),
+    /// It watches what somebody else started.
+    Watching(String),
+    /// What it followed has ended.
+    Done,
+}
+
+impl Place {
+    /// What is left behind by a process that is ended here, after a first signal.
+    fn last_words(&self, is_embedded: bool) -> Option<String> {
+        match self {
+            Self::Asking | Self::Done => None,
+            Self::Starting | Self::Owning(_) if is_embedded => Some(
+                "left at once: it was being cancelled, and ends with this process; what was committed is in `backupctl list`".into(),
+            ),
+            Self::Starting => {
+                Some("left at once: the coordinator may have started it; see `backupctl status`".into())
+            }
+            Self::Owning(run) => Some(format!(
+                "left at once: {run} was being cancelled; see `backupctl status {run}`, and `backupctl cancel {run}` if it goes on"
+            )),
+            Self::Watching(run) => Some(format!("left at once: {run} goes on")),
+        }
+    }
+}
+
 /// A connected coordinator.
 pub struct Session {
     client: CoordinatorServiceClient<Channel>,
@@ -32,6 +76,7 @@ pub struct Session {
     embedded: Option<Embedded>,
     stop: CancellationToken,
     signal: watch::Receiver<Option<Exit>>,
+    place: Arc<Mutex<Place>>,
     json: bool,
 }
 
@@ -97,7 +142,14 @@ impl Session {
         wanted: Wanted<'_>,
     ) -> Result<Self, Problem> {
         let stop = CancellationToken::new();
-        let signal = process::cancel_on_signal(stop.clone());
+        let place = Arc::new(Mutex::new(Place::default()));
+        let (at, is_embedded) = (Arc::clone(&place), common.coordinator_in_force().is_none());
+        let signal = process::cancel_on_signal_and(stop.clone(), move || {
+            let at = at.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(words) = at.last_words(is_embedded) {
+                crate::render::note(&words);
+            }
+        });
         let (address, embedded, tls) = match common.coordinator_in_force() {
             Some(address) => {
                 let address: Address = address.parse()?;
@@ -112,7 +164,12 @@ impl Session {
         };
         let channel = connect(&address, Subject::Coordinator, tls.as_ref()).await?;
         let client = CoordinatorServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER);
-        Ok(Self { client, address, embedded, stop, signal, json: common.json })
+        Ok(Self { client, address, embedded, stop, signal, place, json: common.json })
+    }
+
+    /// Notes what this process is at.
+    pub fn is_at(&self, place: Place) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 
     /// Where the coordinator is.
@@ -146,6 +203,29 @@ impl Session {
         }
     }
 
+    /// The answer to a call that starts something. A signal does not end the waiting at once: what was started goes on
+    /// without us, and the answer tells how to cancel it.
+    pub async fn started<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<Response<T>, Problem> {
+        self.is_at(Place::Starting);
+        let given_up = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(LAST_ANSWER).await;
+        };
+        let answer = tokio::select! {
+            answer = call => answer.map_err(|status| self.problem(&status)),
+            () = given_up => Err(Problem::cancelled("wait for the coordinator")
+                .leaving("the coordinator did not answer: it may have started it, and then it goes on")
+                .next("run `backupctl status`")),
+        };
+        if answer.is_err() {
+            self.is_at(Place::Asking);
+        }
+        answer
+    }
+
     /// The problem of a call that failed.
     pub fn problem(&self, status: &Status) -> Problem {
         problem_of_status(status, Subject::Coordinator, &self.address.to_string())
@@ -173,5 +253,23 @@ impl Session {
             }
             _ => exit,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_the_process_at_once_is_told_what_goes_on() {
+        let run = || "1795177711_2026_11_20_0.0.0".to_owned();
+        let words = |place: Place, embedded| place.last_words(embedded).unwrap_or_default();
+        assert_eq!(words(Place::Asking, false), "");
+        assert_eq!(words(Place::Done, true), "");
+        assert!(words(Place::Owning(run()), false).contains("was being cancelled"));
+        assert!(words(Place::Owning(run()), false).contains(&format!("backupctl cancel {}", run())));
+        assert!(words(Place::Owning(run()), true).contains("ends with this process"));
+        assert!(words(Place::Starting, false).contains("may have started"));
+        assert!(words(Place::Watching(run()), false).ends_with("goes on"));
     }
 }

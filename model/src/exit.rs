@@ -18,6 +18,8 @@ pub enum Exit {
     Incomplete = 3,
     /// Verification found damage.
     Damaged = 4,
+    /// It was done, and its result could not be written to stdout.
+    Unwritten = 5,
     /// No such backup, storage or repository.
     NotFound = 10,
     /// Credentials or key rejected.

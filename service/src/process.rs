@@ -32,6 +32,14 @@ pub fn allow_many_files() {
 /// Cancels the token at the first SIGINT or SIGTERM and exits at the second. Returns the exit code that the first
 /// signal stands for, once it came.
 pub fn cancel_on_signal(token: CancellationToken) -> tokio::sync::watch::Receiver<Option<Exit>> {
+    cancel_on_signal_and(token, || {})
+}
+
+/// The same, and does something quick before it exits: to say what is left behind.
+pub fn cancel_on_signal_and(
+    token: CancellationToken,
+    before_exit: impl FnOnce() + Send + 'static,
+) -> tokio::sync::watch::Receiver<Option<Exit>> {
     let (sender, receiver) = tokio::sync::watch::channel(None);
     // Before anything else is done: a signal that comes before the task runs must not end the process.
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -51,6 +59,7 @@ pub fn cancel_on_signal(token: CancellationToken) -> tokio::sync::watch::Receive
         let _ = sender.send(Some(first));
         token.cancel();
         let second = next().await;
+        before_exit();
         exit_now(second);
     };
     tokio::runtime::Handle::current().spawn(task);

@@ -34,5 +34,6 @@ fn show(common: &Common, answer: CancelResponse) -> Exit {
             None => render::text(&format!("{} had ended with success", answer.run)),
         }
     }
-    if was_stopped { Exit::Complete } else { Exit::Failed }
+    let exit = if was_stopped { Exit::Complete } else { Exit::Failed };
+    render::settled(exit, || format!("{} has ended all the same", answer.run))
 }

@@ -3,7 +3,7 @@
 use packhorse_model::{Exit, Problem, RunSummary};
 use packhorse_proto::v1::{BackupMode, CreateRequest, RepositoryFilter};
 
-use super::follow::follow;
+use super::follow::{Role, follow};
 use crate::{
     args::{ALL_GONE, Common, CreateArgs, Prove},
     render::{self, progress::ProgressDisplay},
@@ -19,9 +19,9 @@ pub async fn run(common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
 }
 
 async fn create(session: &Session, common: &Common, args: &CreateArgs) -> Result<Exit, Problem> {
-    let started = session.answer(session.client().create(request(args))).await?;
+    let started = session.started(session.client().create(request(args))).await?;
     let display = ProgressDisplay::new(common, "backup");
-    let summary: RunSummary = follow(session, started, display).await?;
+    let summary: RunSummary = follow(session, started, display, Role::Owner).await?;
     Ok(show(common, &summary))
 }
 
@@ -32,7 +32,11 @@ pub fn show(common: &Common, summary: &RunSummary) -> Exit {
     } else {
         render::text(&render::summary::run(summary));
     }
-    Exit::of_state(summary.state)
+    let exit = Exit::of_state(summary.state);
+    if summary.dry_run {
+        return exit;
+    }
+    render::settled(exit, || format!("the backup exists all the same:\n{}", render::summary::run(summary)))
 }
 
 fn request(args: &CreateArgs) -> CreateRequest {

@@ -1,20 +1,33 @@
 //! Following a run or a restore to its end, with progress on stderr.
 //!
-//! Does not own: the result's rendering. A signal cancels the run; its stream then tells how it ended. When the
-//! coordinator is lost, it is looked for again for a while, and the run, which does not depend on us, joined.
+//! Does not own: the result's rendering. A signal cancels the run when we started it; its stream then tells how it ended.
+//! Who only watches leaves, and cancels nothing. When the coordinator is lost, it is looked for again for a while, and the
+//! run, which does not depend on us, joined.
 
 use std::time::Duration;
 
 use packhorse_model::{ErrorKind, ItemFailure, Problem, Subject};
 use packhorse_proto::{
     RUN_METADATA,
-    v1::{FollowRequest, RunEvent, run_event::Event},
+    v1::{FollowRequest, RunAccepted, RunEvent, run_event::Event},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tonic::{Code, Response, Status, Streaming};
 
-use crate::{render::progress::ProgressDisplay, session::Session};
+use crate::{
+    render::progress::ProgressDisplay,
+    session::{Place, Session},
+};
+
+/// What we are to the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We started it, and a signal cancels it.
+    Owner,
+    /// It is not ours, and a signal only ends our watching.
+    Watcher,
+}
 
 /// How long a coordinator that was lost is looked for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,8 +39,10 @@ pub async fn follow<S: DeserializeOwned>(
     session: &Session,
     started: Response<Streaming<RunEvent>>,
     mut display: ProgressDisplay,
+    role: Role,
 ) -> Result<S, Problem> {
-    let json = follow_to_end(session, started, &mut display).await;
+    let json = follow_to_end(session, started, &mut display, role).await;
+    session.is_at(Place::Done);
     display.clear();
     serde_json::from_str(&json?)
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "read summary").answered(e))
@@ -37,16 +52,21 @@ async fn follow_to_end(
     session: &Session,
     started: Response<Streaming<RunEvent>>,
     display: &mut ProgressDisplay,
+    role: Role,
 ) -> Result<String, Problem> {
     let name = started.metadata().get(RUN_METADATA).and_then(|name| name.to_str().ok());
     // It keeps its name when its coordinator is restarted.
     let run = name.unwrap_or_default().to_owned();
     let mut begun = false;
     let mut events = started.into_inner();
+    session.is_at(place(role, &run));
+    let cancelling = session.cancel_on_signal(&run);
+    tokio::pin!(cancelling);
     loop {
         let message = tokio::select! {
             message = events.message() => message,
-            () = session.cancel_on_signal(&run) => continue,
+            () = session.stopped(), if role == Role::Watcher => return Err(left(&run)),
+            () = &mut cancelling, if role == Role::Owner => continue,
         };
         let event = match message {
             Ok(Some(event)) => event,
@@ -65,6 +85,7 @@ async fn follow_to_end(
             Some(Event::Accepted(accepted)) => {
                 if !begun {
                     display.accepted(&accepted);
+                    session.is_at(place(role, name_of(&accepted)));
                 }
                 begun = true;
             }
@@ -79,6 +100,26 @@ async fn follow_to_end(
             None => {}
         }
     }
+}
+
+/// The name by which an operator asks for it: a backup's ID, or that of a restore.
+fn name_of(accepted: &RunAccepted) -> &str {
+    if accepted.run.starts_with("restore-") { &accepted.run } else { &accepted.backup_id }
+}
+
+fn place(role: Role, run: &str) -> Place {
+    match role {
+        Role::Owner => Place::Owning(run.to_owned()),
+        Role::Watcher => Place::Watching(run.to_owned()),
+    }
+}
+
+/// A watcher was told to stop.
+fn left(run: &str) -> Problem {
+    Problem::cancelled("follow run")
+        .on(run)
+        .leaving("it goes on; only the watching has ended")
+        .next(format!("run `backupctl status --follow {run}`, or `backupctl cancel {run}` to stop it"))
 }
 
 /// Whether the connection broke, or its coordinator ends, and not the run.

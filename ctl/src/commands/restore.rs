@@ -3,7 +3,7 @@
 use packhorse_model::{Exit, Problem, RestoreSummary};
 use packhorse_proto::v1::{RepositoryFilter, RestoreRequest};
 
-use super::follow::follow;
+use super::follow::{Role, follow};
 use crate::{
     args::{Common, RestoreArgs},
     render::{self, progress::ProgressDisplay},
@@ -18,9 +18,9 @@ pub async fn run(common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
 }
 
 async fn restore(session: &Session, common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
-    let started = session.answer(session.client().restore(request(args))).await?;
+    let started = session.started(session.client().restore(request(args))).await?;
     let display = ProgressDisplay::new(common, "restore");
-    let summary: RestoreSummary = follow(session, started, display).await?;
+    let summary: RestoreSummary = follow(session, started, display, Role::Owner).await?;
     Ok(show(common, &summary))
 }
 
@@ -31,7 +31,8 @@ pub fn show(common: &Common, summary: &RestoreSummary) -> Exit {
     } else {
         render::text(&render::summary::restore(summary));
     }
-    Exit::of_state(summary.state)
+    let exit = Exit::of_state(summary.state);
+    render::settled(exit, || format!("it was restored all the same:\n{}", render::summary::restore(summary)))
 }
 
 fn request(args: &RestoreArgs) -> RestoreRequest {

@@ -6,7 +6,11 @@ use packhorse_proto::v1::{
 };
 use serde_json::{Value, json};
 
-use super::{create, follow::follow, restore};
+use super::{
+    create,
+    follow::{Role, follow},
+    restore,
+};
 use crate::{
     args::{Common, StatusArgs},
     render::{self, Table, progress::ProgressDisplay},
@@ -29,7 +33,7 @@ pub async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Problem> {
 async fn follow_run(session: &Session, common: &Common, run: String) -> Result<Exit, Problem> {
     let started = session.answer(session.client().follow(FollowRequest { run })).await?;
     let display = ProgressDisplay::new(common, "following");
-    let summary: Value = follow(session, started, display).await?;
+    let summary: Value = follow(session, started, display, Role::Watcher).await?;
     let unreadable = |e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "read summary").answered(e);
     // Only a run has repositories by outcome.
     if summary.get("repositories").is_some() {

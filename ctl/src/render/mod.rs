@@ -40,7 +40,17 @@ fn result(text: &str) {
     }
 }
 
-/// The exit code, which is no success when the result was lost.
+/// The exit code of something that was done and whose result was just printed. When the result was lost, `done` is told
+/// on stderr, and the code says neither that all is well nor that nothing was done.
+pub fn settled(exit: Exit, done: impl FnOnce() -> String) -> Exit {
+    if !RESULT_LOST.load(Relaxed) {
+        return exit;
+    }
+    note(&done());
+    if exit == Exit::Complete { Exit::Unwritten } else { exit }
+}
+
+/// The exit code of a question, which is no success when the answer was lost.
 pub fn checked(exit: Exit) -> Exit {
     if exit == Exit::Complete && RESULT_LOST.load(Relaxed) { Exit::Failed } else { exit }
 }

@@ -9,7 +9,10 @@ mod issue;
 
 use packhorse_model::{Exit, Problem};
 
-use crate::args::{CertsArgs, CertsCommand};
+use crate::{
+    args::{CertsArgs, CertsCommand},
+    render,
+};
 
 /// Makes an authority, or a certificate of it.
 pub fn run(args: &CertsArgs) -> Result<Exit, Problem> {
@@ -17,5 +20,5 @@ pub fn run(args: &CertsArgs) -> Result<Exit, Problem> {
         CertsCommand::Init { dir } => authority::init(dir)?,
         CertsCommand::Issue(args) => issue::issue(args)?,
     }
-    Ok(Exit::Complete)
+    Ok(render::settled(Exit::Complete, || "the files were made all the same".into()))
 }

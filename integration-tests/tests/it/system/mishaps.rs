@@ -108,12 +108,26 @@ fn another_place_for_one_storage_leaves_the_others_alone() {
 fn a_result_that_cannot_be_written_is_no_success() {
     let site = site();
     site.ctl("packhorse.toml", ["create", "--backup-id=0001"]).run().expect_success();
-    let mut list = packhorse_testkit::hermetic_command(packhorse_testkit::Binary::Backupctl.path());
-    list.arg("--config").arg(site.path("packhorse.toml")).args(["list", "--json"]);
-    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
-    let output = list.stdout(full).output().expect("backupctl starts");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(1) && told.contains("write the result"), "{output:?}");
+    let into_full = |args: &[&str], code: i32, told: &str| {
+        let mut call = packhorse_testkit::hermetic_command(packhorse_testkit::Binary::Backupctl.path());
+        call.arg("--config").arg(site.path("packhorse.toml")).args(args);
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("open /dev/full");
+        let output = call.stdout(full).output().expect("backupctl starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code), "{args:?}: {output:?}");
+        assert!(stderr.contains("write the result") && stderr.contains(told), "{args:?}: {stderr}");
+    };
+    // Nothing was done: 1 keeps its promise.
+    into_full(&["list", "--json"], 1, "");
+    into_full(&["create", "--json", "--dry-run"], 1, "");
+    assert_eq!(listed(site.ctl("packhorse.toml", [])), ["0001"]);
+    // Something was done: stderr says what, and the code is not that of "nothing committed".
+    into_full(&["create", "--json", "--backup-id=0002", "--quiet"], 5, "Backup 0002  complete");
+    assert_eq!(listed(site.ctl("packhorse.toml", [])), ["0002", "0001"]);
+    let place = format!("--storage=spare={}", site.folder("back").display());
+    into_full(&["restore", "0002", &place, "--to-storage=default=spare"], 5, "Restore of 0002");
+    fs::write(site.path("storage/a.git/HEAD"), "nonsense\n").expect("damage a repository");
+    into_full(&["create", "--json", "--backup-id=0003", "--quiet"], 3, "a.git");
 }
 
 #[test]
