@@ -259,6 +259,9 @@ pub struct RestoreArgs {
     /// Give files of directories their owners by number, not by the names that this host has
     #[arg(long)]
     pub numeric_owner: bool,
+    /// Restore damaged repositories as they were in the last backup in which nothing of them was left out
+    #[arg(long)]
+    pub as_of_last_good: bool,
 }
 
 /// Flags of `list`.

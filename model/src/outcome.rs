@@ -20,12 +20,19 @@ pub enum Outcome {
     Failed,
     /// The backup before had it, and it was deleted since; the last good manifest is named for those who want it back.
     Gone,
+    /// It is damaged: some of its refs are left out, and named; a manifest has the others.
+    Damaged,
 }
 
 impl Outcome {
     /// Whether the repository existed when the backup was made.
     pub fn is_there(self) -> bool {
         !matches!(self, Self::Missing | Self::Gone)
+    }
+
+    /// Whether something that was selected is missing from the backup.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Damaged)
     }
 }
 
@@ -40,11 +47,14 @@ pub struct Counts {
     pub empty: u64,
     /// Gone during the run.
     pub missing: u64,
-    /// Named as failures.
+    /// Named as failures, nothing new of them stored.
     pub failed: u64,
     /// Deleted since the backup before.
     #[serde(default)]
     pub gone: u64,
+    /// Stored without some of their refs, and named as failures.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 impl Counts {
@@ -57,6 +67,7 @@ impl Counts {
             Outcome::Missing => &mut self.missing,
             Outcome::Failed => &mut self.failed,
             Outcome::Gone => &mut self.gone,
+            Outcome::Damaged => &mut self.damaged,
         } += 1;
     }
 
@@ -68,10 +79,11 @@ impl Counts {
         self.missing += other.missing;
         self.failed += other.failed;
         self.gone += other.gone;
+        self.damaged += other.damaged;
     }
 
     /// All repositories seen; those that are gone were not.
     pub fn total(&self) -> u64 {
-        self.backed_up + self.unchanged + self.empty + self.missing + self.failed
+        self.backed_up + self.unchanged + self.empty + self.missing + self.failed + self.damaged
     }
 }

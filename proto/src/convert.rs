@@ -128,15 +128,15 @@ impl TryFrom<v1::ObjectDigest> for ObjectDigest {
 
 impl From<&Counts> for v1::Counts {
     fn from(counts: &Counts) -> Self {
-        let Counts { backed_up, unchanged, empty, missing, failed, gone } = *counts;
-        Self { backed_up, unchanged, empty, missing, failed, gone }
+        let Counts { backed_up, unchanged, empty, missing, failed, gone, damaged } = *counts;
+        Self { backed_up, unchanged, empty, missing, failed, gone, damaged }
     }
 }
 
 impl From<v1::Counts> for Counts {
     fn from(wire: v1::Counts) -> Self {
-        let v1::Counts { backed_up, unchanged, empty, missing, failed, gone } = wire;
-        Self { backed_up, unchanged, empty, missing, failed, gone }
+        let v1::Counts { backed_up, unchanged, empty, missing, failed, gone, damaged } = wire;
+        Self { backed_up, unchanged, empty, missing, failed, gone, damaged }
     }
 }
 

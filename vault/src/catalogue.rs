@@ -9,7 +9,7 @@ use bytes::Bytes;
 use packhorse_model::{ObjectDigest, Outcome, Problem, RepoPath, Sha256Hex, StorageName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fingerprint, ObjectKey, ObjectWriter, Vault, VaultError};
+use crate::{Damage, Fingerprint, LastGood, ObjectKey, ObjectWriter, Vault, VaultError};
 
 /// One repository in one backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +45,25 @@ pub struct CatalogueEntry {
     /// HEAD, as a ref name with unusual bytes as `%XX`, or an object id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// Why it failed.
+    /// What the manifest leaves out; none when that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+    /// Why it failed, or what is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Problem>,
+}
+
+impl CatalogueEntry {
+    /// The newest state of which nothing was left out.
+    pub fn last_good(&self) -> Option<LastGood> {
+        match &self.damage {
+            Some(damage) => damage.last_good.clone(),
+            None => {
+                let manifest = self.manifest.clone()?;
+                Some(LastGood { manifest, sha256: self.manifest_sha256.clone() })
+            }
+        }
+    }
 }
 
 fn is_false(value: &bool) -> bool {

@@ -50,7 +50,20 @@ impl Fingerprint {
                 hash.field(&Sha256::digest(archive));
             }
         }
-        Self(Sha256Hex::from_bytes(hash.0.finalize().into()))
+        hash.finish()
+    }
+
+    /// The fingerprint of this state together with the names of what could not be read; the same when that is nothing.
+    pub fn with_left_out<'a>(&self, names: impl ExactSizeIterator<Item = &'a [u8]>) -> Self {
+        if names.len() == 0 {
+            return self.clone();
+        }
+        let mut hash = Fields(Sha256::new());
+        hash.field(b"packhorse fingerprint 1 and what is left out");
+        hash.field(self.0.as_str().as_bytes());
+        hash.number(names.len());
+        names.for_each(|name| hash.field(name));
+        hash.finish()
     }
 }
 
@@ -64,6 +77,10 @@ impl Fields {
     fn field(&mut self, bytes: &[u8]) {
         self.number(bytes.len());
         self.0.update(bytes);
+    }
+
+    fn finish(self) -> Fingerprint {
+        Fingerprint(Sha256Hex::from_bytes(self.0.finalize().into()))
     }
 }
 
@@ -125,6 +142,10 @@ mod tests {
         let mut storage = base.clone();
         storage.ref_storage = RefStorage::Reftable;
         seen.push(Fingerprint::of(&storage, None));
+        let left_out = |names: &[&'static [u8]]| seen[0].with_left_out(names.iter().copied());
+        assert_eq!(left_out(&[]), seen[0]);
+        let more = [left_out(&[b"refs/a"]), left_out(&[b"refs/b"]), left_out(&[b"refs/a", b"refs/b"])];
+        seen.extend(more);
         for (i, a) in seen.iter().enumerate() {
             assert!(seen[i + 1..].iter().all(|b| a != b));
             assert_eq!(a.to_string().parse::<Fingerprint>().as_ref(), Ok(a));

@@ -7,7 +7,7 @@
 use packhorse_model::{ObjectDigest, decode_ref_name, encode_ref_name};
 use serde::Deserialize;
 
-use crate::{FORMAT, Fingerprint, ObjectKey, Oid, VaultError};
+use crate::{Damage, FORMAT, Fingerprint, ObjectKey, Oid, VaultError};
 
 /// The steps of one repository in one backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Packhorse {
     pub unproven: bool,
     /// Packs of the repository of which is proven that everything that their objects name is in them.
     pub closed_packs: Vec<ClosedPack>,
+    /// What is left out because the repository is damaged; none when that is nothing.
+    pub damage: Option<Damage>,
     /// Every object that the steps name, and indices of their packs.
     pub objects: Vec<ObjectDigest>,
 }
@@ -173,6 +175,9 @@ impl Manifest {
             let needs: Vec<String> = closed.needs.iter().map(|need| quote(&need.to_string())).collect();
             out.push_str(&format!("needs = [{}]\n", needs.join(", ")));
         }
+        if let Some(damage) = &table.damage {
+            push_damage(out, damage);
+        }
         for object in &table.objects {
             out.push_str("\n[[packhorse.objects]]\n");
             push_key(out, "path", &object.path);
@@ -227,7 +232,7 @@ impl Manifest {
                 };
                 let closed_packs =
                     table.closed_packs.iter().map(closed_pack).collect::<Result<_, VaultError>>()?;
-                let Table { fingerprint, unproven, objects, .. } = table;
+                let Table { fingerprint, unproven, damage, objects, .. } = table;
                 Some(Packhorse {
                     fingerprint,
                     ref_storage,
@@ -235,6 +240,7 @@ impl Manifest {
                     removed,
                     unproven,
                     closed_packs,
+                    damage,
                     objects,
                 })
             }
@@ -270,6 +276,8 @@ struct Table {
     #[serde(default)]
     closed_packs: Vec<RawClosedPack>,
     #[serde(default)]
+    damage: Option<Damage>,
+    #[serde(default)]
     symrefs: Vec<RawSymref>,
     #[serde(default)]
     objects: Vec<ObjectDigest>,
@@ -286,6 +294,30 @@ struct RawClosedPack {
 struct RawSymref {
     name: String,
     target: String,
+}
+
+fn push_damage(out: &mut String, damage: &Damage) {
+    out.push_str("\n[packhorse.damage]\n");
+    push_key(out, "seen", &damage.seen.to_string());
+    if let Some(files) = &damage.object_files {
+        push_key(out, "object_files", files.as_str());
+    }
+    out.push_str(&format!("total = {}\n", damage.total));
+    for left_out in &damage.left_out {
+        out.push_str("\n[[packhorse.damage.left_out]]\n");
+        push_key(out, "name", &left_out.name);
+        push_key(out, "finding", &left_out.finding);
+        if let Some(object) = &left_out.object {
+            push_key(out, "object", object);
+        }
+    }
+    if let Some(last_good) = &damage.last_good {
+        out.push_str("\n[packhorse.damage.last_good]\n");
+        push_key(out, "manifest", &last_good.manifest);
+        if let Some(sha256) = &last_good.sha256 {
+            push_key(out, "sha256", sha256.as_str());
+        }
+    }
 }
 
 fn push_key(out: &mut String, key: &str, value: &str) {
@@ -318,6 +350,7 @@ mod tests {
     use packhorse_model::Sha256Hex;
 
     use super::*;
+    use crate::{LastGood, LeftOut};
 
     fn key() -> ObjectKey {
         ObjectKey::from_stored("manifests/default/a.git/A.toml").expect("plain key")
@@ -350,6 +383,20 @@ mod tests {
         }
     }
 
+    fn damage() -> Damage {
+        let (sha256, manifest) = (Sha256Hex::from_bytes([9; 32]), "manifests/default/a'b.git/A.toml".into());
+        Damage {
+            seen: format!("sha256:{}", "0e".repeat(32)).parse().expect("valid"),
+            object_files: Some(sha256.clone()),
+            total: 3,
+            left_out: vec![
+                LeftOut::new(b"refs/heads/\xff", "commit is \"missing\"\n".into(), Some(oid(4))),
+                LeftOut::new(b"HEAD", "the file is empty".into(), None),
+            ],
+            last_good: Some(LastGood { manifest, sha256: Some(sha256) }),
+        }
+    }
+
     #[test]
     fn gitaly_keys_come_out_byte_for_byte() {
         let expected = "empty = false\nnon_existent = false\nobject_format = 'sha1'\n\
@@ -375,6 +422,7 @@ mod tests {
                 ClosedPack { pack: oid(1), needs: vec![] },
                 ClosedPack { pack: oid(2), needs: vec![oid(1), oid(3)] },
             ],
+            damage: Some(damage()),
             objects: vec![ObjectDigest {
                 path: "default/a'b.git/A/001.bundle".into(),
                 size: 7,
@@ -419,6 +467,7 @@ mod tests {
             removed: Vec::new(),
             unproven: false,
             closed_packs: Vec::new(),
+            damage: Some(damage()),
             objects: named.filter(|key| !key.is_empty()).map(digest).collect(),
         });
         let text = whole.to_toml();

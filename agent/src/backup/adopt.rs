@@ -13,6 +13,7 @@ use packhorse_vault::{
 use super::{
     Run,
     bases::{Base, RUNS},
+    damage,
     repository::facts_of,
     snapshot::Snapshot,
 };
@@ -95,10 +96,11 @@ async fn read(
     }
     let stored = digest_of(key, &bytes);
     let path_is_own = *key == ObjectKey::manifest(&run.storage, path, &run.attempt.id);
-    let same = snapshot.filter(|snapshot| snapshot.fingerprint == table.fingerprint);
+    let same =
+        snapshot.filter(|snapshot| snapshot.fingerprint == table.fingerprint && table.damage.is_none());
     let (refs, head) = if let Some(snapshot) = same {
         facts_of(&snapshot.refs)
-    } else if path_is_own {
+    } else if path_is_own || table.damage.is_some() {
         own_facts(run, &manifest, table).await?
     } else {
         // Only built on, never a line of this run.
@@ -106,7 +108,11 @@ async fn read(
     };
     let entry = CatalogueEntry {
         path: path.clone(),
-        outcome: if manifest.empty { Outcome::Empty } else { Outcome::BackedUp },
+        outcome: match &table.damage {
+            Some(_) => Outcome::Damaged,
+            None if manifest.empty => Outcome::Empty,
+            None => Outcome::BackedUp,
+        },
         manifest: Some(stored.path),
         manifest_sha256: Some(stored.sha256),
         fingerprint: Some(table.fingerprint.clone()),
@@ -116,7 +122,8 @@ async fn read(
         bytes_total: stored.size + manifest.bytes_total(),
         unproven: table.unproven,
         head,
-        error: None,
+        error: table.damage.as_ref().map(|damage| damage::problem(path, damage)),
+        damage: table.damage.clone(),
     };
     Ok(Some((entry, bytes)))
 }

@@ -2,11 +2,12 @@
 //!
 //! Does not own: which step it is (`plan`), or the upload (`vault::ObjectWriter`). A `full` step is copied from the
 //! repository's packs (`copy`) where they are made for it, and an `increment` of few objects is put together here
-//! (`thin`); everything else is what `by_git` has git write. What was written counts only when all of it is proven.
+//! (`thin`); everything else is what `by_git` has git write: of a damaged repository, objects that are `listed`. What was written counts only when all of it is proven.
 
 mod by_git;
 mod full;
 mod increment;
+mod listed;
 mod thin;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 use bytes::Bytes;
 pub use full::write_full;
 pub use increment::write_increment;
+pub use listed::{Listed, write_listed};
 use packhorse_model::ObjectDigest;
 use packhorse_vault::{BundleHeader, ObjectKey, ObjectWriter, Oid, RefSnapshot, VaultError};
 

@@ -87,7 +87,8 @@ pub fn run(
             next += 1;
             collated.count(&entry);
             // What a stop itself broke off is no failure; `expected` will say that there was one.
-            if let (Outcome::Failed, Some(problem)) = (entry.outcome, &entry.error)
+            if entry.outcome.is_failure()
+                && let Some(problem) = &entry.error
                 && problem.kind != ErrorKind::Cancelled
             {
                 let failure = ItemFailure {

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use packhorse_model::{ObjectDigest, RepoPath, Sha256Hex, StorageName};
 use packhorse_vault::{
-    Head, Manifest, ObjectKey, Packhorse, RefSnapshot, RunAttempt, Step, Vault, VaultError, digest_of,
+    Damage, Head, Manifest, ObjectKey, Packhorse, RefSnapshot, RunAttempt, Step, Vault, VaultError, digest_of,
 };
 
 use super::{
@@ -84,7 +84,7 @@ pub async fn commit(
     vault: &Vault,
     place: &Place,
     plan: Plan,
-    snapshot: &Snapshot,
+    (snapshot, damage): (&Snapshot, Option<Damage>),
     bundle: Option<Bundle>,
 ) -> Result<Committed, VaultError> {
     let mut others = vec![(place.step_key(&plan, "refs"), Bytes::from(snapshot.refs.refs_file()))];
@@ -105,7 +105,7 @@ pub async fn commit(
         custom_hooks_path,
     };
     let bytes_new: u64 = new.iter().map(|object| object.size).sum();
-    let manifest = manifest(plan, snapshot, step, new, knowledge);
+    let manifest = manifest(plan, (snapshot, damage), step, new, knowledge);
     let stored = publish(vault, place, &manifest).await?;
     Ok(Committed::new(&manifest, stored, bytes_new))
 }
@@ -138,7 +138,7 @@ async fn publish(vault: &Vault, place: &Place, manifest: &Manifest) -> Result<Ob
 
 fn manifest(
     plan: Plan,
-    snapshot: &Snapshot,
+    (snapshot, damage): (&Snapshot, Option<Damage>),
     mut step: Step,
     new: Vec<ObjectDigest>,
     knowledge: Knowledge,
@@ -177,6 +177,7 @@ fn manifest(
             removed,
             unproven: knowledge.unproven,
             closed_packs: knowledge.closed,
+            damage,
             objects,
         }),
     }

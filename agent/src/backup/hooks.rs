@@ -1,7 +1,8 @@
 //! The archive of a repository's `custom_hooks`, made in memory and the same for the same hooks.
 //!
 //! Does not own: restoring it. Times and owners are left out on purpose, so that the archive's digest changes only
-//! when a hook does; modes and symbolic links are kept. Limited in size, because hooks are scripts.
+//! when a hook does; modes are kept, and symbolic links are stored as links, also where `custom_hooks` itself is one: none is
+//! followed. Limited in size, because hooks are scripts.
 
 use std::{
     fs, io,
@@ -12,12 +13,13 @@ use std::{
 /// Largest sum of hook files that is accepted.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The archive of `<dir>/custom_hooks`, members in order of name; none when there is no such folder.
+/// The archive of `<dir>/custom_hooks`, members in order of name; none when there is no such thing. Where it is a link or a
+/// file, that is its only member.
 pub fn archive(dir: &Path) -> io::Result<Option<Vec<u8>>> {
     let root = dir.join("custom_hooks");
     match fs::symlink_metadata(&root) {
-        Ok(meta) if meta.is_dir() => {}
-        Ok(_) => return Err(io::Error::other("custom_hooks is not a folder")),
+        Ok(meta) if meta.is_dir() || meta.is_symlink() || meta.is_file() => {}
+        Ok(_) => return Err(io::Error::other("custom_hooks is neither a folder nor a link or a file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     }
@@ -87,5 +89,20 @@ mod tests {
                 "custom_hooks/update.d/two"
             ]
         );
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_folder_is_not_followed() {
+        let dir = tempfile::tempdir().expect("temp folder");
+        fs::create_dir(dir.path().join("shared")).expect("create");
+        fs::write(dir.path().join("shared/update"), "#!/bin/sh\n").expect("write");
+        std::os::unix::fs::symlink("shared", dir.path().join("custom_hooks")).expect("link");
+        let archive = archive(dir.path()).expect("readable").expect("has hooks");
+        let mut entries = tar::Archive::new(archive.as_slice());
+        let entries: Vec<_> =
+            entries.entries().expect("own archive").map(|entry| entry.expect("own entry")).collect();
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].path().expect("own path").as_os_str(), "custom_hooks");
+        assert_eq!(entries[0].link_name().expect("own link").expect("has one").as_os_str(), "shared");
     }
 }

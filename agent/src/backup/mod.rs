@@ -6,7 +6,7 @@
 //! path order, and the journal's segments as it goes.
 //!
 //! Retries: the vault's client has its own; git is tried again on a repository that moves (`repository`). A failed
-//! repository is an entry, never the end of the storage.
+//! repository is an entry, never the end of the storage. Of a damaged one, what is whole is backed up (`damage`).
 //!
 //! Cancellation: one token stops the walk, kills git and leaves the catalogue unwritten; another stops the walk and lets
 //! what is at hand come to its end.
@@ -22,6 +22,7 @@ mod bundle;
 mod collate;
 mod commit;
 mod copy;
+mod damage;
 mod discover;
 mod hooks;
 mod memory;
@@ -316,7 +317,7 @@ pub async fn back_up_storage(
     let _ = settled_out.send(settled);
     let collated = collate.await.unwrap_or_else(|panic| Err(defect(panic)))?;
     let scan::Scanned { unnamable, unmatched, remarks, passed_over, base_repositories, .. } = scanned?;
-    let failures = collated.counts.failed + unnamable.len() as u64;
+    let failures = collated.counts.failed + collated.counts.damaged + unnamable.len() as u64;
     let about = |item, problem| ItemFailure {
         component: Component::Repositories,
         storage: Some(run.storage.to_string()),

@@ -36,6 +36,15 @@ pub struct Continuation {
     pub removed: Vec<Vec<u8>>,
 }
 
+impl Continuation {
+    /// The same for a step that leads to these refs; none when Gitaly could not replay it.
+    pub fn leading_to(self, refs: &RefSnapshot) -> Option<Self> {
+        let before = self.manifest.packhorse.as_ref().map_or(&[][..], |table| &table.removed);
+        let removed = removed_names(before, &self.refs, &refs.refs)?;
+        Some(Self { removed, ..self })
+    }
+}
+
 /// Rules of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {

@@ -4,7 +4,7 @@
 //! other. A slot stands for a CPU, so where the vault is far away nobody holds one while they come; only repositories of
 //! few refs are planned so, because what is known of them is kept until their turn.
 
-use packhorse_vault::CatalogueEntry;
+use packhorse_vault::{CatalogueEntry, LastGood};
 
 use super::{
     Run,
@@ -82,7 +82,8 @@ impl Planner {
         candidate: &Candidate,
         snapshot: &Snapshot,
     ) -> Result<Next, SnapshotError> {
-        if let Some(entry) = settled(run, snapshot, self.base.as_ref().filter(|_| self.found.is_none())) {
+        let base = self.base.as_ref().filter(|_| self.found.is_none());
+        if let Some(entry) = settled(run, (snapshot, &candidate.dir), base) {
             return Ok(Next::Settled(entry.into()));
         }
         if !self.asked_for_unfinished {
@@ -91,10 +92,10 @@ impl Planner {
             self.found = found.map_err(SnapshotError::Failed)?;
         }
         if let Some(found) = &self.found
-            && let Some(entry) = settled(run, snapshot, Some(&found.base))
+            && let Some(entry) = settled(run, (snapshot, &candidate.dir), Some(&found.base))
         {
             found.announce(run, &candidate.path).await.map_err(SnapshotError::Failed)?;
-            if entry.fingerprint.as_ref() != Some(&snapshot.fingerprint) {
+            if entry.damage.is_some() || entry.fingerprint.as_ref() != Some(&snapshot.fingerprint) {
                 return Ok(Next::Settled(entry.into()));
             }
             // It may have been found when the repository looked different.
@@ -104,6 +105,17 @@ impl Planner {
         let known = self.newest().map(|base| &base.entry);
         let plan = plan::decide(&run.vault, snapshot, known, self.size, run.rules).await;
         plan.map(Next::Pack).map_err(SnapshotError::Failed)
+    }
+
+    /// The newest state of which nothing was left out.
+    pub fn last_good(&self) -> Option<LastGood> {
+        self.newest().and_then(|base| base.entry.last_good())
+    }
+
+    /// Whether objects of it were missing or damaged when it was last backed up.
+    pub fn has_damaged_objects(&self) -> bool {
+        let damage = self.newest().and_then(|base| base.entry.damage.as_ref());
+        damage.is_some_and(|damage| damage.object_files.is_some())
     }
 
     fn newest(&self) -> Option<&Base> {

@@ -2,9 +2,11 @@
 //!
 //! Does not own: reftable repositories (`reftable`). The order matters: `git pack-refs` writes `packed-refs` before it
 //! deletes the loose files, so a reader that looks at the loose ones first sees every ref; the other way round it could
-//! lose one. Anything that git would call a broken ref is an error here, not a gap.
+//! lose one. Anything that git would call a broken ref is left out by name, and never replaced by what `packed-refs` says of
+//! it, which is older.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, Read as _},
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
@@ -14,7 +16,9 @@ use std::{
 use gix::bstr::ByteSlice as _;
 use packhorse_vault::{Head, ObjectFormat, Oid, RefList, Symref};
 
-/// A ref that git would not accept either.
+use super::damage::LeftOut;
+
+/// Refs that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RefsError {
     /// The file system refused.
@@ -35,6 +39,23 @@ pub enum RefsError {
     },
 }
 
+impl RefsError {
+    /// Whether it is this process that lacks something, and not the repository.
+    fn is_ours(&self) -> bool {
+        use rustix::io::Errno;
+        let lacks = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        matches!(self, Self::Io { source, .. } if source.raw_os_error().is_some_and(|code| lacks.contains(&code)))
+    }
+
+    /// What is wrong, without the name.
+    fn finding(&self) -> String {
+        match self {
+            Self::Io { source, .. } => source.to_string(),
+            Self::Broken { finding, .. } => (*finding).to_owned(),
+        }
+    }
+}
+
 /// HEAD, resolved refs and symbolic refs of one repository.
 pub type Refs = (Head, RefList, Vec<Symref>);
 
@@ -46,78 +67,184 @@ enum Target {
 /// Longest chain of symbolic refs that is followed, as in git.
 const MAX_DEPTH: usize = 5;
 
-/// Reads HEAD and all refs under `refs/`.
-pub fn read(dir: &Path, format: ObjectFormat) -> Result<Refs, RefsError> {
-    let head = match read_target(&dir.join("HEAD"), b"HEAD", format)? {
-        Some(Target::Oid(oid)) => Head::Detached(oid),
-        Some(Target::Symbolic(target)) => Head::Symbolic(target),
-        None => return Err(broken(b"HEAD", "does not exist")),
+/// Where HEAD is taken to point when it cannot be read.
+pub const MAIN: &[u8] = b"refs/heads/main";
+
+/// Reads HEAD and all refs under `refs/`, and says which of them are left out because they are broken.
+pub fn read(dir: &Path, format: ObjectFormat) -> Result<(Refs, Vec<LeftOut>), RefsError> {
+    let mut reading = Reading { format, loose: Vec::new(), left_out: Vec::new() };
+    let head = match read_target(&dir.join("HEAD"), b"HEAD", format) {
+        // It is being removed, or made.
+        Ok(None) => return Err(broken(b"HEAD", "does not exist")),
+        Ok(Some(target)) => reading.head(target),
+        Err(error) => {
+            reading.leave_out(b"HEAD", error)?;
+            Head::Symbolic(MAIN.to_vec())
+        }
     };
-    let mut loose = Vec::new();
-    read_folder(&dir.join("refs"), &mut b"refs".to_vec(), format, &mut loose)?;
-    loose.sort_by(|a, b| a.0.cmp(&b.0));
-    let packed = read_packed(dir, format)?;
-    let (refs, symbolic) = overlay(loose, packed);
-    check_names(&head, &refs, &symbolic)?;
-    Ok(resolve(head, refs, symbolic))
+    reading.folder(&dir.join("refs"), &mut b"refs".to_vec())?;
+    reading.loose.sort_by(|a, b| a.0.cmp(&b.0));
+    let packed = reading.packed(&dir.join("packed-refs"))?;
+    let Reading { loose, mut left_out, .. } = reading;
+    let (refs, symbolic) = overlay(loose, without(packed, &left_out));
+    let (refs, symbolic) = leave_out_names(refs, symbolic, &mut left_out);
+    Ok((resolve(head, refs, symbolic), left_out))
 }
 
-/// Refuses names that git would not accept: no restore could write them. A HEAD on one is what `git clone` leaves while
-/// it is at work.
-fn check_names(head: &Head, refs: &RefList, symbolic: &[Symref]) -> Result<(), RefsError> {
-    let names = refs.iter().map(|(name, _)| name).chain(symbolic.iter().map(|symref| symref.name.as_slice()));
-    for name in names {
+/// Leaves out names that git would not accept: no restore could write them.
+fn leave_out_names(
+    refs: RefList,
+    mut symbolic: Vec<Symref>,
+    left_out: &mut Vec<LeftOut>,
+) -> (RefList, Vec<Symref>) {
+    symbolic.retain(|symref| {
+        let finding = match (is_valid(&symref.name), is_valid(&symref.target)) {
+            (true, true) => return true,
+            (true, false) => "points to a name that git does not allow",
+            (false, _) => "git does not allow its name",
+        };
+        left_out.push(LeftOut::new(&symref.name, finding));
+        false
+    });
+    if refs.iter().all(|(name, _)| is_valid(name)) {
+        return (refs, symbolic);
+    }
+    let mut valid = RefList::new();
+    for (name, oid) in refs.iter() {
         if !is_valid(name) {
-            return Err(broken(name, "git does not allow its name"));
+            left_out.push(LeftOut::new(name, "git does not allow its name"));
+        } else if !valid.push(name, oid) {
+            debug_assert!(false, "names of a list ascend");
         }
     }
-    if let Some(symref) = symbolic.iter().find(|symref| !is_valid(&symref.target)) {
-        return Err(broken(&symref.name, "points to a name that git does not allow"));
-    }
-    match head {
-        Head::Symbolic(target) if !is_valid(target) => {
-            Err(broken(b"HEAD", "points to a name that git does not allow"))
-        }
-        _ => Ok(()),
-    }
+    (valid, symbolic)
 }
 
 fn is_valid(name: &[u8]) -> bool {
     name.starts_with(b"refs/") && gix::validate::reference::name(name.as_bstr()).is_ok()
 }
 
-fn read_folder(
-    dir: &Path,
-    name: &mut Vec<u8>,
-    format: ObjectFormat,
-    loose: &mut Vec<(Vec<u8>, Target)>,
-) -> Result<(), RefsError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(RefsError::Io { path: dir.display().to_string(), source }),
-    };
-    for entry in entries {
-        let failed = |source| RefsError::Io { path: dir.display().to_string(), source };
-        let entry = entry.map_err(failed)?;
-        let file_name = entry.file_name();
-        let file_name = file_name.as_bytes();
-        // Git's own lock and temporary files, and names that git hides.
-        if file_name.ends_with(b".lock") || file_name.starts_with(b".") {
-            continue;
-        }
-        let parent = name.len();
-        name.push(b'/');
-        name.extend_from_slice(file_name);
-        let file_type = entry.file_type().map_err(failed)?;
-        if file_type.is_dir() {
-            read_folder(&entry.path(), name, format, loose)?;
-        } else if let Some(target) = read_target(&entry.path(), name, format)? {
-            loose.push((name.clone(), target));
-        }
-        name.truncate(parent);
+/// What `packed-refs` says of refs that are not left out. The name of a folder that cannot be read ends in a slash, and
+/// stands for all below it.
+fn without(packed: RefList, left_out: &[LeftOut]) -> RefList {
+    if left_out.is_empty() {
+        return packed;
     }
-    Ok(())
+    let names: HashSet<&[u8]> = left_out.iter().map(|left_out| left_out.name.as_slice()).collect();
+    let folders: Vec<&[u8]> = names.iter().copied().filter(|name| name.ends_with(b"/")).collect();
+    let mut rest = RefList::new();
+    for (name, oid) in packed.iter() {
+        if !names.contains(name) && !folders.iter().any(|folder| name.starts_with(folder)) {
+            let pushed = rest.push(name, oid);
+            debug_assert!(pushed, "names of a list ascend");
+        }
+    }
+    rest
+}
+
+/// What was read so far.
+struct Reading {
+    format: ObjectFormat,
+    loose: Vec<(Vec<u8>, Target)>,
+    left_out: Vec<LeftOut>,
+}
+
+impl Reading {
+    fn leave_out(&mut self, name: &[u8], error: RefsError) -> Result<(), RefsError> {
+        if error.is_ours() {
+            return Err(error);
+        }
+        self.left_out.push(LeftOut::new(name, error.finding()));
+        Ok(())
+    }
+
+    /// HEAD; one that points to a name that git does not allow is what `git clone` leaves while it is at work.
+    fn head(&mut self, target: Target) -> Head {
+        match target {
+            Target::Oid(oid) => Head::Detached(oid),
+            Target::Symbolic(target) if is_valid(&target) => Head::Symbolic(target),
+            Target::Symbolic(_) => {
+                self.left_out.push(LeftOut::new(b"HEAD", "points to a name that git does not allow"));
+                Head::Symbolic(MAIN.to_vec())
+            }
+        }
+    }
+
+    fn folder(&mut self, dir: &Path, name: &mut Vec<u8>) -> Result<(), RefsError> {
+        let failed = |source| RefsError::Io { path: dir.display().to_string(), source };
+        let listed = match fs::read_dir(dir) {
+            Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => Err(error),
+        };
+        let entries = match listed {
+            Ok(entries) => entries,
+            Err(source) => return self.leave_out(&[name.as_slice(), b"/"].concat(), failed(source)),
+        };
+        for entry in entries {
+            let file_name = entry.file_name();
+            let file_name = file_name.as_bytes();
+            // Git's own lock and temporary files, and names that git hides.
+            if file_name.ends_with(b".lock") || file_name.starts_with(b".") {
+                continue;
+            }
+            let parent = name.len();
+            name.push(b'/');
+            name.extend_from_slice(file_name);
+            let file_type = entry.file_type().map_err(failed)?;
+            if file_type.is_dir() {
+                self.folder(&entry.path(), name)?;
+            } else {
+                match read_target(&entry.path(), name, self.format) {
+                    Ok(target) => self.loose.extend(target.map(|target| (name.clone(), target))),
+                    Err(error) => self.leave_out(name, error)?,
+                }
+            }
+            name.truncate(parent);
+        }
+        Ok(())
+    }
+
+    /// The refs of `packed-refs`. A line that is none is left out, and so is one that does not end: it was cut off.
+    fn packed(&mut self, path: &Path) -> Result<RefList, RefsError> {
+        let content = match fs::read(path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RefList::new()),
+            Err(source) => {
+                let error = RefsError::Io { path: path.display().to_string(), source };
+                return self.leave_out(b"packed-refs", error).map(|()| RefList::new());
+            }
+        };
+        let mut refs = RefList::new();
+        let (mut unsorted, mut bad) = (Vec::new(), Vec::new());
+        for (number, line) in content.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            if matches!(line[0], b'\n' | b'#' | b'^') {
+                continue;
+            }
+            match packed_line(line, self.format) {
+                Some((name, oid)) if refs.push(name, oid) => {}
+                Some((name, oid)) => unsorted.push((name.to_vec(), oid)),
+                None => bad.push(number + 1),
+            }
+        }
+        if let Some(first) = bad.first() {
+            let finding = match bad.len() {
+                1 => format!("line {first} is not `<oid> <name>`"),
+                count => format!("{count} lines are not `<oid> <name>`, the first is line {first}"),
+            };
+            self.left_out.push(LeftOut::new(b"packed-refs", finding));
+        }
+        if unsorted.is_empty() {
+            return Ok(refs);
+        }
+        unsorted.extend(refs.iter().map(|(name, oid)| (name.to_vec(), oid)));
+        Ok(RefList::from_unsorted(unsorted))
+    }
+}
+
+fn packed_line(line: &[u8], format: ObjectFormat) -> Option<(&[u8], Oid)> {
+    let (hex, rest) = line.strip_suffix(b"\n")?.split_at_checked(format.len_in_bytes() * 2)?;
+    Some((rest.strip_prefix(b" ")?, Oid::from_hex(hex)?))
 }
 
 /// The content of a loose ref; none when it was deleted meanwhile.
@@ -160,35 +287,6 @@ fn parse_target(content: &[u8], name: &[u8], format: ObjectFormat) -> Result<Tar
         _ if content.is_empty() => Err(broken(name, "the file is empty")),
         _ => Err(broken(name, "holds no object id")),
     }
-}
-
-fn read_packed(dir: &Path, format: ObjectFormat) -> Result<RefList, RefsError> {
-    let path = dir.join("packed-refs");
-    let content = match fs::read(&path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RefList::new()),
-        Err(source) => return Err(RefsError::Io { path: path.display().to_string(), source }),
-    };
-    let hex_len = format.len_in_bytes() * 2;
-    let mut refs = RefList::new();
-    let mut unsorted = Vec::new();
-    for line in content.split(|&byte| byte == b'\n') {
-        if line.is_empty() || line[0] == b'#' || line[0] == b'^' {
-            continue;
-        }
-        let (Some(oid), Some(b' ')) = (line.get(..hex_len).and_then(Oid::from_hex), line.get(hex_len)) else {
-            return Err(broken(b"packed-refs", "has a line that is not `<oid> <name>`"));
-        };
-        let name = &line[hex_len + 1..];
-        if !refs.push(name, oid) {
-            unsorted.push((name.to_vec(), oid));
-        }
-    }
-    if unsorted.is_empty() {
-        return Ok(refs);
-    }
-    unsorted.extend(refs.iter().map(|(name, oid)| (name.to_vec(), oid)));
-    Ok(RefList::from_unsorted(unsorted))
 }
 
 /// Loose refs over packed ones; both sorted.

@@ -1,13 +1,14 @@
 //! One repository's way through the pipeline: plan, bundle, upload, commit, with a second look when it moved under us.
 //!
-//! Does not own: which repositories there are. Git is tried again, with a fresh snapshot, when it failed on a
-//! repository that was being pushed to, repacked or pruned; the vault is not, because its client retries. What hangs is
-//! given up (`watch`). A failure ends this repository only.
+//! Does not own: which repositories there are. A repository that moved while git failed on it is tried again, with a fresh
+//! snapshot; of one that stood still, what is whole is packed (`damage`), and one that was damaged in the last backup is
+//! not tried as it is. The vault is not tried again, because its client retries. What hangs is given up (`watch`). A
+//! failure ends this repository only.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
-use packhorse_vault::{CatalogueEntry, Head, PartSize, RefSnapshot, VaultError};
+use packhorse_vault::{CatalogueEntry, Head, LastGood, PartSize, RefSnapshot, VaultError};
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
     bundle::{self, Bundle, BundleError, BundleWriter, Source, Stream},
     commit::{self, Committed, Place},
     copy::Trust,
+    damage::{self, Salvaged, salvage},
     discover::Candidate,
     plan::Plan,
     planner::{Next, Planner},
@@ -54,22 +56,24 @@ pub fn without(candidate: &Candidate, known: Option<CatalogueEntry>, error: Snap
 }
 
 /// The line of a repository for which nothing has to be written: it is as the vault has it, or this run has it already.
-pub fn settled(run: &Run, snapshot: &Snapshot, base: Option<&Base>) -> Option<CatalogueEntry> {
+pub fn settled(
+    run: &Run,
+    (snapshot, dir): (&Snapshot, &Path),
+    base: Option<&Base>,
+) -> Option<CatalogueEntry> {
     let Base { entry, origin } = base?;
     entry.manifest.as_ref()?;
-    let same = entry.fingerprint.as_ref() == Some(&snapshot.fingerprint);
-    let is_empty = snapshot.refs.is_empty();
-    match origin {
+    let outcome = match origin {
         // Its manifest has the name that another try would need: the state of a moment ago is this run's result.
-        Origin::OwnRun => Some(entry.clone()),
-        Origin::Committed if same && !run.rules.full => Some(unchanged(entry.clone(), is_empty)),
+        Origin::OwnRun => return Some(entry.clone()),
+        Origin::Committed if run.rules.full => return None,
         // A new chain was asked for, and a first step is one.
-        Origin::Unfinished if same && (!run.rules.full || entry.steps == 1) => {
-            let outcome = if is_empty { Outcome::Empty } else { Outcome::BackedUp };
-            Some(CatalogueEntry { outcome, bytes_new: 0, error: None, ..entry.clone() })
-        }
-        Origin::Committed | Origin::Unfinished => None,
-    }
+        Origin::Unfinished if run.rules.full && entry.steps > 1 => return None,
+        Origin::Committed => Outcome::Unchanged,
+        Origin::Unfinished => Outcome::BackedUp,
+    };
+    let outcome = if snapshot.refs.is_empty() { Outcome::Empty } else { outcome };
+    snapshot.is_as(entry, dir).then(|| carried(entry.clone(), outcome))
 }
 
 /// The entry of a repository that is not there any more: what the base has of it stays named. One that came and went
@@ -96,10 +100,11 @@ pub fn failed_entry(
     CatalogueEntry { outcome: Outcome::Failed, bytes_new: 0, error: Some(problem), ..base }
 }
 
-/// The entry of a repository that is as the base has it.
-pub fn unchanged(base: CatalogueEntry, empty: bool) -> CatalogueEntry {
-    let outcome = if empty { Outcome::Empty } else { Outcome::Unchanged };
-    CatalogueEntry { outcome, bytes_new: 0, error: None, ..base }
+/// The entry of a repository that is as the vault has it: one that is damaged stays so, and is told again.
+fn carried(base: CatalogueEntry, outcome: Outcome) -> CatalogueEntry {
+    let error = base.damage.as_ref().map(|damage| damage::problem(&base.path, damage));
+    let outcome = if error.is_some() { Outcome::Damaged } else { outcome };
+    CatalogueEntry { outcome, bytes_new: 0, error, ..base }
 }
 
 fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
@@ -115,6 +120,7 @@ fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
         bytes_total: 0,
         unproven: false,
         head: None,
+        damage: None,
         error: None,
     }
 }
@@ -122,7 +128,7 @@ fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
 async fn attempt(
     run: &Arc<Run>,
     candidate: &Candidate,
-    (mut planner, mut plan): (Planner, Option<Plan>),
+    (mut planner, mut planned): (Planner, Option<Plan>),
     seen: Option<Seen>,
     slot: Slot,
 ) -> Result<CatalogueEntry, SnapshotError> {
@@ -130,15 +136,20 @@ async fn attempt(
         Some(seen) if seen.is_fresh() => seen.snapshot,
         seen => {
             let fresh = retake(run, candidate).await?;
-            if seen.is_none_or(|seen| seen.snapshot.fingerprint != fresh.fingerprint) {
-                plan = None;
+            if seen.is_none_or(|seen| seen.snapshot.seen != fresh.seen) {
+                planned = None;
             }
             fresh
         }
     };
     let mut tries = 0;
+    // What was said when it was packed as it is, once only what is whole of it may be packed.
+    let mut said = planner.has_damaged_objects().then(String::new);
     loop {
-        let plan = match plan.take() {
+        if snapshot.is_nothing_whole() {
+            return Err(SnapshotError::Failed(damage::nothing_whole(candidate, &snapshot, "")));
+        }
+        let plan = match planned.take() {
             Some(plan) => plan,
             None => match planner.next(run, candidate, &snapshot).await? {
                 Next::Settled(entry) => return Ok(*entry),
@@ -146,28 +157,52 @@ async fn attempt(
             },
         };
         if run.dry_run {
-            return Ok(entry(candidate, &snapshot, None));
+            // What became of its damage is seen only by examining it.
+            let damaged = planner.known().filter(|_| planner.has_damaged_objects());
+            let entry = || entry(candidate, &snapshot, planner.last_good(), None);
+            return Ok(damaged.map_or_else(entry, |known| carried(known, Outcome::BackedUp)));
         }
         let place = run.place(&candidate.path);
-        let (plan, bundle) = match bundle_of(run, candidate, &place, plan, &snapshot).await {
-            Ok(bundled) => bundled,
-            Err(hang) => return Err(SnapshotError::Failed(hang_problem(candidate, &hang))),
-        };
         tries += 1;
-        let bundle = match bundle {
-            Ok(bundle) => bundle,
-            Err(BundleError::Vault(error)) => return Err(SnapshotError::Failed(error.into())),
-            Err(BundleError::Cancelled) => {
-                return Err(SnapshotError::Failed(Problem::cancelled("back up repository")));
+        let (plan, bundle) = if let Some(answer) = said.as_ref().filter(|_| !matches!(plan, Plan::Empty)) {
+            match salvage(run, candidate, plan, &snapshot, answer).await? {
+                Salvaged::Step(plan, rest, bundle) => {
+                    snapshot = *rest;
+                    (plan, Some(bundle))
+                }
+                Salvaged::Healed(plan) => {
+                    (planned, said) = (Some(plan), None);
+                    continue;
+                }
+                Salvaged::Moved(fresh) if tries < ATTEMPTS => {
+                    snapshot = *fresh;
+                    continue;
+                }
+                Salvaged::Moved(_) => {
+                    let answer = format!("it is damaged, and moves too fast to be examined: {answer}");
+                    return Err(SnapshotError::Failed(git_problem(candidate, answer)));
+                }
             }
-            Err(BundleError::Git(answer)) => {
-                let fresh = retake(run, candidate).await?;
-                if tries < ATTEMPTS && (fresh.fingerprint != snapshot.fingerprint || tries == 1) {
-                    tracing::debug!(repository = %candidate.path, %answer, "git failed, trying again");
+        } else {
+            match bundle_of(run, candidate, &place, plan, &snapshot).await {
+                Ok((plan, Ok(bundle))) => (plan, bundle),
+                Ok((_, Err(BundleError::Vault(error)))) => return Err(SnapshotError::Failed(error.into())),
+                Ok((_, Err(BundleError::Cancelled))) => {
+                    return Err(SnapshotError::Failed(Problem::cancelled("back up repository")));
+                }
+                Ok((failed, Err(BundleError::Git(answer)))) => {
+                    tracing::debug!(repository = %candidate.path, %answer, "packing failed, trying again");
+                    let fresh = retake(run, candidate).await?;
+                    if fresh.seen == snapshot.seen || tries + 1 >= ATTEMPTS {
+                        said = Some(answer);
+                    }
+                    // After a defect there is none.
+                    let stays = fresh.seen == snapshot.seen && !matches!(failed, Plan::Empty);
+                    planned = stays.then_some(failed);
                     snapshot = fresh;
                     continue;
                 }
-                return Err(SnapshotError::Failed(git_problem(candidate, answer)));
+                Err(hang) => return Err(SnapshotError::Failed(hang_problem(candidate, &hang))),
             }
         };
         // Git is done: another repository may have it while the vault is waited for.
@@ -176,13 +211,15 @@ async fn attempt(
         let is_told = bundle.is_some();
         let _room = run.room_to_commit(&snapshot, buffered).await;
         drop(slot);
-        let committed = match commit::commit(&run.vault, &place, plan, &snapshot, bundle).await {
+        let last_good = planner.last_good();
+        let damage = damage::damage_of(&snapshot, last_good.clone());
+        let committed = match commit::commit(&run.vault, &place, plan, (&snapshot, damage), bundle).await {
             Ok(committed) => committed,
             Err(error) => return lost_race(run, candidate, &snapshot, error).await,
         };
         run.progress.arrived(if is_told { 0 } else { committed.bytes_new });
         run.progress.stored(committed.bytes_new);
-        return Ok(entry(candidate, &snapshot, Some(committed)));
+        return Ok(entry(candidate, &snapshot, last_good, Some(committed)));
     }
 }
 
@@ -216,7 +253,7 @@ async fn bundle_of(
         return Ok((plan, Ok(None)));
     }
     let (shared, dir, refs) = (Arc::clone(run), candidate.dir.clone(), snapshot.refs.clone());
-    let key = [Stream::Bundle, Stream::Index].map(|stream| place.step_key(&plan, stream.suffix()));
+    let place = place.clone();
     let trust = match &plan {
         Plan::Full(known) => {
             let (later, max_garbage) = (run.rules.prove_later, run.rules.max_garbage);
@@ -226,14 +263,7 @@ async fn bundle_of(
     };
     let written = watched(run, move |watch| {
         let source = Source { dir: &dir, refs: &refs, watch };
-        let open = |stream, expected| {
-            let key = key[stream as usize].clone();
-            let object = shared.vault.writer(key, PartSize::for_expected(expected));
-            let progress = Arc::clone(&shared.progress);
-            let object = object.until(watch.cancel.clone()).telling(move |bytes| progress.arrived(bytes));
-            watch.holds(object.hold());
-            BundleWriter { object, watch: Arc::clone(watch) }
-        };
+        let open = open_stream(&shared, &place, &plan, watch);
         let written = match &plan {
             Plan::Increment(base) => bundle::write_increment(&source, base, &shared.git, open),
             Plan::Full(_) | Plan::Empty => {
@@ -247,7 +277,27 @@ async fn bundle_of(
     }))
 }
 
-async fn retake(run: &Arc<Run>, candidate: &Candidate) -> Result<Snapshot, SnapshotError> {
+/// Opens the objects of the step that a plan writes.
+pub(super) fn open_stream(
+    run: &Run,
+    place: &Place,
+    plan: &Plan,
+    watch: &Arc<Watch>,
+) -> impl Fn(Stream, u64) -> BundleWriter {
+    let key = [Stream::Bundle, Stream::Index].map(|stream| place.step_key(plan, stream.suffix()));
+    let (vault, progress, watch) = (run.vault.clone(), Arc::clone(&run.progress), Arc::clone(watch));
+    move |stream, expected| {
+        let key = key[stream as usize].clone();
+        let object = vault.writer(key, PartSize::for_expected(expected));
+        let progress = Arc::clone(&progress);
+        let object = object.until(watch.cancel.clone()).telling(move |bytes| progress.arrived(bytes));
+        watch.holds(object.hold());
+        BundleWriter { object, watch: Arc::clone(&watch) }
+    }
+}
+
+/// Reads the repository once more.
+pub(super) async fn retake(run: &Arc<Run>, candidate: &Candidate) -> Result<Snapshot, SnapshotError> {
     let (shared, wanted) = (Arc::clone(run), candidate.clone());
     let taking = watched(run, move |watch| snapshot::take(&wanted, &shared.git, &watch.cancel));
     match taking.await {
@@ -261,10 +311,10 @@ async fn retake(run: &Arc<Run>, candidate: &Candidate) -> Result<Snapshot, Snaps
 }
 
 /// Work that was given up, with what it did not do.
-struct Hang(String);
+pub(super) struct Hang(String);
 
 /// Does blocking work on a repository, and gives it up when it hangs.
-async fn watched<T: Send + 'static>(
+pub(super) async fn watched<T: Send + 'static>(
     run: &Arc<Run>,
     work: impl FnOnce(&Arc<Watch>) -> T + Send + 'static,
 ) -> Result<Result<T, tokio::task::JoinError>, Hang> {
@@ -290,7 +340,7 @@ async fn watched<T: Send + 'static>(
 }
 
 /// The problem of a repository that was given up because it hangs.
-fn hang_problem(candidate: &Candidate, Hang(said): &Hang) -> Problem {
+pub(super) fn hang_problem(candidate: &Candidate, Hang(said): &Hang) -> Problem {
     hangs(&candidate.path, &candidate.dir, said)
 }
 
@@ -312,7 +362,8 @@ pub fn hangs(path: &packhorse_model::RepoPath, dir: &std::path::Path, said: &str
         .next(format!("check the disk under {}, and git --git-dir={0} fsck", dir.display()))
 }
 
-fn git_problem(candidate: &Candidate, answer: String) -> Problem {
+/// The problem of a repository that could not be packed.
+pub(super) fn git_problem(candidate: &Candidate, answer: String) -> Problem {
     Problem::new(ErrorKind::Corrupt, Subject::Repository, "pack repository")
         .on(&candidate.path)
         .answered(answer)
@@ -320,10 +371,22 @@ fn git_problem(candidate: &Candidate, answer: String) -> Problem {
         .next(format!("git --git-dir={} fsck --full", candidate.dir.display()))
 }
 
-fn entry(candidate: &Candidate, snapshot: &Snapshot, committed: Option<Committed>) -> CatalogueEntry {
-    let outcome = if snapshot.refs.is_empty() { Outcome::Empty } else { Outcome::BackedUp };
+fn entry(
+    candidate: &Candidate,
+    snapshot: &Snapshot,
+    last_good: Option<LastGood>,
+    committed: Option<Committed>,
+) -> CatalogueEntry {
+    let damage = damage::damage_of(snapshot, last_good);
+    let outcome = match damage {
+        Some(_) => Outcome::Damaged,
+        None if snapshot.refs.is_empty() => Outcome::Empty,
+        None => Outcome::BackedUp,
+    };
     let mut entry = blank(&candidate.path, outcome);
     entry.fingerprint = Some(snapshot.fingerprint.clone());
+    entry.error = damage.as_ref().map(|damage| damage::problem(&candidate.path, damage));
+    entry.damage = damage;
     (entry.refs, entry.head) = facts_of(&snapshot.refs);
     if let Some(committed) = committed {
         entry.manifest = Some(committed.manifest.path);

@@ -183,7 +183,7 @@ fn no_ref_is_lost_while_refs_are_packed() {
     let mut shortest = usize::MAX;
     for _ in 0..3000 {
         // A file that is being rewritten may be seen empty, which is an error, but never a shorter list.
-        if let Ok((_, list, _)) = refs::read(repo.path(), ObjectFormat::Sha1) {
+        if let Ok(((_, list, _), _)) = refs::read(repo.path(), ObjectFormat::Sha1) {
             shortest = shortest.min(list.len());
         }
     }

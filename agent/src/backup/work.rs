@@ -201,7 +201,8 @@ fn read_all(floor: &Floor, place: &Place) {
 }
 
 fn settles(run: &Run, snapshot: &Snapshot, item: &Item) -> Option<CatalogueEntry> {
-    let entry = repository::settled(run, snapshot, item.base.as_ref())?;
+    let Ok(candidate) = &item.found else { return None };
+    let entry = repository::settled(run, (snapshot, &candidate.dir), item.base.as_ref())?;
     // With a manifest for every run there is something to write, even so.
     (!run.manifests.in_every_run() || run.dry_run).then_some(entry)
 }
@@ -244,7 +245,8 @@ impl Floor {
     /// Tells what became of a repository that needed something.
     async fn finish(&self, number: u64, mut entry: CatalogueEntry, permit: Option<OwnedSemaphorePermit>) {
         let run = &self.run;
-        let settled = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty) && entry.bytes_new == 0;
+        let carried = matches!(entry.outcome, Outcome::Unchanged | Outcome::Empty | Outcome::Damaged);
+        let settled = carried && entry.bytes_new == 0;
         if run.manifests.in_every_run() && !run.dry_run && settled {
             let _room = run.commits.acquire().await;
             entry = repository::carry_over(run, entry).await;
@@ -257,7 +259,7 @@ impl Floor {
     }
 
     async fn push(&self, number: u64, entry: CatalogueEntry, permit: Option<OwnedSemaphorePermit>) {
-        self.run.progress.done(entry.outcome == Outcome::Failed);
+        self.run.progress.done(entry.outcome.is_failure());
         // The receiver is gone only when the catalogue cannot be written, which ends the storage anyway.
         if let Some(lines) = self.lines.upgrade() {
             let _ = lines.send(Line { number, entry, permit }).await;

@@ -70,6 +70,11 @@ impl Child {
         }
     }
 
+    /// The stream that git reads, for whoever asks question after question.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.stdin.take()
+    }
+
     /// The stream that git writes.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.stdout.take()

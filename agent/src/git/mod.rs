@@ -5,7 +5,9 @@
 //! a variable such as `GIT_DIR` can change what a backup holds; replace refs and lazy fetches are off.
 
 mod child;
+mod object_reader;
 mod objects;
+mod objects_only;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +15,9 @@ use std::{
 };
 
 pub use child::{Child, Finished};
+pub use object_reader::{Answer, ObjectReader};
 pub use objects::{CommitFacts, Objects, hash_kind, to_gix};
+pub use objects_only::ObjectsOnly;
 use packhorse_model::{ErrorKind, Problem, Subject};
 
 /// The git executable.

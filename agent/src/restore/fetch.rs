@@ -7,8 +7,8 @@
 use bytes::Bytes;
 use packhorse_model::{ErrorKind, Problem};
 use packhorse_vault::{
-    CatalogueEntry, Fingerprint, Head, Manifest, ObjectFormat, ObjectKey, RefSnapshot, RefStorage, Vault,
-    VaultError, digest_of, parse_refs_file,
+    CatalogueEntry, Fingerprint, Head, LastGood, Manifest, ObjectFormat, ObjectKey, RefSnapshot, RefStorage,
+    Vault, VaultError, digest_of, parse_refs_file,
 };
 
 use crate::restore::{
@@ -32,15 +32,23 @@ pub(super) struct Wanted {
     key: ObjectKey,
 }
 
-/// Fetches what the entry's repository must become; none when it did not exist.
-pub(super) async fn fetch(vault: &Vault, entry: &CatalogueEntry) -> Result<Option<Wanted>, Problem> {
-    let Some(manifest) = &entry.manifest else {
+/// Fetches what the entry's repository must become, or was when nothing of it was left out; none when it did not exist.
+pub(super) async fn fetch(
+    vault: &Vault,
+    entry: &CatalogueEntry,
+    last_good: Option<&LastGood>,
+) -> Result<Option<Wanted>, Problem> {
+    let (manifest, sha256) = match last_good {
+        Some(last_good) => (Some(&last_good.manifest), &last_good.sha256),
+        None => (entry.manifest.as_ref(), &entry.manifest_sha256),
+    };
+    let Some(manifest) = manifest else {
         return Err(corrupt("read catalogue", &entry.path, "names no manifest"));
     };
     let key = ObjectKey::from_stored(manifest)?;
     let bytes = vault.get(&key).await.map_err(vault_problem)?;
     let found = digest_of(&key, &bytes).sha256;
-    if let Some(sha256) = entry.manifest_sha256.as_ref().filter(|sha256| **sha256 != found) {
+    if let Some(sha256) = sha256.as_ref().filter(|sha256| **sha256 != found) {
         let finding = format!("has SHA-256 {found}, the catalogue says {sha256}");
         return Err(corrupt("read manifest", key, finding));
     }

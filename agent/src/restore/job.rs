@@ -27,6 +27,8 @@ pub struct RestoreJob {
     pub force: bool,
     /// Have git prepare what is restored for being served.
     pub optimise: bool,
+    /// Restore damaged repositories as they were when nothing of them was left out.
+    pub last_good: bool,
     /// Repositories restored at once; 0 counts as 1.
     pub jobs: usize,
     /// The git program.

@@ -7,7 +7,7 @@ use std::{fs, panic::resume_unwind, path::Path, thread};
 
 use bytes::Bytes;
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
-use packhorse_vault::{CatalogueEntry, RefStorage};
+use packhorse_vault::{CatalogueEntry, Damage, LastGood, RefStorage};
 use tokio::{runtime::Handle, sync::SemaphorePermit};
 
 use crate::restore::{
@@ -38,16 +38,23 @@ impl Restore {
         if is_older && entry.manifest.is_none() {
             return Restored { placed: false, problem: Some(never_backed_up(entry)) };
         }
-        match self.try_repository(entry, number) {
-            Ok(placed) if is_older => Restored { placed, problem: Some(from_older_backup(entry)) },
-            Ok(placed) => Restored { placed, problem: None },
+        let last_good = entry.last_good().filter(|_| self.job.last_good);
+        match self.try_repository(entry, last_good.as_ref(), number) {
+            // That is what was asked for.
+            Ok(placed) if last_good.is_some() => Restored { placed, problem: None },
+            Ok(placed) => Restored { placed, problem: what_is_missing(entry) },
             Err(problem) => Restored { placed: false, problem: Some(problem) },
         }
     }
 
-    fn try_repository(&self, entry: &CatalogueEntry, number: u64) -> Result<bool, Problem> {
+    fn try_repository(
+        &self,
+        entry: &CatalogueEntry,
+        last_good: Option<&LastGood>,
+        number: u64,
+    ) -> Result<bool, Problem> {
         let place = Place::find(&self.job.root, &entry.path, self.job.force)?;
-        let wanted = fetch::fetch(&self.vault, entry);
+        let wanted = fetch::fetch(&self.vault, entry, last_good);
         let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else { return Ok(false) };
         self.progress.add_bytes(wanted.bytes);
         let _large = if self.job.optimise || !wanted.is_small() { self.turn_of_large()? } else { None };
@@ -160,15 +167,48 @@ fn never_backed_up(entry: &CatalogueEntry) -> Problem {
     }
 }
 
+/// What a repository that was put in place lacks.
+fn what_is_missing(entry: &CatalogueEntry) -> Option<Problem> {
+    match (entry.outcome, &entry.damage) {
+        (Outcome::Failed | Outcome::Gone, _) => Some(from_older_backup(entry)),
+        (_, Some(damage)) => Some(left_out(entry, damage)),
+        _ => None,
+    }
+}
+
+fn left_out_of(damage: &Damage) -> String {
+    match damage.left_out.first() {
+        Some(first) if damage.total == 1 => format!("{} was", first.name),
+        _ => format!("{} refs were", damage.total),
+    }
+}
+
+fn left_out(entry: &CatalogueEntry, damage: &Damage) -> Problem {
+    let why = entry.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+    let next = match &damage.last_good {
+        Some(_) => "restore it with --as-of-last-good, too, into another storage: that state lacks nothing",
+        None => "look whether another backup has what is missing",
+    };
+    Problem::new(ErrorKind::NotFound, Subject::Repository, "restore repository")
+        .on(&entry.path)
+        .answered(format!("it was damaged when it was backed up, and {} left out{why}", left_out_of(damage)))
+        .leaving("everything else of it was restored")
+        .next(next)
+}
+
 fn from_older_backup(entry: &CatalogueEntry) -> Problem {
     let why = match (&entry.error, entry.outcome) {
         (_, Outcome::Gone) => "it was not there when this backup was made".to_owned(),
         (Some(error), _) => format!("this backup's run failed on it: {error}"),
         (None, _) => "this backup's run failed on it".to_owned(),
     };
+    let lacks = match &entry.damage {
+        Some(damage) => format!("; it was damaged then, and {} left out", left_out_of(damage)),
+        None => String::new(),
+    };
     Problem::new(ErrorKind::NotFound, Subject::Repository, "restore repository")
         .on(&entry.path)
-        .answered(format!("restored as of an older backup, because {why}"))
+        .answered(format!("restored as of an older backup, because {why}{lacks}"))
         .leaving(format!(
             "restored as of an older backup, from {}",
             entry.manifest.as_deref().unwrap_or("its last good manifest")

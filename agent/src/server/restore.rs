@@ -47,6 +47,7 @@ pub(super) async fn start(
         gone_unconfirmed: wire.gone_unconfirmed,
         force: wire.force,
         optimise: wire.optimise,
+        last_good: wire.last_good,
         jobs: if config.jobs == 0 { options.jobs } else { config.jobs.min(options.jobs) },
         git: options.git.clone(),
     };

@@ -161,6 +161,7 @@ impl Restore<'_> {
             force: self.request.force,
             optimise: self.request.optimise,
             gone_unconfirmed: storage.gone_unconfirmed,
+            last_good: self.request.last_good,
             run: self.run.to_owned(),
             join,
         };

@@ -32,6 +32,8 @@ pub struct RestoreRequest {
     pub latest: Latest,
     /// Files of directories get their owners by number.
     pub numeric_owner: bool,
+    /// Restore damaged repositories as they were when nothing of them was left out.
+    pub last_good: bool,
     only: Vec<String>,
     skip: Vec<String>,
 }
@@ -77,6 +79,7 @@ impl RestoreRequest {
             optimise: wire.optimise,
             latest: if wire.partial { Latest::Any } else { Latest::Whole },
             numeric_owner: wire.numeric_owner,
+            last_good: wire.last_good,
             only: wire.only,
             skip: wire.skip,
         })

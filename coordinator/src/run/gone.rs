@@ -62,7 +62,7 @@ pub fn too_many(
     if gone == 0 || request.accept_gone.covers(storage.as_str()) {
         return None;
     }
-    let there = counts.backed_up + counts.unchanged + counts.empty + counts.failed;
+    let there = counts.backed_up + counts.unchanged + counts.empty + counts.failed + counts.damaged;
     let nothing_left = there == 0 && request.filter.is_all();
     #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
     let above_share = gone >= AT_LEAST && gone as f64 > rules.share * base as f64;

@@ -95,7 +95,7 @@ async fn commit(
         committed_at: Some(Timestamp::now()),
         schedule: summary.schedule.clone(),
         repositories: counts.backed_up + counts.unchanged + counts.empty,
-        repositories_failed: counts.failed,
+        repositories_failed: counts.failed + counts.damaged,
         repositories_gone: counts.gone,
         unproven: summary.unproven,
         databases: summary.databases.len() as u64,

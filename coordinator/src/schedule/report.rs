@@ -28,6 +28,7 @@ fn ended(schedule: &str, summary: &RunSummary) {
         unchanged = counts.unchanged,
         empty = counts.empty,
         failed = counts.failed,
+        damaged = counts.damaged,
         databases = summary.databases.len(),
         directories = summary.directories.len(),
         bytes_new = summary.bytes_new,

@@ -3,7 +3,7 @@
 //! Does not own: rendering. Answers come from the vault, checked against its digests, or from the agents; catalogues
 //! are streamed in bounded messages.
 
-use packhorse_model::{ErrorKind, Outcome, Problem, StorageName, Subject};
+use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
 use packhorse_vault::{CatalogueReader, FormatMarker, Latest, Vault, committed, load_summary, resolve};
 use tokio::sync::mpsc;
@@ -85,7 +85,7 @@ async fn send_lines(
     let mut reader = reader.peekable();
     while let Some(entry) = reader.next() {
         let entry = entry?;
-        if !failed_only || entry.outcome == Outcome::Failed {
+        if !failed_only || entry.outcome.is_failure() {
             lines_json.push(json(&entry)?);
         }
         if lines_json.len() == LINES || reader.peek().is_none() {

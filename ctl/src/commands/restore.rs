@@ -53,5 +53,6 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         optimise: args.optimise,
         partial: args.partial,
         numeric_owner: args.numeric_owner,
+        last_good: args.as_of_last_good,
     }
 }

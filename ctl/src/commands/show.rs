@@ -76,6 +76,9 @@ fn table(lines: &[Value]) -> String {
             let answer = line["error"]["answer"].as_str().unwrap_or_default();
             name = format!("{name}  ({what}: {answer})");
         }
+        if let Some(manifest) = line["damage"]["last_good"]["manifest"].as_str() {
+            name.push_str(&format!("  (last good: {manifest})"));
+        }
         table.row([
             line["outcome"].as_str().unwrap_or_default().to_owned(),
             number("steps").to_string(),

@@ -33,7 +33,9 @@ pub fn run(summary: &RunSummary) -> String {
         let c = &summary.repositories;
         let mut parts =
             vec![format!("{} backed up", count(c.backed_up)), format!("{} unchanged", count(c.unchanged))];
-        for (number, word) in [(c.empty, "empty"), (c.missing, "came and went"), (c.gone, "gone")] {
+        let others =
+            [(c.empty, "empty"), (c.missing, "came and went"), (c.gone, "gone"), (c.damaged, "damaged")];
+        for (number, word) in others {
             if number > 0 {
                 parts.push(format!("{} {word}", count(number)));
             }

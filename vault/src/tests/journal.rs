@@ -38,6 +38,7 @@ fn line(path: &str) -> CatalogueEntry {
         bytes_total: 1,
         unproven: false,
         head: None,
+        damage: None,
         error: None,
     }
 }

@@ -5,7 +5,10 @@
 //! increment by inflating every entry as it passes, a full step by the checksums of the packs that its objects are
 //! copied from.
 
-use std::io::{self, BufReader, Read, Write as _};
+use std::{
+    io::{self, BufReader, Read, Write as _},
+    process::Command,
+};
 
 use gix::odb::pack::data::input::{BytesToEntriesIter, EntryDataMode, Mode};
 use packhorse_vault::{BundleHeader, Oid, RefSnapshot};
@@ -13,7 +16,7 @@ use packhorse_vault::{BundleHeader, Oid, RefSnapshot};
 use super::{BundleError, BundleWriter, Source, Stream, vault_error};
 use crate::{
     backup::pack_proof,
-    git::{Child, Git, hash_kind},
+    git::{Child, hash_kind},
 };
 
 /// Bytes moved from git to the upload at once.
@@ -30,46 +33,50 @@ pub(super) enum Proof {
     Packs,
 }
 
-/// What a bundle holds and what it leaves out.
-pub(super) struct Range {
-    pub header: BundleHeader,
-    /// What git is to pack.
-    pub tips: Vec<Oid>,
-    /// What whoever reads it has.
-    pub known: Vec<Oid>,
+/// What git is to pack.
+pub(super) struct Order {
+    header: Vec<u8>,
+    input: Vec<u8>,
+    args: &'static [&'static str],
+}
+
+impl Order {
+    /// What the tips lead to, and whoever reads it does not know.
+    pub(super) fn range(header: &BundleHeader, tips: &[Oid], known: &[Oid]) -> Self {
+        // A bitmap from before `git fetch --unshallow` has git leave out what was fetched, and exit with 0.
+        let args: &[&str] = match known {
+            [] => &["--revs", "--no-use-bitmap-index"],
+            _ => &["--revs", "--no-use-bitmap-index", "--thin"],
+        };
+        Self { header: header.to_bytes(), input: revisions(tips, known), args }
+    }
+
+    /// These objects and no others; packed entries are taken as they are where that may be.
+    pub(super) fn objects(header: &BundleHeader, objects: &[Oid], reuse: bool) -> Self {
+        let args: &[&str] = if reuse { &[] } else { &["--no-reuse-object"] };
+        Self { header: header.to_bytes(), input: revisions(objects, &[]), args }
+    }
 }
 
 /// Has git write it. Blocking.
 pub(super) fn write(
     source: &Source<'_>,
-    git: &Git,
-    range: &Range,
+    mut command: Command,
+    order: Order,
     proof: Proof,
     open: impl Fn(Stream, u64) -> BundleWriter,
 ) -> Result<BundleWriter, BundleError> {
-    let header = range.header.to_bytes();
+    let Order { header, input, args } = order;
     let size_on_disk = pack_proof::size_on_disk(source.dir);
-    let mut command = git.command(source.dir);
     command.args(["-c", "pack.windowMemory=100m", "-c", "core.useReplaceRefs=false"]);
     let small = size_on_disk < SMALL;
     if small {
         command.args(["-c", "pack.threads=1"]);
     }
-    // A bitmap from before `git fetch --unshallow` has git leave out what was fetched, and exit with 0.
-    command.args([
-        "pack-objects",
-        "--revs",
-        "--stdout",
-        "--delta-base-offset",
-        "--no-use-bitmap-index",
-        "-q",
-    ]);
-    if !range.known.is_empty() {
-        command.arg("--thin");
-    }
+    command.args(["pack-objects", "--stdout", "--delta-base-offset", "-q"]).args(args);
     let mut child = Child::spawn(command, &source.watch.cancel)
         .map_err(|e| BundleError::Git(format!("start git: {e}")))?;
-    child.feed(revisions(range));
+    child.feed(input);
     let Some(stdout) = child.stdout() else { return Err(BundleError::Git("git has no output".into())) };
     let mut writer = open(Stream::Bundle, size_on_disk + header.len() as u64);
     writer.write_all(&header).map_err(vault_error)?;
@@ -98,13 +105,13 @@ pub(super) fn write(
     }
 }
 
-fn revisions(range: &Range) -> Vec<u8> {
-    let mut input = Vec::with_capacity((range.tips.len() + range.known.len()) * 42);
-    for oid in &range.tips {
+fn revisions(tips: &[Oid], known: &[Oid]) -> Vec<u8> {
+    let mut input = Vec::with_capacity((tips.len() + known.len()) * 42);
+    for oid in tips {
         oid.write_hex(&mut input);
         input.push(b'\n');
     }
-    for oid in &range.known {
+    for oid in known {
         input.push(b'^');
         oid.write_hex(&mut input);
         input.push(b'\n');

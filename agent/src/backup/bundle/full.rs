@@ -1,6 +1,8 @@
 //! The bundle of a full step: copied, or packed by git.
 //!
-//! Does not own: either way. Git is asked when the copy says that the repository is not made for it.
+//! Does not own: either way. Git is asked when the copy says that the repository is not made for it. An object that the copy
+//! does not find may have moved from a loose file to a new pack meanwhile; if git does not find it either, it is missing, and
+//! git is not asked for more.
 
 use std::{collections::BTreeSet, io::Write as _};
 
@@ -8,7 +10,7 @@ use packhorse_vault::{BundleHeader, ObjectWriter, Oid};
 
 use super::{
     Bundle, BundleError, BundleWriter, Source, Stream,
-    by_git::{self, Proof, Range},
+    by_git::{self, Order, Proof},
     header, vault_error,
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
         copy::{self, CopyError, Trust},
         pack_proof,
     },
-    git::Git,
+    git::{Child, Git},
 };
 
 /// Objects below which a walk takes less time than to remember what it proved.
@@ -36,12 +38,25 @@ pub fn write_full(
         Err(CopyError::Pack(finding)) => Err(BundleError::Git(finding)),
         Err(CopyError::Receiver(error)) => Err(vault_error(error)),
         Err(CopyError::Cancelled) => Err(BundleError::Cancelled),
-        Err(CopyError::Unsuited(_)) if source.watch.cancel.is_cancelled() => Err(BundleError::Cancelled),
-        Err(CopyError::Unsuited(reason)) => {
+        Err(CopyError::Unsuited(_) | CopyError::Lost(_)) if source.watch.cancel.is_cancelled() => {
+            Err(BundleError::Cancelled)
+        }
+        Err(CopyError::Lost(oid)) if !is_there(source, git, &oid) => {
+            Err(BundleError::Git(format!("object {oid} is missing")))
+        }
+        Err(reason @ (CopyError::Unsuited(_) | CopyError::Lost(_))) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
-            pack_full(source, git, header, open).map(Bundle::without_index)
+            pack_full(source, git, &header, open).map(Bundle::without_index)
         }
     }
+}
+
+fn is_there(source: &Source<'_>, git: &Git, oid: &gix::oid) -> bool {
+    let mut command = git.command(source.dir);
+    command.args(["cat-file", "-e", &oid.to_string()]);
+    let child = Child::spawn(command, &source.watch.cancel).and_then(Child::finish);
+    // Where git cannot say it, it says why when it is asked to pack.
+    child.map_or(true, |finished| finished.status.code() != Some(1))
 }
 
 fn copy_full(
@@ -78,18 +93,19 @@ fn copy_full(
 fn pack_full(
     source: &Source<'_>,
     git: &Git,
-    header: BundleHeader,
+    header: &BundleHeader,
     open: impl Fn(Stream, u64) -> BundleWriter,
 ) -> Result<BundleWriter, BundleError> {
     let tips: BTreeSet<Oid> =
         source.refs.refs.iter().map(|(_, oid)| oid).chain(source.refs.head_oid()).collect();
-    let range = Range { header, tips: tips.into_iter().collect(), known: vec![] };
+    let tips: Vec<Oid> = tips.into_iter().collect();
+    let order = Order::range(header, &tips, &[]);
     std::thread::scope(|scope| {
         let proof = scope.spawn(|| {
             source.watch.this_thread();
             pack_proof::prove(source.dir, source.refs.object_format, &source.watch.cancel)
         });
-        let written = by_git::write(source, git, &range, Proof::Packs, open);
+        let written = by_git::write(source, git.command(source.dir), order, Proof::Packs, open);
         let proof = proof.join().unwrap_or_else(|_| Err("the check of the packs ended by a defect".into()));
         // A damaged pack explains what git says of it, so it goes first.
         match (proof, written) {

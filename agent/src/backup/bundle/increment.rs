@@ -11,7 +11,7 @@ use packhorse_vault::Oid;
 
 use super::{
     Bundle, BundleError, BundleWriter, Source, Stream,
-    by_git::{self, Proof, Range},
+    by_git::{self, Order, Proof},
     header, thin, vault_error,
 };
 use crate::{
@@ -65,8 +65,9 @@ pub fn write_increment(
         Err(_) if cancel.is_cancelled() => return Err(BundleError::Cancelled),
         Err(reason) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
-            let range = Range { header, tips, known };
-            return by_git::write(source, git, &range, Proof::Inflate, open).map(Bundle::without_index);
+            let order = Order::range(&header, &tips, &known);
+            let written = by_git::write(source, git.command(source.dir), order, Proof::Inflate, open);
+            return written.map(Bundle::without_index);
         }
     };
     let header = header.to_bytes();

@@ -36,7 +36,7 @@ pub use write::CopyError;
 use self::{arrange::Arrangement, reach::Reached, tree_before::TreeBefore, trust::Closed};
 use crate::{
     backup::memory,
-    packs::{Decoder, PackFile, PackFiles, PackSet, Unsuited},
+    packs::{Decoder, PackFile, PackFiles, PackSet},
 };
 
 const MIB: u64 = 1 << 20;
@@ -105,7 +105,7 @@ pub fn prepare(
     refs: &RefSnapshot,
     trust: &Trust,
     cancel: &CancellationToken,
-) -> Result<(PackCopy, Knowledge), Unsuited> {
+) -> Result<(PackCopy, Knowledge), CopyError> {
     let files = PackFiles::list(dir)?;
     let limits = Limits::of(files.size());
     let kept = files.held() + reach::LOOSE_BYTES + MIB;

@@ -22,7 +22,7 @@ use packhorse_vault::RefSnapshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Limits,
+    CopyError, Limits,
     tree_before::TreeBefore,
     trust::{Closed, Trust},
 };
@@ -72,8 +72,18 @@ impl Reached {
         closed: &Closed,
         limits: Limits,
         cancel: &CancellationToken,
-    ) -> Result<Self, Unsuited> {
+    ) -> Result<Self, CopyError> {
         let mut walk = Walk::new(set, limits, cancel);
+        match walk.all(refs, trust, closed) {
+            Ok(()) => Ok(walk.into_reached()),
+            Err(reason) => Err(walk.lost.map_or(CopyError::Unsuited(reason), CopyError::Lost)),
+        }
+    }
+}
+
+impl Walk<'_> {
+    fn all(&mut self, refs: &RefSnapshot, trust: &Trust, closed: &Closed) -> Result<(), Unsuited> {
+        let (set, walk) = (self.set, self);
         let tips = || refs.head_oid().into_iter().chain(refs.refs.iter().map(|(_, oid)| oid)).map(to_gix);
         // Those that have a bitmap settle nearly everything, so they go first.
         if set.bitmap().is_some() {
@@ -102,8 +112,7 @@ impl Reached {
             walk.look_into_expanded()?;
             walk.run()?;
         }
-        walk.take_rest(trust)?;
-        Ok(walk.into_reached())
+        walk.take_rest(trust)
     }
 }
 
@@ -134,6 +143,8 @@ struct Walk<'a> {
     from: Option<u32>,
     /// Whether what nothing reaches is walked.
     rest: bool,
+    /// An object that was not found, which ended the walk.
+    lost: Option<ObjectId>,
 }
 
 /// An object that was marked but not looked into.
@@ -182,6 +193,7 @@ impl<'a> Walk<'a> {
             seen: 0,
             from: None,
             rest: false,
+            lost: None,
         }
     }
 
@@ -447,7 +459,10 @@ impl<'a> Walk<'a> {
             return Err(Unsuited("has many loose objects".into()));
         }
         let object = LooseObject::read(self.set.objects(), oid, self.set.format(), self.loose_left)?;
-        let object = object.ok_or_else(|| Unsuited(format!("{oid} is in no pack and not loose")))?;
+        let Some(object) = object else {
+            self.lost = Some(oid.to_owned());
+            return Err(Unsuited(format!("{oid} is in no pack and not loose")));
+        };
         self.loose_left -= object.data.len() as u64;
         self.loose.insert(oid.to_owned());
         let entry = object_entry(object.kind, &object.data).map_err(|e| Unsuited(e.to_string()))?;

@@ -7,7 +7,10 @@
 use std::io::{self, Write};
 
 use crc32fast::Hasher;
-use gix::odb::pack::data::{self, entry::Header};
+use gix::{
+    ObjectId,
+    odb::pack::data::{self, entry::Header},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -23,16 +26,23 @@ const ONE_IN: u64 = 16;
 const ADDED_AT_LEAST: u64 = 1 << 20;
 
 /// Why a copy was not completed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// A pack is damaged or cannot be read.
+    #[error("{0}")]
     Pack(String),
     /// The receiver failed.
+    #[error("{0}")]
     Receiver(io::Error),
     /// A stop was asked for.
+    #[error("asked to stop")]
     Cancelled,
     /// It turns out that git has to do it.
+    #[error("{0}")]
     Unsuited(Unsuited),
+    /// An object that refs lead to was not found.
+    #[error("{0} is in no pack and not loose")]
+    Lost(ObjectId),
 }
 
 impl From<FeedError> for CopyError {

@@ -22,7 +22,8 @@ fn snapshot(refs: usize, hooks: Option<Vec<u8>>) -> Snapshot {
         symrefs: Vec::new(),
     };
     let fingerprint = packhorse_vault::Fingerprint::of(&refs, None);
-    Snapshot { refs, hooks, fingerprint }
+    let seen = fingerprint.clone();
+    Snapshot { refs, hooks, fingerprint, seen, left_out: Vec::new(), object_files: None }
 }
 
 /// Adds a repository that is the `number`th of the walk.

@@ -45,6 +45,7 @@ impl Desk {
             filter: RepoFilter::default(),
             force: false,
             optimise: false,
+            last_good: false,
             jobs: 2,
             git: "git".into(),
         }

@@ -166,6 +166,7 @@ impl Writer {
             bytes_total: manifest.bytes_total(),
             head: None,
             unproven: false,
+            damage: None,
             error: None,
         };
         self.entries.insert(repo_path, entry);
@@ -196,6 +197,7 @@ impl Writer {
             bytes_total: 0,
             head: None,
             unproven: false,
+            damage: None,
             error: None,
         })
     }
@@ -270,6 +272,7 @@ fn table_of(
         removed: Vec::new(),
         unproven: false,
         closed_packs: Vec::new(),
+        damage: None,
         objects,
     }
 }

@@ -2,10 +2,13 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
 };
 
-use crate::world::World;
+use crate::world::{World, assert_is};
 
 #[test]
 fn hooks_with_modes_folders_and_links() {
@@ -63,12 +66,16 @@ fn hooks_of_a_repository_without_commits() {
 }
 
 #[test]
-fn a_hooks_entry_that_is_no_folder_is_named() {
+fn a_hooks_entry_that_is_nothing_to_store_is_named() {
     let world = World::new();
     let repo = world.repo("a.git");
     repo.commit("main", &[("a", "1")]);
-    symlink("/etc", repo.path().join("custom_hooks")).expect("link");
-    let (_, summary) = world.run(&[], 3);
+    let states = world.states();
+    let _socket = UnixListener::bind(repo.path().join("custom_hooks")).expect("bind");
+    let (id, summary) = world.run(&[], 3);
     assert_eq!(summary.failures[0].item, "a.git");
     assert!(summary.failures[0].problem.to_string().contains("custom_hooks"), "{:?}", summary.failures);
+    // Everything else of it is there.
+    let (folder, _) = world.restore_with(&id, &[], 3);
+    assert_is(&folder, &states, &id);
 }

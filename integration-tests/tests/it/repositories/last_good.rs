@@ -15,11 +15,11 @@ fn one_bad_night_does_not_lose_a_repository() {
     points.push(world.backup(&[]));
     let good: States = points[1].states.clone();
     // Two bad nights, each of another kind; the other repository goes on.
-    let broken = repo.path().join("refs/heads/broken");
-    fs::write(&broken, "").expect("write ref");
+    let broken = repo.path().join("shallow");
+    fs::write(&broken, "").expect("write shallow file");
     let (first_bad, summary) = world.run(&[], 3);
     assert_eq!((summary.repositories.unchanged, summary.repositories.failed), (1, 1));
-    fs::remove_file(&broken).expect("remove ref");
+    fs::remove_file(&broken).expect("remove shallow file");
     let lost = repo.commit("main", &[("b", "3")]);
     let object = repo.path().join("objects").join(&lost[..2]).join(&lost[2..]);
     fs::rename(&object, world.path("object")).expect("take object away");
@@ -52,11 +52,11 @@ fn a_full_backup_that_fails_keeps_it_too() {
     let repo = world.repo("b.git");
     repo.commit("main", &[("b", "1")]);
     let good = world.backup(&[]);
-    fs::write(repo.path().join("refs/heads/broken"), "").expect("write ref");
+    fs::write(repo.path().join("shallow"), "").expect("write shallow file");
     let (id, _) = world.run(&["--full"], 3);
     let (folder, _) = world.restore_with(&id, &[], 3);
     assert_is(&folder, &good.states, &id);
-    fs::remove_file(repo.path().join("refs/heads/broken")).expect("remove ref");
+    fs::remove_file(repo.path().join("shallow")).expect("remove shallow file");
     let again = world.backup(&[]);
     assert_eq!(again.summary.repositories.unchanged, 1);
     world.check(&[good, again]);

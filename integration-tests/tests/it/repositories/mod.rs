@@ -7,6 +7,7 @@ mod alternates;
 mod busy;
 mod chains;
 mod corrupt;
+mod damaged;
 mod formats;
 mod head;
 mod hooks;

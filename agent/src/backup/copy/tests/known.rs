@@ -62,7 +62,7 @@ fn what_is_known_to_be_closed_is_not_walked() {
     let (repo, lost) = lacking(&desk);
     let pack: Oid = Oid::from_hex(names(&repo).first().expect("a pack").as_bytes()).expect("a hash");
     let said = desk.prepare(&repo).err().expect("it is walked");
-    assert!(said.0.contains(&lost), "{said}");
+    assert!(said.to_string().contains(&lost), "{said}");
     // As far as anybody knows.
     let wrong = ClosedPack { pack, needs: vec![] };
     let (copy, knowledge) =
@@ -73,7 +73,7 @@ fn what_is_known_to_be_closed_is_not_walked() {
     let other = Oid::from_bytes(&[7; 20]).expect("20 bytes");
     let needy = ClosedPack { pack, needs: vec![other] };
     let said = desk.prepare_with(&repo, &trust(&[needy])).err().expect("it is walked");
-    assert!(said.0.contains(&lost), "{said}");
+    assert!(said.to_string().contains(&lost), "{said}");
     // What is not in a closed pack is walked until there.
     let add = |name: &str| {
         let commit = repo.commit_on(None, &[(name, name)]);
@@ -87,7 +87,7 @@ fn what_is_known_to_be_closed_is_not_walked() {
     fs::remove_file(repo.path().join("objects").join(&other_lost[..2]).join(&other_lost[2..]))
         .expect("lose it");
     let said = desk.prepare_with(&repo, &known).err().expect("it is walked");
-    assert!(said.0.contains(&other_lost), "{said}");
+    assert!(said.to_string().contains(&other_lost), "{said}");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_proof_that_is_left_for_later_is_said_to_be() {
     let nothing = "1234567890123456789012345678901234567890";
     fs::write(repo.path().join("refs/heads/nothing"), format!("{nothing}\n")).expect("write ref");
     let said = desk.prepare_with(&repo, &later).err().expect("a tip is missing");
-    assert!(said.0.contains(nothing), "{said}");
+    assert!(said.to_string().contains(nothing), "{said}");
 }
 
 #[test]
