@@ -201,7 +201,7 @@ fn read_all(floor: &Floor, place: &Place) {
 }
 
 fn settles(run: &Run, snapshot: &Snapshot, item: &Item) -> Option<CatalogueEntry> {
-    let Ok(candidate) = &item.found else { return None };
+    let Sight::Repository(candidate) = &item.found else { return None };
     let entry = repository::settled(run, (snapshot, &candidate.dir), item.base.as_ref())?;
     // With a manifest for every run there is something to write, even so.
     (!run.manifests.in_every_run() || run.dry_run).then_some(entry)
