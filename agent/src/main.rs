@@ -54,11 +54,11 @@ async fn build(config: Config, stages: Stages) -> Result<Service, Problem> {
     let status = options.now().status();
     let tls = Tls::from_config(config.tls.as_ref())?;
     let access = packhorse_agent::access(&config)?;
-    let agent = Agent::new(options.clone(), vault, stages);
+    let agent = Agent::new(options.clone(), vault, stages).with_tls(tls.clone());
     let apply = move |config: &Config| {
         options.replace(AgentOptions::for_daemon(config)?);
         Ok(options.now().status())
     };
-    let (apply, beside) = (Box::new(apply), Box::pin(std::future::ready(())));
+    let (apply, beside) = (Box::new(apply), Box::pin(agent.look()));
     Ok(Service { routes: agent.router().await?, tls, access, uploads, status, apply, beside })
 }

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use std::time::Duration;
+
 use packhorse_model::{ErrorKind, Exit, Problem, Subject};
 use packhorse_proto::{
     problem_of_status,
@@ -27,6 +29,8 @@ use crate::{
     embedded::Embedded,
 };
 
+/// How long an answer is waited for before that is said.
+const SILENT: Duration = Duration::from_secs(5);
 /// Largest answer accepted: a list of many thousands of backups.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -197,8 +201,21 @@ impl Session {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<Response<T>, Problem> {
+        let told = async {
+            tokio::time::sleep(SILENT).await;
+            // In embedded mode the vault itself says what it waits for.
+            if !self.is_embedded() {
+                crate::render::note(&format!(
+                    "no answer from {} for {} seconds; it may wait for its vault, which it tries for a minute",
+                    self.address,
+                    SILENT.as_secs()
+                ));
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             answer = call => answer.map_err(|status| self.problem(&status)),
+            () = told => Err(Problem::cancelled("wait for the coordinator")),
             () = self.stop.cancelled() => Err(Problem::cancelled("wait for the coordinator")),
         }
     }

@@ -27,6 +27,13 @@ pub struct VaultSettings {
 }
 
 impl VaultSettings {
+    /// The longest time for which one request can be tried again: it is signed once, and stores take a signature for 15
+    /// minutes. Beyond that they would say that our clock is wrong.
+    pub const LONGEST_RETRY: Duration = Duration::from_secs(14 * 60);
+
+    /// MiB of upload buffers that one part takes.
+    pub const LEAST_MEMORY_MIB: u64 = 8;
+
     /// How long requests are retried when nothing else is said: for an outage of ten minutes, and the last pause.
     pub const RETRY_BUDGET: Duration = Duration::from_secs(12 * 60);
 

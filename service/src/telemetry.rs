@@ -15,7 +15,11 @@ const OWN: [&str; 5] =
 
 /// Starts logging with this level for our own crates; a second call does nothing.
 pub fn start(own: LevelFilter, json: bool) {
-    let directives: Vec<String> = OWN.iter().map(|name| format!("{name}={own}")).collect();
+    let mut directives: Vec<String> = OWN.iter().map(|name| format!("{name}={own}")).collect();
+    if own < LevelFilter::WARN {
+        // Somebody waits at a screen, and would not know for what.
+        directives.push("packhorse_vault::line::silence=warn".to_owned());
+    }
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,{}", directives.join(","))));
     let registry = tracing_subscriber::registry().with(filter);

@@ -80,10 +80,10 @@ impl Vault {
         let _turn = self.pace().upload(bytes.len()).await;
         self.counter().put();
         if let Some(folder) = self.folder() {
-            folder.root().map_err(|e| VaultError::from_file("create object", key.as_str(), &e))?;
+            folder.root().map_err(|e| self.failed_file("create object", key.as_str(), &e))?;
         }
         let put = self.store().put_opts(&self.path(key), bytes.into(), options).await;
-        put.map(drop).map_err(|e| VaultError::from_store("create object", key.as_str(), e))
+        put.map(drop).map_err(|e| self.failed("create object", key.as_str(), e))
     }
 
     async fn find(&self, digest: &ObjectDigest) -> Found {

@@ -3,9 +3,11 @@
 //! Does not own: retries (the HTTP client inside `object_store` has the only ones). The kind follows from what the
 //! store answered, so that a rejected key and an unreachable server lead to different exit codes.
 
-use std::{error::Error as _, io};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use packhorse_model::{ErrorKind, InvalidInput, Problem, Subject};
+
+use crate::{line::causes, words::plain};
 
 /// A failed operation on the vault.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,19 +41,20 @@ impl VaultError {
     }
 
     pub(crate) fn from_store(operation: &str, object: &str, error: object_store::Error) -> Self {
-        let mut answer = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let text = cause.to_string();
-            if !answer.contains(&text) {
-                answer = format!("{answer}: {text}");
-            }
-            source = cause.source();
-        }
+        let answer = causes(&error);
         let (kind, next) = classify(&error, &answer);
+        let answer = plain(&answer);
         // What has a cause of its own that somebody must see to comes with a step of its own.
         let transient = next == Some(TRY_AGAIN);
         Self { next, transient, ..Self::new(kind, operation, object, answer) }
+    }
+
+    /// Adds whose the file or folder is that is in the way, when the file system said no.
+    pub(crate) fn below(mut self, folder: Option<&Path>) -> Self {
+        if let Some(folder) = folder.filter(|_| self.kind == ErrorKind::Denied) {
+            self.answer = format!("{}: {}", self.answer, whose(&folder.join(&self.object)));
+        }
+        self
     }
 
     /// Says what state things are left in, and what to do.
@@ -84,9 +87,7 @@ impl VaultError {
     pub(crate) fn from_file(operation: &str, object: &str, error: &io::Error) -> Self {
         let (kind, next) = match error.kind() {
             io::ErrorKind::AlreadyExists => (ErrorKind::AlreadyExists, None),
-            io::ErrorKind::PermissionDenied => {
-                (ErrorKind::Denied, Some("check the permissions of the vault's folder"))
-            }
+            io::ErrorKind::PermissionDenied => (ErrorKind::Denied, Some(MAY_WRITE)),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 (ErrorKind::Unavailable, Some("free space in the vault"))
             }
@@ -111,6 +112,45 @@ impl VaultError {
     }
 }
 
+const MAY_WRITE: &str =
+    "run as the vault's owner, or give both users a group: docs/operations.md, \"The vault\"";
+
+/// The nearest path that can be looked at, its owner, group and mode, and who we are.
+fn whose(path: &Path) -> String {
+    let found = path.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)));
+    let Some((path, meta)) = found else { return "nothing of its path can be looked at".to_owned() };
+    let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    format!(
+        "{} belongs to user {} and group {} with mode {:04o}, and we are user {} and group {}",
+        path.display(),
+        name_of("/etc/passwd", meta.uid()),
+        name_of("/etc/group", meta.gid()),
+        meta.mode() & 0o7777,
+        name_of("/etc/passwd", us.0),
+        name_of("/etc/group", us.1),
+    )
+}
+
+/// The name that a file of the host gives to an ID, or the ID.
+fn name_of(file: &str, id: u32) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let line = lines.find(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(id));
+    line.and_then(|fields| fields.first().map(|name| (*name).to_owned())).unwrap_or_else(|| id.to_string())
+}
+
+/// Whether the file system of a `file://` vault said no.
+fn is_denied_file(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(|e: &io::Error| e.kind() == io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 const TRY_AGAIN: &str = "check that the store is reachable, then run again";
 
 fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'static str>) {
@@ -123,6 +163,24 @@ fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'s
         "RequestTimeTooSkewed",
         "InvalidToken",
     ];
+    if answer.contains("501 Not Implemented") {
+        let next = match answer.contains("If-None-Match") {
+            true => "use a store that honours conditional writes (`If-None-Match: *`), or upgrade it",
+            false => "use a store that can do this, or upgrade it",
+        };
+        return (ErrorKind::Unavailable, Some(next));
+    }
+    const PLATFORM: [&str; 4] =
+        ["no credentials: ", "/latest/api/token", "/latest/meta-data/", "/computeMetadata/"];
+    if PLATFORM.iter().any(|asked| answer.contains(asked)) {
+        return (
+            ErrorKind::Denied,
+            Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the platform needs"),
+        );
+    }
+    if is_denied_file(error) {
+        return (ErrorKind::Denied, Some(MAY_WRITE));
+    }
     if answer.contains("NoSuchBucket") {
         return (ErrorKind::Unavailable, Some("create the bucket, or correct the vault's URL"));
     }

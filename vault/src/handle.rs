@@ -197,11 +197,11 @@ impl Vault {
             let mut bytes = Vec::new();
             return match file.read_to_end(&mut bytes) {
                 Ok(_) => Ok(bytes.into()),
-                Err(error) => Err(VaultError::from_file("read object", key.as_str(), &error)),
+                Err(error) => Err(self.failed_file("read object", key.as_str(), &error)),
             };
         }
         let result = self.open_get(key).await?;
-        result.bytes().await.map_err(|e| VaultError::from_store("read object", key.as_str(), e))
+        result.bytes().await.map_err(|e| self.failed("read object", key.as_str(), e))
     }
 
     /// The whole object, checked against its digest.
@@ -245,14 +245,14 @@ impl Vault {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(VaultError::new(ErrorKind::NotFound, "read object", key, error))
             }
-            Err(error) => Err(VaultError::from_file("read object", key.as_str(), &error)),
+            Err(error) => Err(self.failed_file("read object", key.as_str(), &error)),
         }
     }
 
     pub(crate) async fn open_get(&self, key: &ObjectKey) -> Result<GetResult, VaultError> {
         self.inner.counter.get();
         let result = self.store().get_opts(&self.path(key), GetOptions::default()).await;
-        result.map_err(|e| VaultError::from_store("read object", key.as_str(), e))
+        result.map_err(|e| self.failed("read object", key.as_str(), e))
     }
 
     /// The size of the object; none when it does not exist.
@@ -262,7 +262,7 @@ impl Vault {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => {
-                let error = VaultError::from_store("look up object", key.as_str(), error);
+                let error = self.failed("look up object", key.as_str(), error);
                 if !error.is_wordless() {
                     return Err(error);
                 }
@@ -294,7 +294,7 @@ impl Vault {
         match folder.create_all(files).await {
             Ok(()) => Ok(digests),
             Err((number, error)) => {
-                Err(VaultError::from_file("create object", digests[number].path.as_str(), &error))
+                Err(self.failed_file("create object", digests[number].path.as_str(), &error))
             }
         }
     }
@@ -315,7 +315,7 @@ impl Vault {
     pub async fn write_latest(&self, latest: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
         self.inner.counter.put();
         let put = self.store().put(&self.path(latest), bytes.into()).await;
-        put.map(drop).map_err(|e| VaultError::from_store("write object", latest.as_str(), e))
+        put.map(drop).map_err(|e| self.failed("write object", latest.as_str(), e))
     }
 
     /// A blocking writer of a new object of unknown size.
@@ -332,21 +332,31 @@ impl Vault {
         self.inner.counter.list();
         let prefix = self.path(folder);
         let listing = self.store().list_with_delimiter(Some(&prefix)).await;
-        let listing = listing.map_err(|e| VaultError::from_store("list", folder.as_str(), e))?;
+        let listing = listing.map_err(|e| self.failed("list", folder.as_str(), e))?;
         let objects = listing.objects.into_iter().map(|meta| meta.location);
         let names = listing.common_prefixes.into_iter().chain(objects);
         Ok(names.filter_map(|path| path.filename().map(str::to_owned)).collect())
     }
 
+    /// What the store answered to an operation on an object.
+    pub(crate) fn failed(&self, operation: &str, object: &str, error: object_store::Error) -> VaultError {
+        VaultError::from_store(operation, object, error).below(self.local_folder())
+    }
+
+    /// The same of a file of a folder.
+    pub(crate) fn failed_file(&self, operation: &str, object: &str, error: &io::Error) -> VaultError {
+        VaultError::from_file(operation, object, error).below(self.local_folder())
+    }
+
     /// Names at the top of the vault, of whatever is there.
     pub(crate) async fn names_at_top(&self) -> Result<Vec<String>, VaultError> {
         if let Some(folder) = self.folder() {
-            return folder.names().map_err(|e| VaultError::from_file("list", self.label(), &e));
+            return folder.names().map_err(|e| self.failed_file("list", "", &e));
         }
         self.inner.counter.list();
         let prefix = Some(&self.inner.prefix).filter(|prefix| !prefix.as_ref().is_empty());
         let listing = self.store().list_with_delimiter(prefix).await;
-        let listing = listing.map_err(|e| VaultError::from_store("list", self.label(), e))?;
+        let listing = listing.map_err(|e| self.failed("list", "", e))?;
         let objects = listing.objects.into_iter().map(|meta| meta.location);
         let names = listing.common_prefixes.into_iter().chain(objects);
         Ok(names.filter_map(|path| path.filename().map(str::to_owned)).collect())

@@ -37,6 +37,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod words;
 
 pub use attempt::{Attempt, RunAttempt};
 pub use bundle::{BundleHeader, empty_pack};

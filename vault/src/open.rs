@@ -14,13 +14,15 @@ use packhorse_model::{ErrorKind, VaultSettings};
 use reqwest::Certificate;
 use url::Url;
 
-use crate::{Vault, VaultError, folder::Folder, format_marker::no_folder, line::Connector};
+use crate::{
+    Vault, VaultError,
+    folder::Folder,
+    format_marker::no_folder,
+    line::{Connector, Silence},
+};
 
 /// How long a store is waited for that nothing was heard of in a run, or by somebody who asks.
 pub(crate) const BRIEF: Duration = Duration::from_secs(60);
-/// How long one request can be tried again: it is signed once, and stores take a signature for 15 minutes. Beyond that
-/// they would say that our clock is wrong.
-const SIGNATURE: Duration = Duration::from_secs(14 * 60);
 
 /// Opens a vault. Makes no request and no folder: one that is missing is no vault.
 pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
@@ -58,7 +60,7 @@ fn remote(
                 .with_url(bucket_url(url))
                 .with_retry(retries(budget))
                 .with_client_options(Connector::options())
-                .with_http_connector(line(options)?)
+                .with_http_connector(line(options, budget)?)
                 .build()
                 .map_err(|e| invalid(label, e))?,
         ),
@@ -67,7 +69,7 @@ fn remote(
                 .with_container_name(url.host_str().unwrap_or_default())
                 .with_retry(retries(budget))
                 .with_client_options(Connector::options())
-                .with_http_connector(line(options)?)
+                .with_http_connector(line(options, budget)?)
                 .build()
                 .map_err(|e| invalid(label, e))?,
         ),
@@ -118,7 +120,7 @@ fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
         return Err(invalid(url.host_str().unwrap_or("the URL"), answer));
     }
     let mut options = options.clone();
-    options.retry_budget = options.retry_budget.min(SIGNATURE);
+    options.retry_budget = options.retry_budget.min(VaultSettings::LONGEST_RETRY);
     if url.scheme() == "s3" && options.endpoint.is_none() {
         // The name that the AWS tools use; read here, because plain http has to be allowed with it.
         options.endpoint =
@@ -150,13 +152,14 @@ fn local(url: &Url, label: &str) -> Result<(LocalFileSystem, Folder), VaultError
     let path = url.to_file_path().map_err(|()| invalid(label, "is not a local absolute path"))?;
     match std::fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_folder(label)),
-        Err(error) => return Err(VaultError::from_file("open vault", &path.display().to_string(), &error)),
+        Err(error) => return Err(VaultError::from_file("open vault", label, &error).below(Some(&path))),
         Ok(found) if !found.is_dir() => return Err(invalid(label, "is no folder")),
         Ok(_) => {}
     }
     let store = LocalFileSystem::new_with_prefix(&path)
         .map_err(|e| VaultError::from_store("open vault", label, e))?;
-    let folder = Folder::open(&path).map_err(|e| VaultError::from_file("open vault", label, &e))?;
+    let folder =
+        Folder::open(&path).map_err(|e| VaultError::from_file("open vault", label, &e).below(Some(&path)))?;
     Ok((store.with_fsync(true), folder))
 }
 
@@ -172,7 +175,7 @@ fn s3(
         .with_bucket_name(bucket)
         .with_retry(retries(budget))
         .with_client_options(Connector::options())
-        .with_http_connector(line(options)?);
+        .with_http_connector(line(options, budget)?);
     if let Some(endpoint) = &options.endpoint {
         let endpoint = endpoint.trim_end_matches('/');
         builder = builder.with_endpoint(endpoint);
@@ -199,7 +202,7 @@ fn retries(budget: Duration) -> RetryConfig {
     }
 }
 
-fn line(options: &VaultSettings) -> Result<Connector, VaultError> {
+fn line(options: &VaultSettings, budget: Duration) -> Result<Connector, VaultError> {
     // A connection that stalls is given up while there is time in the budget to try again.
     let patience = (options.retry_budget / 3).clamp(Duration::from_secs(5), Duration::from_secs(60));
     let mut authorities = Vec::new();
@@ -209,7 +212,9 @@ fn line(options: &VaultSettings) -> Result<Connector, VaultError> {
         authorities = Certificate::from_pem_bundle(&pem).map_err(|e| failed(e.to_string()))?;
     }
     let in_the_clear = options.endpoint.as_deref().is_some_and(|e| e.starts_with("http://"));
-    Connector::new(patience, authorities, in_the_clear).map_err(|e| invalid("its client", e))
+    let store = options.endpoint.clone().unwrap_or_else(|| options.url.clone());
+    Connector::new(patience, authorities, in_the_clear, Silence::new(store, budget))
+        .map_err(|e| invalid("its client", e))
 }
 
 fn invalid(label: &str, answer: impl ToString) -> VaultError {

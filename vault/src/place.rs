@@ -24,7 +24,9 @@ pub fn make_place(settings: &VaultSettings, group: Option<&str>) -> Result<(), V
     };
     let gid = group.map(|name| group_id(name).ok_or_else(|| invalid(name, "is no group of this host")));
     let gid = gid.transpose()?;
-    let failed = |e: io::Error| VaultError::from_file("make vault folder", &path.display().to_string(), &e);
+    let failed = |e: io::Error| {
+        VaultError::from_file("make vault folder", &path.display().to_string(), &e).below(Some(&path))
+    };
     match fs::DirBuilder::new().mode(0o700).create(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_parent(&path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -314,7 +314,7 @@ async fn send_parts(
     mut parts: mpsc::Receiver<Part>,
     arrived: Arrived,
 ) -> Result<Sent, VaultError> {
-    let failed = |e| VaultError::from_store("upload object", key.as_str(), e);
+    let failed = |e| vault.failed("upload object", key.as_str(), e);
     vault.counter().put();
     let mut upload = vault.upload_store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
     let result = feed(&vault, &mut upload, &mut parts, &arrived).await;

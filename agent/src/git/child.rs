@@ -1,15 +1,20 @@
 //! One git process: its pipes, its end, its errors.
 //!
 //! Does not own: what flows through the pipes. A child never outlives its handle: it is killed when the handle is
-//! dropped and when the cancel token fires, so a stuck git cannot hold a storage or survive a stopped agent.
+//! dropped and when the cancel token fires, so a stuck git cannot hold a storage or survive a stopped agent; when the agent
+//! itself is killed, the keeper ends it. It has a process group of its own, so what it started goes with it, and no Ctrl-C
+//! reaches it but ours.
 
 use std::{
     io::{self, Read, Write},
+    os::unix::process::CommandExt as _,
     process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
+use packhorse_service::{Kept, keep};
+use rustix::process::{Pid, Signal};
 use tokio_util::sync::CancellationToken;
 
 /// Stderr kept for messages: the first lines name the cause.
@@ -25,6 +30,7 @@ pub struct Child {
     stderr: Option<JoinHandle<String>>,
     watch: tokio::task::JoinHandle<()>,
     cancel: CancellationToken,
+    kept: Option<Kept>,
 }
 
 /// How a git ended.
@@ -42,7 +48,9 @@ impl Child {
     /// Starts a command with all three pipes. Must be called within a tokio runtime.
     pub fn spawn(mut command: Command, cancel: &CancellationToken) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
         let mut process = command.spawn()?;
+        let kept = Some(keep(process.id()));
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         if let Some(stdout) = &stdout {
             // A smaller pipe only costs speed.
@@ -53,7 +61,7 @@ impl Child {
         #[expect(clippy::disallowed_methods, reason = "ends with this handle, which aborts it")]
         let watch = tokio::spawn(watching);
         let stderr = stderr.map(|stderr| std::thread::spawn(move || read_stderr(stderr)));
-        Ok(Self { process, stdin, stdout, stderr, watch, cancel: cancel.clone() })
+        Ok(Self { process, stdin, stdout, stderr, watch, cancel: cancel.clone(), kept })
     }
 
     /// Writes all of stdin from another thread, then closes it; a child that stops reading is told by its exit.
@@ -86,11 +94,12 @@ impl Child {
         drop(self.stdout.take());
         let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         // Waits without the lock, and without reaping, so that a stop can still kill a git that hangs.
-        let pid = rustix::process::Pid::from_child(&lock(&self.process));
+        let pid = Pid::from_child(&lock(&self.process));
         let ended = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
         while let Err(rustix::io::Errno::INTR) =
             rustix::process::waitid(rustix::process::WaitId::Pid(pid), ended)
         {}
+        drop(self.kept.take());
         let status = lock(&self.process).wait()?;
         Ok(Finished { status, stderr, cancelled: self.cancel.is_cancelled() })
     }
@@ -100,17 +109,23 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.watch.abort();
         let mut process = lock(&self.process);
-        if !matches!(process.try_wait(), Ok(Some(_))) {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        kill(&mut process);
+        drop(self.kept.take());
+        let _ = process.wait();
     }
 }
 
 async fn kill_when_cancelled(process: Arc<Mutex<std::process::Child>>, cancel: CancellationToken) {
     cancel.cancelled().await;
-    // Does nothing to a process that was waited for, so no other process can be hit.
-    let _ = lock(&process).kill();
+    kill(&mut lock(&process));
+}
+
+/// Kills a child and what it started, unless it was waited for: then its number may be another's.
+fn kill(process: &mut std::process::Child) {
+    if matches!(process.try_wait(), Ok(Some(_))) {
+        return;
+    }
+    let _ = rustix::process::kill_process_group(Pid::from_child(process), Signal::KILL);
 }
 
 fn lock(process: &Mutex<std::process::Child>) -> std::sync::MutexGuard<'_, std::process::Child> {

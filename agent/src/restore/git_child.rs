@@ -95,7 +95,9 @@ impl GitChild {
         // The semaphore is never closed, and no child waits for another.
         let _turn = self.turns.acquire().await;
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
+        let _kept = child.id().map(packhorse_service::keep);
         let stdin = child.stdin.take();
         let feed = async move {
             if let Some(mut stdin) = stdin {

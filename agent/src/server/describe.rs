@@ -6,10 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use packhorse_model::Problem;
 use packhorse_proto::v1;
-use packhorse_service::places::{Location, kernel, locate};
+use packhorse_service::{
+    Tls,
+    places::{Location, kernel, locate},
+};
 use packhorse_vault::FormatMarker;
 
-use super::{Shared, blocking};
+use super::{AgentOptions, Shared, blocking};
 use crate::git::Git;
 
 /// Version, git, storages and vault.
@@ -28,6 +31,7 @@ pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> 
         clock_ms: jiff::Timestamp::now().as_millisecond(),
         kernel: kernel().unwrap_or_default(),
         places: places.iter().map(place).collect(),
+        remarks: storages(&options).into_iter().chain(shared.tls.as_ref().and_then(Tls::remark)).collect(),
     })
 }
 
@@ -38,4 +42,13 @@ fn place(location: &Location) -> v1::Place {
     });
     let (key, shown) = (location.key().to_owned(), location.shown().to_owned());
     v1::Place { key, shown, extents: extents.collect() }
+}
+
+/// The storages that are not there or cannot be read.
+pub fn storages(options: &AgentOptions) -> Vec<String> {
+    let missing = options.storages.iter().filter_map(|storage| {
+        let error = std::fs::read_dir(&storage.path).err()?;
+        Some(format!("storage {} is not there: {}: {error}", storage.name, storage.path.display()))
+    });
+    missing.collect()
 }

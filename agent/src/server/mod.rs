@@ -24,7 +24,7 @@ use packhorse_proto::{
     },
 };
 use packhorse_service::{
-    Live,
+    Live, Tls,
     config::{Config, GitalyManifests, StorageConfig},
     daemon::Stages,
     health,
@@ -129,6 +129,7 @@ pub struct Agent {
 struct Shared {
     options: Live<AgentOptions>,
     vault: Vault,
+    tls: Option<Tls>,
     jobs: Jobs,
     limits: Limits,
     tracker: TaskTracker,
@@ -142,7 +143,31 @@ impl Agent {
         let Stages { stopping, tracker, .. } = stages.clone();
         let options = options.into();
         let (jobs, limits) = (Jobs::new(stages), Limits::new(&options.now()));
-        Self { shared: Arc::new(Shared { options, vault, jobs, limits, tracker, stopping }) }
+        let tls = None;
+        Self { shared: Arc::new(Shared { options, vault, tls, jobs, limits, tracker, stopping }) }
+    }
+
+    /// The agent with the certificate that it shows, whose end it tells.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Tls>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.tls = tls;
+        }
+        self
+    }
+
+    /// Looks once at everything that jobs will need, and logs what is missing; does nothing before it is polled.
+    pub fn look(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            for remark in describe::storages(&shared.options.now()) {
+                tracing::warn!("{remark}");
+            }
+            if let Err(error) = FormatMarker::of(&shared.vault.briefly()).await {
+                let problem = Problem::from(error);
+                tracing::warn!(next = problem.next, "{problem}");
+            }
+        }
     }
 
     /// The service with health and reflection.

@@ -144,7 +144,7 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 impl AgentHandle {
     /// What is odd about the agent, but does not keep it from working.
     pub fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks = self.description.remarks.clone();
         let own = env!("CARGO_PKG_VERSION");
         if self.description.version != own {
             remarks.push(format!("is version {}, and this coordinator {own}", self.description.version));

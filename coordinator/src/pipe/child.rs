@@ -12,6 +12,7 @@ use std::{
 };
 
 use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_service::{Kept, keep};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -27,6 +28,8 @@ const LINE: u64 = 16 * 1024;
 pub(crate) struct Child {
     inner: tokio::process::Child,
     program: String,
+    /// Ends it when this process is killed.
+    _kept: Option<Kept>,
 }
 
 impl Child {
@@ -42,7 +45,7 @@ impl Child {
         command.process_group(0).kill_on_drop(true);
         let program = program.to_string_lossy().into_owned();
         match command.spawn() {
-            Ok(inner) => Ok(Self { inner, program }),
+            Ok(inner) => Ok(Self { _kept: inner.id().map(keep), inner, program }),
             Err(error) => Err(Problem::new(ErrorKind::Unavailable, Subject::Host, "start program")
                 .on(program)
                 .answered(error)

@@ -31,7 +31,7 @@ impl Schedule {
     pub fn from_config(config: &ScheduleConfig, options: &CoordinatorOptions) -> Result<Self, Problem> {
         let mistake = |answer: String| {
             Problem::new(ErrorKind::Invalid, Subject::Configuration, "read schedule")
-                .on(&config.name)
+                .on(format!("{}: schedule {}", config.place.0, config.name))
                 .answered(answer)
         };
         let timetable = Timetable::parse(&config.cron, config.time_zone.as_deref()).map_err(mistake)?;

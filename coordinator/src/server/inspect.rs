@@ -5,6 +5,7 @@
 
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
+use packhorse_service::Tls;
 use packhorse_vault::{CatalogueReader, FormatMarker, Latest, Vault, committed, load_summary, resolve};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -103,7 +104,7 @@ async fn send_lines(
 }
 
 /// The agents as they answered. One that uses another vault than the coordinator cannot be used.
-pub async fn agents(fleet: &Fleet, vault: &Vault) -> v1::AgentsResponse {
+pub async fn agents(fleet: &Fleet, vault: &Vault, tls: Option<&Tls>) -> v1::AgentsResponse {
     let (vault_id, vault_problem) = match FormatMarker::of(vault).await {
         Ok(marker) => (marker.vault_id, None),
         Err(error) => (String::new(), Some((&Problem::from(error)).into())),
@@ -136,5 +137,6 @@ pub async fn agents(fleet: &Fleet, vault: &Vault) -> v1::AgentsResponse {
         agents,
         vault: Some(v1::VaultName { url: vault.label().to_owned(), id: vault_id }),
         vault_problem,
+        remarks: tls.and_then(Tls::remark).into_iter().collect(),
     }
 }

@@ -272,6 +272,6 @@ impl CoordinatorService for Service {
         let options = self.shared.options();
         let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await;
         let fleet = fleet.map_err(|e| status_of_problem(&e))?;
-        Ok(Response::new(inspect::agents(&fleet, &self.shared.vault.briefly()).await))
+        Ok(Response::new(inspect::agents(&fleet, &self.shared.vault.briefly(), options.tls.as_ref()).await))
     }
 }

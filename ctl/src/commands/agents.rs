@@ -34,7 +34,7 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
         let vault = answer.vault.clone().unwrap_or_default();
         let problem = answer.vault_problem.clone().map(Problem::from);
         render::json(&json!({
-            "vault": vault.url, "vault_id": vault.id, "agents": agents, "problem": problem,
+            "vault": vault.url, "vault_id": vault.id, "agents": agents, "problem": problem, "remarks": answer.remarks,
         }));
     } else {
         let mut table = Table::new(&["AGENT", "VERSION", "GIT", "STORAGES", "STATE"]);
@@ -46,6 +46,9 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
         }
         let url = answer.vault.as_ref().map(|vault| vault.url.as_str()).unwrap_or_default();
         render::text(&format!("{table}\nvault {url}"));
+    }
+    for remark in &answer.remarks {
+        render::note(&format!("the coordinator: {remark}"));
     }
     if let Some(problem) = answer.vault_problem.clone().map(Problem::from) {
         render::note(&render::problem(&problem));

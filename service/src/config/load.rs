@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{
     AgentAddress, AgentLimits, CoordinatorSection, DatabaseConfig, DirectoryConfig, PeerSection, RunSection,
     ScheduleConfig, StorageConfig, TlsSection, VaultSection, Written,
+    schedule::{FileLine, lines_of_crons},
 };
 use crate::places::{self, Place};
 
@@ -57,7 +58,10 @@ impl Config {
         };
         let text = std::fs::read_to_string(path).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
         let mistake = |e: toml::de::Error| problem(ErrorKind::Invalid, one_line(&text, &e));
-        let config: Self = toml::from_str(&text).map_err(mistake)?;
+        let mut config: Self = toml::from_str(&text).map_err(mistake)?;
+        for (schedule, line) in config.schedule.iter_mut().zip(lines_of_crons(&text)) {
+            schedule.place = FileLine(format!("{}: line {line}", path.display()));
+        }
         config.validate().map_err(|answer| problem(ErrorKind::Invalid, answer))?;
         let written = toml::from_str(&text).map_err(mistake)?;
         Ok((config, Written(written)))
@@ -113,12 +117,6 @@ impl Config {
             if !directory.path.is_absolute() {
                 return Err(format!("path of directory {} must be absolute", directory.name));
             }
-        }
-        if !(0.0..=1.0).contains(&self.agent_service.max_garbage) {
-            return Err("max_garbage in [agent_service] must be between 0 and 1".to_owned());
-        }
-        if !(0.0..=1.0).contains(&self.run.max_gone) {
-            return Err("max_gone in [run] must be between 0 and 1".to_owned());
         }
         let mut schedules = BTreeSet::new();
         for schedule in &self.schedule {
@@ -181,6 +179,15 @@ mod tests {
             ("[[directory]]\nname = 'db'\npath = '/x'\n", "reserved"),
             ("[[directory]]\nname = 'repositories'\npath = '/x'\n", "reserved"),
             ("[vault]\nurl='x'\nretry_budget='-5s'\n", "negative"),
+            ("[vault]\nurl='x'\nretry_budget='0s'\n", "line 3: retry_budget: must not be zero"),
+            ("[vault]\nurl='x'\nretry_budget='15m'\n", "line 3: retry_budget: must not be more than 14m"),
+            ("[vault]\nurl='x'\nupload_memory='1 MiB'\n", "line 3: upload_memory: 1.0 MiB is less than"),
+            ("[agent_service]\nmax_chain=0\n", "line 2: max_chain: 0 is not between 1 and"),
+            ("[agent_service]\nmax_garbage=1.5\n", "line 2: max_garbage: 1.5 is not between 0 and 1"),
+            ("[agent_service]\njobs=100000000000\n", "line 2: jobs: 100000000000 is not between 0 and"),
+            ("[agent_service]\nstall_timeout='0s'\n", "line 2: stall_timeout: must not be zero"),
+            ("[agent_service]\nbandwidth='5 parsecs'\n", "line 2: bandwidth"),
+            ("[coordinator]\nbandwidth=-1\n", "line 2: bandwidth"),
             ("[storage]\nname = 'a'\n", "line 1: [storage]: invalid type"),
             ("[[database]]\nname = 'a'\nurl = ['secret']\n", "line 3: url: invalid type"),
             ("[[schedule]]\nname='a'\n", "cron"),

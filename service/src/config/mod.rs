@@ -5,6 +5,7 @@
 
 mod changes;
 mod load;
+mod range;
 mod schedule;
 mod sections;
 mod security;

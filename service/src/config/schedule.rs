@@ -45,6 +45,35 @@ pub struct ScheduleConfig {
     /// Not these components.
     #[serde(default)]
     pub skip: Vec<String>,
+    /// Where it stands.
+    #[serde(skip)]
+    pub place: FileLine,
+}
+
+/// A file and a line. Where something stands makes no difference to what it is.
+#[derive(Clone, Debug, Default, Eq)]
+pub struct FileLine(pub String);
+
+impl PartialEq for FileLine {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+/// The lines of the expressions of all `[[schedule]]` sections, from 1, in their order.
+pub(super) fn lines_of_crons(text: &str) -> Vec<usize> {
+    #[derive(Deserialize)]
+    struct Sections {
+        #[serde(default)]
+        schedule: Vec<Section>,
+    }
+    #[derive(Deserialize)]
+    struct Section {
+        cron: toml::Spanned<String>,
+    }
+    let sections = toml::from_str::<Sections>(text).map(|all| all.schedule).unwrap_or_default();
+    let before = |section: &Section| text.get(..section.cron.span().start).unwrap_or_default();
+    sections.iter().map(|section| before(section).matches('\n').count() + 1).collect()
 }
 
 /// What kind of backup a schedule makes.

@@ -9,7 +9,7 @@ use packhorse_model::{StorageName, VaultSettings};
 use serde::Deserialize;
 use url::Url;
 
-use super::Span;
+use super::{Span, range};
 
 /// `[vault]`: where backups go.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,10 +33,10 @@ pub struct VaultSection {
     #[serde(default)]
     pub ca_file: Option<String>,
     /// How long failed requests are retried.
-    #[serde(default = "retry_budget")]
+    #[serde(default = "retry_budget", deserialize_with = "range::retry_budget")]
     pub retry_budget: Span,
     /// Memory for upload buffers.
-    #[serde(default = "upload_memory")]
+    #[serde(default = "upload_memory", deserialize_with = "range::upload_memory")]
     pub upload_memory: ByteSize,
 }
 
@@ -96,10 +96,10 @@ pub struct StorageConfig {
     /// Folder of bare repositories.
     pub path: PathBuf,
     /// Repositories packed at once in this storage; 0 means as many as the agent may.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "range::at_once")]
     pub jobs: usize,
     /// Uploads from this storage at once; 0 means as many as the agent may.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "range::at_once")]
     pub uploads: usize,
     /// Bytes a second that this storage may send; none for no limit of its own.
     #[serde(default)]
@@ -122,20 +122,26 @@ pub struct AgentLimits {
     /// Git executable.
     pub git: PathBuf,
     /// Repositories worked on at once, in all storages together; 0 means one for each CPU.
+    #[serde(deserialize_with = "range::at_once")]
     pub jobs: usize,
     /// Uploads at once, in all storages together; 0 for no limit.
+    #[serde(deserialize_with = "range::at_once")]
     pub uploads: usize,
     /// Bytes a second that are sent to the vault, by all storages together; 0 for no limit.
     pub bandwidth: ByteSize,
     /// How long a job whose coordinator went away is kept for it before another run may have the storage.
     pub rejoin_within: Span,
     /// How long work on a repository may give no sign of life before it is given up.
+    #[serde(deserialize_with = "range::some_time")]
     pub stall_timeout: Span,
     /// How long work on a repository may take as a whole.
+    #[serde(deserialize_with = "range::some_time")]
     pub repository_timeout: Span,
     /// Steps in a chain before a new full one.
+    #[serde(deserialize_with = "range::steps")]
     pub max_chain: u32,
     /// Share of a repository's objects that a full step may hold although no ref reaches them, 0 to 1.
+    #[serde(deserialize_with = "range::share")]
     pub max_garbage: f64,
     /// Size of a full step's pack from which on its index is stored, too, so that a restore need not make it.
     pub index_from: ByteSize,
@@ -201,10 +207,13 @@ pub struct CoordinatorSection {
     /// Unix socket or loopback address to listen on.
     pub listen: String,
     /// Storages worked on at once; 0 for all.
+    #[serde(deserialize_with = "range::at_once")]
     pub storages: usize,
     /// Repositories packed at once, by all agents together; 0 for as many as these may.
+    #[serde(deserialize_with = "range::at_once")]
     pub jobs: usize,
     /// Uploads at once, by all agents together; 0 for as many as these may.
+    #[serde(deserialize_with = "range::at_once")]
     pub uploads: usize,
     /// Bytes a second that all agents together send to the vault; 0 for no limit.
     pub bandwidth: ByteSize,
@@ -247,6 +256,7 @@ pub struct RunSection {
     pub instance_version: String,
     /// Share of a storage's repositories, 0 to 1, of which more than ten may be gone since the last backup before a run is
     /// incomplete until somebody confirms that they were deleted on purpose.
+    #[serde(deserialize_with = "range::share")]
     pub max_gone: f64,
     /// Storages, databases and directories that were removed on purpose, although earlier backups have them.
     pub accept_gone: Vec<StorageName>,

@@ -9,7 +9,7 @@ use packhorse_model::{Exit, Problem};
 use tracing::level_filters::LevelFilter;
 
 use super::{Role, Service, Stages, drain::drain, reload::Reload, systemd::Systemd, watch::Watch};
-use crate::{Listener, Live, config::Config, process, telemetry};
+use crate::{Listener, Live, Tls, config::Config, process, telemetry};
 
 /// The flags of every daemon.
 #[derive(Args)]
@@ -74,6 +74,9 @@ where
     let listener = Listener::bind(&address, tls.as_ref(), access.clone()).await?;
     let _signal = process::cancel_on_signal(stages.stopping.clone());
     tracing::info!(address = %listener.address(), "{} ready", role.name);
+    if let Some(remark) = tls.as_ref().and_then(Tls::remark) {
+        tracing::warn!("this {}: {remark}", role.name);
+    }
     systemd.ready(&status);
 
     let path = flags.config.clone();

@@ -11,6 +11,7 @@ use std::{
     time::SystemTime,
 };
 
+use jiff::Timestamp;
 use packhorse_model::{ErrorKind, Problem, Subject};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -29,6 +30,8 @@ pub struct Configs {
     pub server: Arc<ServerConfig>,
     /// For those that go out.
     pub client: Arc<ClientConfig>,
+    /// When the certificate expires.
+    pub expires: Option<Timestamp>,
 }
 
 /// What tells one state of the files from another.
@@ -46,6 +49,7 @@ pub fn stamps(section: &TlsSection) -> Stamps {
 /// Reads all three files.
 pub fn load(section: &TlsSection) -> Result<Configs, Problem> {
     let chain = certificates(&section.certificate)?;
+    let expires = chain.first().and_then(|certificate| expiry(certificate));
     let mut roots = RootCertStore::empty();
     for authority in certificates(&section.ca)? {
         roots.add(authority).map_err(|e| unusable(&section.ca, e))?;
@@ -71,7 +75,12 @@ pub fn load(section: &TlsSection) -> Result<Configs, Problem> {
         .map_err(|e| unusable(&section.certificate, e))?;
     client.alpn_protocols = vec![b"h2".to_vec()];
     client.resumption = Resumption::disabled();
-    Ok(Configs { server: Arc::new(server), client: Arc::new(client) })
+    Ok(Configs { server: Arc::new(server), client: Arc::new(client), expires })
+}
+
+fn expiry(certificate: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {

@@ -10,12 +10,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem, Subject};
 use rustls::{ClientConfig, ServerConfig};
 
 use super::files::{self, Configs, Stamps};
 use crate::config::TlsSection;
 
+/// How long before its end a certificate is said to need renewal.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Time between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -55,6 +58,23 @@ impl Tls {
         let now = (Instant::now(), files::stamps(&self.shared.section));
         *self.shared.looked.lock().unwrap_or_else(PoisonError::into_inner) = now;
         self.read()
+    }
+
+    /// What is to be said of our certificate: that it expires within thirty days, or has.
+    pub fn remark(&self) -> Option<String> {
+        let expires = self.shared.configs.load().expires?;
+        let left = expires.duration_since(Timestamp::now());
+        if left > SOON {
+            return None;
+        }
+        let file = self.shared.section.certificate.display();
+        let day = expires.strftime("%Y-%m-%d");
+        Some(match left.is_negative() {
+            true => format!("its certificate {file} expired on {day}: renew it"),
+            false => {
+                format!("its certificate {file} expires on {day}, in {} days: renew it", left.as_hours() / 24)
+            }
+        })
     }
 
     /// For a connection that comes in.

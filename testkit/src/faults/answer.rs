@@ -69,6 +69,9 @@ pub(super) fn refusal(fault: Fault, operation: Operation) -> Answer {
             "The difference between the request time and the current time is too large.",
         ),
         Fault::AccessDenied => (403, "AccessDenied", "Access Denied"),
+        Fault::NotImplemented => {
+            (501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+        }
         Fault::NoSuchBucket => return Answer::no_such_bucket(),
         _ => (409, "ConditionalRequestConflict", "A conflicting conditional operation is in progress."),
     };

@@ -34,6 +34,8 @@ pub enum Fault {
     AccessDenied,
     /// 404 NoSuchBucket.
     NoSuchBucket,
+    /// 501 NotImplemented.
+    NotImplemented,
     /// 409 ConditionalRequestConflict, and nothing was stored.
     Conflict,
     /// It is never answered.
@@ -56,6 +58,7 @@ impl Fault {
             Self::ClockSkew => "clock skew",
             Self::AccessDenied => "access denied",
             Self::NoSuchBucket => "no such bucket",
+            Self::NotImplemented => "501",
             Self::Conflict => "conflict",
             Self::Stall => "stall",
         }

@@ -8,18 +8,24 @@
 use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, response};
-use http_body_util::{BodyExt as _, Limited};
+use http::{Method, StatusCode, header::IF_NONE_MATCH, request, response};
+use http_body_util::{BodyExt as _, Collected, Limited};
 use object_store::{
     ClientConfigKey, ClientOptions,
     client::{
-        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
-        HttpService, ReqwestConnector,
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+        HttpResponseBody, HttpService, ReqwestConnector,
     },
 };
 use reqwest::{Body, Certificate, Client, Request};
 
-use super::{answer::Answer, error, moving::Moving};
+use super::{
+    answer::Answer,
+    error,
+    moving::Moving,
+    platform::Platform,
+    silence::{SILENT, Silence},
+};
 
 /// Time for a connection to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -38,6 +44,7 @@ pub struct Connector {
 struct Line {
     client: Client,
     patience: Duration,
+    silence: Silence,
 }
 
 impl Connector {
@@ -46,8 +53,9 @@ impl Connector {
         patience: Duration,
         authorities: Vec<Certificate>,
         in_the_clear: bool,
+        silence: Silence,
     ) -> Result<Self, reqwest::Error> {
-        let line = Line { client: client(&authorities, in_the_clear)?, patience };
+        let line = Line { client: client(&authorities, in_the_clear)?, patience, silence };
         let own = Self::options().get_config_value(&ClientConfigKey::ConnectTimeout);
         Ok(Self { line, authorities, own })
     }
@@ -61,7 +69,7 @@ impl Connector {
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         if options.get_config_value(&ClientConfigKey::ConnectTimeout) != self.own {
-            return ReqwestConnector::default().connect(options);
+            return ReqwestConnector::default().connect(options).map(Platform).map(HttpClient::new);
         }
         let mut line = self.line.clone();
         if options.get_config_value(&ClientConfigKey::AllowHttp).as_deref() == Some("true") {
@@ -100,19 +108,49 @@ impl Line {
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string().parse::<reqwest::Url>();
         let url = url.map_err(|why| HttpError::new(HttpErrorKind::Unknown, why))?;
+        self.silence.asked();
+        let answer = self.exchange(parts, body, url).await;
+        match &answer {
+            Ok(answer) if !answer.status().is_server_error() => self.silence.answered(),
+            Ok(answer) => self.silence.failed(&answer.status().to_string()),
+            Err(error) if error.kind() == HttpErrorKind::Unknown => self.silence.answered(),
+            Err(error) => self.silence.failed(&error::causes(error)),
+        }
+        answer
+    }
+
+    async fn exchange(
+        &self,
+        parts: request::Parts,
+        body: HttpRequestBody,
+        url: reqwest::Url,
+    ) -> Result<HttpResponse, HttpError> {
+        let conditional = parts.headers.contains_key(IF_NONE_MATCH);
         let asks_for_an_object = parts.method == Method::GET && !is_listing(&url);
         let mut request = Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         let (body, moved) = Moving::new(body);
         *request.body_mut() = Some(Body::wrap(body));
+        let told = async {
+            moved.stops_for(SILENT).await;
+            self.silence.waits();
+            std::future::pending().await
+        };
         let answer = tokio::select! {
             answer = self.client.execute(request) => answer.map_err(error::of_reqwest)?,
             () = moved.stops_for(self.patience) => return Err(error::stalled(self.patience)),
+            () = told => return Err(error::stalled(self.patience)),
         };
         let (parts, body) = http::Response::<Body>::from(answer).into_parts();
         let body = Answer::new(body, self.patience);
         if asks_for_an_object && parts.status.is_success() {
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
+        }
+        if parts.status == StatusCode::NOT_IMPLEMENTED {
+            // Nothing that can change, so the store's client must not try it again, as it does with others of its kind.
+            let words =
+                Limited::new(body, LONGEST).collect().await.map(Collected::to_bytes).unwrap_or_default();
+            return Err(error::not_implemented(conditional, &String::from_utf8_lossy(&words)));
         }
         whole(parts, body).await
     }
@@ -142,7 +180,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn only_credentials_may_be_fetched_in_the_clear_beside_a_store_with_tls() {
         let server = FaultyS3::start();
-        let connector = Connector::new(Duration::from_secs(5), Vec::new(), false).expect("a client");
+        let silence = Silence::new(server.endpoint(), Duration::from_secs(5));
+        let connector = Connector::new(Duration::from_secs(5), Vec::new(), false, silence).expect("a client");
         let ask = async |options: &ClientOptions| {
             let client = connector.connect(options).expect("a client");
             let request = http::Request::get(server.endpoint()).body(Vec::new().into()).expect("a request");

@@ -15,6 +15,33 @@ struct Stalled(Duration);
 #[error("the answer broke off")]
 struct BrokenOff(#[source] Box<dyn Error + Send + Sync>);
 
+#[derive(Debug, thiserror::Error)]
+#[error("501 Not Implemented{condition}: {words}")]
+struct NotImplemented {
+    condition: &'static str,
+    words: String,
+}
+
+/// The store cannot do what it was asked for, with or without the condition that a name must be free.
+pub fn not_implemented(conditional: bool, body: &str) -> HttpError {
+    let condition = if conditional { " for a request with `If-None-Match`" } else { "" };
+    HttpError::new(HttpErrorKind::Unknown, NotImplemented { condition, words: crate::words::plain(body) })
+}
+
+/// An error with its causes, on one line.
+pub fn causes(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        cause = error.source();
+    }
+    words
+}
+
 /// Nothing moved for so long.
 pub fn stalled(patience: Duration) -> HttpError {
     HttpError::new(HttpErrorKind::Timeout, Stalled(patience))

@@ -9,5 +9,7 @@ mod answer;
 mod connector;
 mod error;
 mod moving;
+mod platform;
+mod silence;
 
-pub use connector::Connector;
+pub use self::{connector::Connector, error::causes, silence::Silence};

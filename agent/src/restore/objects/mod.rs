@@ -24,7 +24,7 @@ use std::{
     path::Path,
 };
 
-use packhorse_model::{ErrorKind, Problem};
+use packhorse_model::{ErrorKind, Problem, Subject};
 use packhorse_vault::{BundleHeader, Manifest, ObjectFormat, ObjectKey, ObjectReader, Step, Vault};
 
 use crate::restore::{
@@ -69,7 +69,14 @@ impl Objects<'_> {
     fn read_problem(&self, bundle: &str, error: &io::Error) -> Problem {
         match self.git.is_stopped() {
             true => Problem::cancelled("restore repository").on(bundle),
-            false => io_problem("read bundle", bundle, error),
+            false => {
+                let mut problem = io_problem("read bundle", bundle, error);
+                if problem.kind == ErrorKind::Corrupt {
+                    // What is damaged is what was stored, also where only its reader sees it.
+                    problem.subject = Subject::Vault;
+                }
+                problem
+            }
         }
     }
 

@@ -21,6 +21,7 @@ pub const LASTING: [(Fault, i32, &str, &str); 10] = [
     (Fault::ClockSkew, 12, "RequestTimeTooSkewed", "clock"),
     (Fault::AccessDenied, 12, "AccessDenied", "permissions"),
     (Fault::NoSuchBucket, 13, "NoSuchBucket", "bucket"),
+    (Fault::NotImplemented, 13, "NotImplemented", "store that"),
 ];
 /// Faults that end; all but the last two may meet any request.
 pub const PASSING: [Fault; 8] = [

@@ -13,6 +13,7 @@ pub mod gate;
 mod gone;
 mod golden;
 mod hanging;
+mod killed;
 mod ledger;
 mod limits;
 mod mishaps;

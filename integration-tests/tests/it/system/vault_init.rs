@@ -210,3 +210,57 @@ fn a_coordinator_makes_the_vault_of_its_configuration() {
     assert_fails(|| ask(&["vault", "init"]), 1, "already_exists", "vault", "there is a vault already");
     assert_fails(|| ask(&["vault", "init", "--group=0"]), 2, "invalid", "configuration", "--group");
 }
+
+#[test]
+fn a_folder_of_somebody_else_is_told_with_its_owner_and_mode() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+
+    if !is_root() {
+        return packhorse_testkit::skipped("only root becomes somebody else");
+    }
+    let site = Site::new();
+    let url = site.vault_url();
+    for folder in ["", "vault"] {
+        fs::set_permissions(site.path(folder), fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    let program = site.path("backupctl");
+    fs::copy(Binary::Backupctl.path(), &program).expect("copy backupctl");
+    let mut list = packhorse_testkit::hermetic_command(&program);
+    let output =
+        list.args(["list", "--vault", &url]).uid(65534).gid(65534).output().expect("backupctl starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(12), "{told}");
+    for word in ["Permission denied", "vault/packhorse belongs to user root", "mode 0700", "we are user"] {
+        assert!(told.contains(word), "no {word} in {told}");
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata("/proc/self").expect("Linux").uid() == 0
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_told_after_five_seconds_with_how_long_it_is_tried() {
+    let site = Site::new();
+    let port = packhorse_testkit::free_port();
+    let config =
+        format!("[vault]\nurl = 's3://b/p'\nendpoint = 'http://127.0.0.1:{port}'\nretry_budget = '7s'\n");
+    site.write("packhorse.toml", &config);
+    let keys = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    let output = site.ctl("packhorse.toml", ["list"]).envs(keys).run().expect_code(13);
+    let told = output.stderr.lines().find(|line| line.contains("has not answered for 5 seconds"));
+    assert!(told.is_some_and(|line| line.contains("is tried for 7 seconds")), "{output:#?}");
+}
+
+#[test]
+fn agents_tell_a_storage_that_is_not_there() {
+    let (site, url) = site();
+    ctl(&url, &["vault", "init"]).run().expect_success();
+    let storage = site.path("nowhere");
+    let config =
+        format!("[vault]\nurl = '{url}'\n[[storage]]\nname = 'gone'\npath = '{}'\n", storage.display());
+    site.write("packhorse.toml", &config);
+    let agents = site.ctl("packhorse.toml", ["agents"]).run().expect_success();
+    assert!(agents.stdout.contains("storage gone is not there"), "{agents:#?}");
+}
