@@ -5,11 +5,11 @@
 
 use std::fs;
 
-use packhorse_testkit::{Backupctl, GitRepo};
+use packhorse_testkit::GitRepo;
 
 use super::{
     exit_codes::codes::assert_fails,
-    site::{Site, assert_restored, json, text},
+    site::{Site, assert_restored, json, listed, text},
 };
 
 /// Two storages with a repository each.
