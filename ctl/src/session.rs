@@ -4,11 +4,10 @@
 //! watching of what it did not start; a second one ends the process at once (`service::process`), and says what is left.
 
 use std::{
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-
-use std::time::Duration;
 
 use packhorse_model::{ErrorKind, Exit, Problem, Subject};
 use packhorse_proto::{
@@ -201,21 +200,10 @@ impl Session {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<Response<T>, Problem> {
-        let told = async {
-            tokio::time::sleep(SILENT).await;
-            // In embedded mode the vault itself says what it waits for.
-            if !self.is_embedded() {
-                crate::render::note(&format!(
-                    "no answer from {} for {} seconds; it may wait for its vault, which it tries for a minute",
-                    self.address,
-                    SILENT.as_secs()
-                ));
-            }
-            std::future::pending::<()>().await;
-        };
+        let told = self.tell_silence();
         tokio::select! {
             answer = call => answer.map_err(|status| self.problem(&status)),
-            () = told => Err(Problem::cancelled("wait for the coordinator")),
+            never = told => match never {},
             () = self.stop.cancelled() => Err(Problem::cancelled("wait for the coordinator")),
         }
     }
@@ -241,6 +229,20 @@ impl Session {
             self.is_at(Place::Asking);
         }
         answer
+    }
+
+    /// Says after some seconds that there is no answer, and goes on waiting.
+    pub async fn tell_silence(&self) -> Infallible {
+        tokio::time::sleep(SILENT).await;
+        // In embedded mode the vault itself says what it waits for.
+        if !self.is_embedded() {
+            crate::render::note(&format!(
+                "no answer from {} for {} seconds; it may wait for its vault, which it tries for a minute",
+                self.address,
+                SILENT.as_secs()
+            ));
+        }
+        std::future::pending().await
     }
 
     /// The problem of a call that failed.

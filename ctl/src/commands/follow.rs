@@ -62,9 +62,11 @@ async fn follow_to_end(
     session.is_at(place(role, &run));
     let cancelling = session.cancel_on_signal(&run);
     tokio::pin!(cancelling);
+    let mut silence = std::pin::pin!(session.tell_silence());
     loop {
         let message = tokio::select! {
             message = events.message() => message,
+            never = &mut silence, if !begun => match never {},
             () = session.stopped(), if role == Role::Watcher => return Err(left(&run)),
             () = &mut cancelling, if role == Role::Owner => continue,
         };

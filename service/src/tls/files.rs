@@ -22,6 +22,7 @@ use rustls::{
     version::TLS13,
 };
 
+use super::expiry::expiry;
 use crate::config::TlsSection;
 
 /// Both directions of one set of files.
@@ -76,11 +77,6 @@ pub fn load(section: &TlsSection) -> Result<Configs, Problem> {
     client.alpn_protocols = vec![b"h2".to_vec()];
     client.resumption = Resumption::disabled();
     Ok(Configs { server: Arc::new(server), client: Arc::new(client), expires })
-}
-
-fn expiry(certificate: &[u8]) -> Option<Timestamp> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
