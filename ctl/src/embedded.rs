@@ -14,12 +14,12 @@ use packhorse_service::{
     daemon::Stages,
     process,
 };
-use tempfile::TempDir;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     args::{Common, StorageArg},
     session::Wanted,
+    sockets::PrivateFolder,
 };
 
 /// A coordinator and an agent of our own.
@@ -29,7 +29,7 @@ pub struct Embedded {
     shutdown: CancellationToken,
     tracker: TaskTracker,
     uploads: Vec<TaskTracker>,
-    _sockets: TempDir,
+    _sockets: PrivateFolder,
 }
 
 impl Embedded {
@@ -108,12 +108,11 @@ fn serve(
 /// Bytes that the name of a socket may have (unix(7)), without what we put below the temporary folder.
 const LONGEST: usize = 107 - "/backupctl-XXXXXX/coordinator.sock".len();
 
-fn private_folder() -> Result<TempDir, Problem> {
+fn private_folder() -> Result<PrivateFolder, Problem> {
     // A socket below a long TMPDIR would have no valid name.
     let wanted = std::env::temp_dir();
     let folder = if wanted.as_os_str().len() <= LONGEST { wanted } else { PathBuf::from("/tmp") };
-    // tempfile makes folders with mode 0700.
-    tempfile::Builder::new().prefix("backupctl-").tempdir_in(&folder).map_err(|e| {
+    PrivateFolder::new_in(&folder).map_err(|e| {
         Problem::new(ErrorKind::Unavailable, Subject::Host, "create folder for sockets")
             .on(folder.display())
             .answered(e)

@@ -8,6 +8,7 @@ mod commands;
 mod embedded;
 mod render;
 mod session;
+mod sockets;
 
 use std::process::ExitCode;
 

@@ -110,3 +110,63 @@ fn span(time: Duration) -> String {
         seconds => format!("{seconds} seconds"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silence() -> Silence {
+        Silence::new("s3.internal".to_owned(), Duration::from_secs(720))
+    }
+
+    fn is_told(silence: &Silence) -> bool {
+        silence.state().told
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_store_that_answers_nothing_for_a_while_is_told() {
+        let silence = silence();
+        silence.asked();
+        silence.failed("refused");
+        tokio::time::sleep(SILENT - Duration::from_secs(1)).await;
+        assert!(!is_told(&silence));
+        // Between two tries, when nothing is under way.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(is_told(&silence));
+        silence.answered();
+        assert!(!is_told(&silence));
+
+        silence.asked();
+        silence.failed("refused");
+        silence.asked();
+        silence.answered();
+        tokio::time::sleep(SILENT * 2).await;
+        assert!(!is_told(&silence), "another request was answered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_asks_any_more_is_no_silence() {
+        let silence = silence();
+        silence.asked();
+        silence.failed("refused");
+        silence.answered();
+        silence.asked();
+        tokio::time::sleep(SILENT).await;
+        silence.waits();
+        assert!(is_told(&silence), "a request that hangs");
+
+        let silence = self::silence();
+        silence.asked();
+        tokio::time::sleep(PAUSE * 2).await;
+        silence.asked();
+        silence.waits();
+        assert!(!is_told(&silence), "the first request was given up long ago");
+    }
+
+    #[test]
+    fn times_are_told_in_what_people_count_them_in() {
+        for (seconds, told) in [(7, "7 seconds"), (60, "60 seconds"), (720, "12 minutes")] {
+            assert_eq!(span(Duration::from_secs(seconds)), told);
+        }
+    }
+}

@@ -162,3 +162,19 @@ async fn an_answer_that_breaks_off_is_asked_for_again() {
         assert!(met.contains(&operation), "{operation:?} met nothing: {met:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_does_not_implement_is_not_tried_again() {
+    let (server, vault) = start();
+    server.set_faults(Plan::of(Rule::always(Fault::NotImplemented).on(&[Operation::Create])));
+    let problem = Problem::from(vault.create(&key("a"), "x".into()).await.expect_err("501"));
+    assert_eq!(problem.kind, ErrorKind::Unavailable);
+    let (answer, next) = (problem.answer.unwrap_or_default(), problem.next.unwrap_or_default());
+    assert!(
+        answer.contains("501 Not Implemented") && answer.contains("NotImplemented: A header"),
+        "{answer}"
+    );
+    assert!(!answer.contains('<') && next.contains("If-None-Match"), "{answer}: {next}");
+    let asked = server.log().into_iter().filter(|entry| entry.operation == Operation::Create);
+    assert_eq!(asked.count(), 1);
+}

@@ -10,7 +10,7 @@ use super::place::{Place, compare, make_storage};
 use crate::system::site::{json, text};
 
 /// A fault that does not end, the exit code, its name in the answer, and a word of the next step.
-pub const LASTING: [(Fault, i32, &str, &str); 10] = [
+pub const LASTING: [(Fault, i32, &str, &str); 11] = [
     (Fault::InternalError, 13, "InternalError", "reachable"),
     (Fault::SlowDown, 13, "SlowDown", "reachable"),
     (Fault::TooManyRequests, 13, "TooManyRequests", "reachable"),
