@@ -152,7 +152,11 @@ fn failures(directory: &Directory, report: &Report) -> Vec<ItemFailure> {
         problem: Problem::new(ErrorKind::Unavailable, Subject::Directory, "read file")
             .on(directory.path.join(OsStr::new(&item)).display())
             .answered(reason)
-            .leaving("the archive is in the backup without this file's contents")
+            .leaving(if is_about_attributes(reason) {
+                "the archive is in the backup with the file's contents, but not with its attributes"
+            } else {
+                "the archive is in the backup without this file's contents"
+            })
             .next("make the file readable, then run again"),
         item,
     };
@@ -162,4 +166,9 @@ fn failures(directory: &Directory, report: &Report) -> Vec<ItemFailure> {
         failures.push(failure(".".into(), &format!("{} more files cannot be read", report.unreadable_more)));
     }
     failures
+}
+
+/// Whether tar says that it could not read what a file has beside its contents.
+fn is_about_attributes(reason: &str) -> bool {
+    ["xattr", "acl", "ACL", "XATTR"].iter().any(|word| reason.contains(word))
 }

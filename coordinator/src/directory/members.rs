@@ -13,8 +13,8 @@ use super::pax::{Pax, malformed};
 
 /// Everything in an archive fills whole blocks.
 pub(super) const BLOCK: usize = 512;
-/// Longest extended header or long name; paths have at most four kibibytes.
-const LONGEST: u64 = 1 << 20;
+/// Longest extended header or long name: each extended attribute may have 64 kibibytes.
+const LONGEST: u64 = 16 << 20;
 
 /// One member, without its contents.
 #[derive(Debug)]

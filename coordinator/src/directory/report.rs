@@ -20,6 +20,9 @@ const WARNING: &str = ": Warning: ";
 /// Sockets cannot be in an archive, and no program expects one back.
 const SOCKET: &str = ": socket ignored";
 
+/// What a tar says that was built without something that files may have: nobody knows which files have it.
+const UNSUPPORTED: [&str; 2] = ["XATTR support is not available", "POSIX ACL support is not available"];
+
 /// Names that are kept of each sort.
 const KEPT: usize = RunSummary::MAX_FAILURES;
 
@@ -42,6 +45,9 @@ impl Report {
         let line = line.split_once("tar: ").map_or(line, |(_, rest)| rest);
         if line.is_empty() || line.ends_with(SOCKET) {
             return;
+        }
+        if UNSUPPORTED.contains(&line) {
+            return self.unreadable(".", line);
         }
         // Names come first and may look like anything; so what tar says is looked for from the end.
         let warning = line.rfind(WARNING).map(|at| (&line[..at], &line[at + WARNING.len()..]));
@@ -123,6 +129,7 @@ mod tests {
             "tar: ./e: Warning: Read error at byte 0, while reading 512 bytes: Input/output error",
             "tar: ./f: Warning: Cannot stat: No such file or directory",
             "tar: ./x: socket ignored: Warning: Cannot open: Permission denied",
+            "tar: POSIX ACL support is not available",
             "",
         ] {
             report.push(line);
@@ -131,7 +138,7 @@ mod tests {
         assert_eq!(report.changed.len(), 4);
         assert_eq!(report.changed[0], "a: file changed as we read it");
         let names: Vec<&str> = report.unreadable.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["d", "e", "x: socket ignored"]);
+        assert_eq!(names, ["d", "e", "x: socket ignored", "."]);
         assert_eq!(report.unreadable[0].1, "Cannot open: Permission denied");
     }
 

@@ -19,7 +19,7 @@ use std::{
 
 use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
 use rustix::{
-    fs::{CWD, Gid, Mode, RenameFlags, Uid, getxattr, listxattr, renameat_with, syncfs},
+    fs::{CWD, Gid, Mode, RenameFlags, Uid, getxattr, listxattr, renameat, renameat_with, syncfs},
     io::Errno,
 };
 use tokio_util::sync::CancellationToken;
@@ -213,8 +213,8 @@ pub(super) fn move_all(
 ) -> Result<(), (io::Error, String)> {
     let all: Vec<&Move> = out.iter().chain(into).collect();
     for (done, (from, to)) in all.iter().enumerate() {
-        if let Err(error) = fs::rename(from, to) {
-            let undone = all[..done].iter().rev().try_for_each(|(from, to)| fs::rename(to, from));
+        if let Err(error) = rename(from, to) {
+            let undone = all[..done].iter().rev().try_for_each(|(from, to)| rename(to, from));
             staging.keep = undone.is_err();
             let state = match undone {
                 Ok(()) => UNTOUCHED.to_owned(),
@@ -228,6 +228,13 @@ pub(super) fn move_all(
     }
     staging.keep = false;
     Ok(())
+}
+
+/// Renames, also a folder that may not be written, which without root does not move to another one.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let is_folder = from.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let folder = is_folder.then(|| File::open(from).ok()).flatten();
+    insist(folder.iter().map(AsFd::as_fd), || Ok(renameat(CWD, from, CWD, to)?)).map_err(io::Error::from)
 }
 
 fn attributes_of(folder: &Path) -> io::Result<Attributes> {

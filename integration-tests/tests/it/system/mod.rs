@@ -6,6 +6,7 @@
 mod bare_hands;
 mod daemons;
 mod damage;
+mod directories;
 mod dying_disk;
 mod exit_codes;
 mod fan_out;
