@@ -167,6 +167,17 @@ fn storage_pair(text: &str) -> Result<(StorageName, StorageName), InvalidInput> 
     Ok((from.parse()?, to.parse()?))
 }
 
+fn directory_pair(text: &str) -> Result<(String, PathBuf), InvalidInput> {
+    let (name, path) = text
+        .split_once('=')
+        .filter(|(_, path)| !path.is_empty())
+        .ok_or_else(|| InvalidInput::new("directory", text, "must be NAME=PATH"))?;
+    match name.parse()? {
+        Component::Directory(name) => Ok((name, path.into())),
+        _ => Err(InvalidInput::new("directory", text, "must be the name of a directory and a path")),
+    }
+}
+
 /// Stands for all that is gone.
 pub const ALL_GONE: &str = "*";
 
@@ -241,6 +252,9 @@ pub struct RestoreArgs {
     /// Restore storage A of the backup into storage B; may be repeated
     #[arg(long, value_name = "A=B", value_parser = storage_pair)]
     pub to_storage: Vec<(StorageName, StorageName)>,
+    /// Only this directory of the backup, into this folder (embedded mode); may be repeated
+    #[arg(long, value_name = "NAME=PATH", value_parser = directory_pair)]
+    pub to_directory: Vec<(String, PathBuf)>,
     /// Only this component: repositories, db, or a directory's name; may be repeated
     #[arg(long, value_name = "COMPONENT")]
     pub only: Vec<Component>,

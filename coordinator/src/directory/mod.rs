@@ -94,12 +94,17 @@ impl Directory {
         &self.name
     }
 
-    /// The folder, as a target; `places` are those of the whole configuration.
-    pub fn target(&self, places: &[Place], force: bool) -> Target {
-        let own = Place::directory(&self.name, &self.path);
-        let others = places.iter().filter(|place| place.key() != own.key()).cloned().collect();
-        let (path, exclude) = (self.path.clone(), self.exclude.clone());
-        Target { path, exclude, others, unread: Vec::new(), numeric_owner: false, force }
+    /// This target with what the directory excludes; its own place is none of the others, if it is the target.
+    pub fn excluding(&self, mut target: Target) -> Target {
+        let own = Place::directory(&self.name, &target.path);
+        target.others.retain(|place| *place != own);
+        target.exclude.extend(self.exclude.iter().cloned());
+        target
+    }
+
+    /// This target in the directory's own folder.
+    pub fn target(&self, target: Target) -> Target {
+        self.excluding(Target { path: self.path.clone(), ..target })
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn restore(
     let mut staging = Staging::create(place, &site.prefix, id).map_err(untouched)?;
     let root = File::open(staging.new_tree()).map_err(failed)?;
     let synced = root.try_clone().map_err(failed)?;
-    let missing = unpack(reader, root.into(), plain, target.numeric_owner).map_err(untouched)?;
+    let mut missing = unpack(reader, root.into(), plain, target.numeric_owner).map_err(untouched)?;
     syncfs(&synced).map_err(|error| failed(error.into()))?;
     if cancel.is_cancelled() {
         return Err(Problem::cancelled(WHAT).on(site.target.display()).leaving(UNTOUCHED));
@@ -72,6 +72,7 @@ pub(super) fn restore(
     }
     // Links, mounts and the configuration may have changed since the site was found.
     site.check(&target.others).map_err(untouched)?;
+    let attributes = site.inside.then(|| attributes_of(&staging.new_tree())).transpose().map_err(failed)?;
     let old = match site.inside {
         true => swap_entries(&site, &mut staging, &kept)?,
         false => swap(&site, &mut staging, target.force)?,
@@ -86,6 +87,12 @@ pub(super) fn restore(
             .leaving("the directory is restored, but may not survive a power cut")
     })?;
     let leftovers = staging.remove().err().map(|error| leftovers(error, &site));
+    // The folder's own come last, because the working folder was in it.
+    if let Some(attributes) = attributes {
+        let applied = File::open(&site.target).map_err(|error| error.to_string());
+        let applied = applied.and_then(|folder| attributes.apply(folder));
+        applied.unwrap_or_else(|why| missing.note(b".", why));
+    }
     Ok(Swapped { missing, leftovers })
 }
 
@@ -181,17 +188,14 @@ fn swap_entries(site: &Site, staging: &mut Staging, kept: &Kept) -> Result<Optio
     let out = moves(target, &old, stays).map_err(failed)?;
     let is_there = |name: &OsStr| stays(name) && target.join(name).symlink_metadata().is_ok();
     let into = moves(&new, target, is_there).map_err(failed)?;
-    let attributes = attributes_of(&new).map_err(failed)?;
     staging.keep = true;
     move_all(&out, &into, staging)
         .map_err(|(error, state)| local(WHAT, target.display(), error).leaving(state))?;
-    let root = staging.mark_swapped().and_then(|()| File::open(target)).and_then(|root| {
-        attributes.apply(&root).map_err(io::Error::other)?;
-        syncfs(&root)?;
-        Ok(())
-    });
-    root.map_err(|error| {
-        let state = "all entries are restored, but not the folder's own owner, mode and time";
+    let synced = File::open(target).and_then(|root| Ok(syncfs(&root)?));
+    synced.and_then(|()| staging.mark_swapped()).map_err(|error| {
+        staging.keep = true;
+        let state =
+            format!("all entries are restored; those that were there before are in {}", old.display());
         local(WHAT, target.display(), error).leaving(state)
     })?;
     Ok(Some(old))

@@ -49,7 +49,7 @@ pub async fn restore(
     } else {
         Fleet::muster(&options.agents, options.tls.as_ref()).await?
     };
-    fleet.check_places(&options.places).await?;
+    fleet.check_places(&[&options.places[..], &request.folders(options)].concat()).await?;
     check_targets(&plan, &fleet)?;
     board.accepted(RunAccepted {
         run: run.clone(),
@@ -77,7 +77,7 @@ pub async fn restore(
     let ((storages, mut remarks), databases, (directories, left)) = tokio::join!(
         dispatch::dispatch(&shared, &plan),
         restore_databases(vault, options, &summary, &plan, request.force, board, cancel),
-        restore_directories(vault, options, &summary, &plan, &request, board, cancel),
+        restore_directories(vault, &summary, &plan, board, cancel),
     );
     if cancel.is_cancelled() {
         return Err(Problem::cancelled("restore backup")
@@ -164,27 +164,18 @@ async fn restore_databases(
 
 async fn restore_directories(
     vault: &Vault,
-    options: &CoordinatorOptions,
     summary: &RunSummary,
     plan: &RestorePlan,
-    request: &RestoreRequest,
     board: &Board,
     cancel: &CancellationToken,
 ) -> (Vec<RestoredItem>, Vec<ItemFailure>) {
     let mut jobs = Vec::new();
-    for wanted in &plan.directories {
-        let Some(directory) = options.directories.iter().find(|d| d.name() == wanted.name) else { continue };
+    for (wanted, target) in &plan.directories {
         let component = Component::Directory(wanted.name.clone());
         jobs.push(async move {
             let shown = (board.clone(), component.clone());
             let progress = move |name: &str, bytes| shown.0.part(&shown.1, name, bytes, false);
-            let id = &summary.backup_id;
-            let unread = summary.failures.iter().filter(|failure| failure.component == component);
-            let target = directory::Target {
-                unread: unread.map(|failure| directory::path_of(&failure.item)).collect(),
-                numeric_owner: request.numeric_owner,
-                ..directory.target(&options.places, request.force)
-            };
+            let (id, target) = (&summary.backup_id, target.clone());
             let restored = directory::restore_one(vault, id, target, wanted, cancel, progress).await;
             (component, &wanted.name, restored)
         });

@@ -3,7 +3,10 @@
 //! Does not own: doing it. Everything named by the operator must exist in the backup and at the target, or nothing is
 //! started.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use packhorse_model::{
     BackupSelector, Component, ComponentSelection, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure,
@@ -12,7 +15,14 @@ use packhorse_model::{
 use packhorse_proto::{filter_from_wire, v1::RestoreRequest as Wire};
 use packhorse_vault::Latest;
 
-use crate::{CoordinatorOptions, fleet::Fleet, run::components};
+use packhorse_service::places::Place;
+
+use crate::{
+    CoordinatorOptions,
+    directory::{Target, path_of},
+    fleet::Fleet,
+    run::components,
+};
 
 /// A request parsed, not yet looked up.
 pub struct RestoreRequest {
@@ -24,6 +34,8 @@ pub struct RestoreRequest {
     pub filter: RepoFilter,
     /// Storage in the backup to storage of an agent.
     pub to_storage: BTreeMap<StorageName, StorageName>,
+    /// Directory in the backup to a folder of this host.
+    pub to_directory: BTreeMap<String, PathBuf>,
     /// Replace what is there.
     pub force: bool,
     /// Have git prepare repositories for being served.
@@ -57,8 +69,8 @@ pub struct RestorePlan {
     pub storages: Vec<StorageRestore>,
     /// Databases.
     pub databases: Vec<DatabaseSummary>,
-    /// Directories.
-    pub directories: Vec<DirectorySummary>,
+    /// Directories, each with its target.
+    pub directories: Vec<(DirectorySummary, Target)>,
     /// Parts of the backup that the configuration has no place for.
     pub failures: Vec<ItemFailure>,
 }
@@ -75,6 +87,7 @@ impl RestoreRequest {
             storages: wire.storages.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
             filter: filter_from_wire(wire.filter.as_slice())?,
             to_storage: to_storage.collect::<Result<_, Problem>>()?,
+            to_directory: wire.to_directory.into_iter().map(|(name, path)| (name, path.into())).collect(),
             force: wire.force,
             optimise: wire.optimise,
             latest: if wire.partial { Latest::Any } else { Latest::Whole },
@@ -93,17 +106,20 @@ impl RestoreRequest {
             _ => None,
         }));
         let selection = components(&self.only, &self.skip, &names)?;
+        self.check_folders(&names, options)?;
         let mut plan = RestorePlan::default();
-        if selection.selects(&Component::Repositories) {
+        // What is named means just that: a storage, repository or directory. The rest stays as it is.
+        let named = !self.storages.is_empty() || !self.filter.is_all() || !self.to_storage.is_empty();
+        if selection.selects(&Component::Repositories)
+            && (named || self.to_directory.is_empty() || !self.only.is_empty())
+        {
             self.plan_storages(summary, &mut plan)?;
         }
-        // A storage or repository that is named means just that: databases and directories stay as they are.
-        let whole = self.storages.is_empty() && self.filter.is_all() && self.to_storage.is_empty();
-        let parts = whole || !self.only.is_empty();
+        let parts = !(named || !self.to_directory.is_empty()) || !self.only.is_empty();
         if parts {
             plan_databases(&selection, summary, options, &mut plan);
-            plan_directories(&selection, summary, options, &mut plan);
         }
+        self.plan_directories(&selection, parts, summary, options, &mut plan);
         let wanted = |failure: &&ItemFailure| {
             selection.selects(&failure.component)
                 && match (&failure.component, &failure.storage) {
@@ -113,6 +129,69 @@ impl RestoreRequest {
         };
         plan.failures.extend(not_held(summary).filter(wanted).map(why_not_held));
         Ok(plan)
+    }
+
+    /// Refuses folders from a caller that is not our own, and for directories that the backup does not know.
+    fn check_folders(&self, names: &[String], options: &CoordinatorOptions) -> Result<(), Problem> {
+        let problem = |kind, subject, answer: String| {
+            Err(Problem::new(kind, subject, "find directory").on("--to-directory").answered(answer))
+        };
+        for (name, path) in &self.to_directory {
+            if options.identity.is_some() || !path.is_absolute() {
+                let answer = "only embedded mode takes a folder, which must be absolute".to_owned();
+                return problem(ErrorKind::Invalid, Subject::Configuration, answer);
+            }
+            if !names.contains(name) {
+                let answer = format!("the backup does not hold {name}; it holds: {}", names.join(", "));
+                return problem(ErrorKind::NotFound, Subject::Backup, answer);
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_directories(
+        &self,
+        selection: &ComponentSelection,
+        parts: bool,
+        summary: &RunSummary,
+        options: &CoordinatorOptions,
+        plan: &mut RestorePlan,
+    ) {
+        for directory in &summary.directories {
+            let component = Component::Directory(directory.name.clone());
+            let folder = self.to_directory.get(&directory.name);
+            if folder.is_none() && !(parts && selection.selects(&component)) {
+                continue;
+            }
+            let configured = options.directories.iter().find(|own| own.name() == directory.name);
+            let unread = summary.failures.iter().filter(|failure| failure.component == component);
+            let target = Target {
+                path: PathBuf::new(),
+                exclude: Vec::new(),
+                others: options.places.clone(),
+                unread: unread.map(|failure| path_of(&failure.item)).collect(),
+                numeric_owner: self.numeric_owner,
+                force: self.force,
+            };
+            match (configured, folder) {
+                (own, Some(folder)) => {
+                    let target = Target { path: folder.clone(), ..target };
+                    let target = own.map_or_else(|| target.clone(), |own| own.excluding(target.clone()));
+                    plan.directories.push((directory.clone(), target));
+                }
+                (Some(own), None) => plan.directories.push((directory.clone(), own.target(target))),
+                (None, None) => {
+                    plan.failures.push(no_place(component, &directory.name, "[[directory]]"));
+                }
+            }
+        }
+    }
+
+    /// The folders that directories go to beside those that are configured.
+    pub fn folders(&self, options: &CoordinatorOptions) -> Vec<Place> {
+        let own = |name: &str, path: &Path| options.places.contains(&Place::directory(name, path));
+        let folders = self.to_directory.iter().filter(|(name, path)| !own(name, path));
+        folders.map(|(name, path)| Place::target(name, path)).collect()
     }
 
     /// Whether a storage of the backup is wanted: one that is named, or any when none is.
@@ -164,25 +243,6 @@ fn plan_databases(
             plan.databases.push(database.clone());
         } else {
             plan.failures.push(no_place(Component::Databases, &database.name, "[[database]]"));
-        }
-    }
-}
-
-fn plan_directories(
-    selection: &ComponentSelection,
-    summary: &RunSummary,
-    options: &CoordinatorOptions,
-    plan: &mut RestorePlan,
-) {
-    for directory in &summary.directories {
-        let component = Component::Directory(directory.name.clone());
-        if !selection.selects(&component) {
-            continue;
-        }
-        if options.directories.iter().any(|configured| configured.name() == directory.name) {
-            plan.directories.push(directory.clone());
-        } else {
-            plan.failures.push(no_place(component, &directory.name, "[[directory]]"));
         }
     }
 }

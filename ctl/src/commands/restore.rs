@@ -1,6 +1,8 @@
 //! `backupctl restore`.
 
-use packhorse_model::{Exit, Problem, RestoreSummary};
+use std::collections::HashMap;
+
+use packhorse_model::{ErrorKind, Exit, Problem, RestoreSummary, Subject};
 use packhorse_proto::v1::{RepositoryFilter, RestoreRequest};
 
 use super::follow::{Role, follow};
@@ -12,13 +14,14 @@ use crate::{
 
 /// Restores a backup, or parts of it.
 pub async fn run(common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
+    let to_directory = to_directory(common, args)?;
     let session = Session::open(common, &args.storage).await?;
-    let exit = restore(&session, common, args).await;
+    let exit = restore(&session, common, RestoreRequest { to_directory, ..request(args) }).await;
     session.close(exit).await
 }
 
-async fn restore(session: &Session, common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
-    let started = session.started(session.client().restore(request(args))).await?;
+async fn restore(session: &Session, common: &Common, request: RestoreRequest) -> Result<Exit, Problem> {
+    let started = session.started(session.client().restore(request)).await?;
     let display = ProgressDisplay::new(common, "restore");
     let summary: RestoreSummary = follow(session, started, display, Role::Owner).await?;
     Ok(show(common, &summary))
@@ -33,6 +36,28 @@ pub fn show(common: &Common, summary: &RestoreSummary) -> Exit {
     }
     let exit = Exit::of_state(summary.state);
     render::settled(exit, || format!("it was restored all the same:\n{}", render::summary::restore(summary)))
+}
+
+/// The folders that directories go to, absolute; only our own coordinator may be told of folders.
+fn to_directory(common: &Common, args: &RestoreArgs) -> Result<HashMap<String, String>, Problem> {
+    let problem = |answer: &str| {
+        Problem::new(ErrorKind::Invalid, Subject::Configuration, "read flags")
+            .on("--to-directory")
+            .answered(answer)
+    };
+    if !args.to_directory.is_empty() && common.coordinator_in_force().is_some() {
+        return Err(problem("only has a meaning in embedded mode, and a coordinator is given")
+            .next("leave it out, or add --embedded"));
+    }
+    let mut folders = HashMap::new();
+    for (name, path) in &args.to_directory {
+        let path = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+        let path = path.ok_or_else(|| problem("the path is no text"))?;
+        if folders.insert(name.clone(), path).is_some() {
+            return Err(problem("a directory has two paths"));
+        }
+    }
+    Ok(folders)
 }
 
 fn request(args: &RestoreArgs) -> RestoreRequest {
@@ -54,5 +79,6 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         partial: args.partial,
         numeric_owner: args.numeric_owner,
         last_good: args.as_of_last_good,
+        ..RestoreRequest::default()
     }
 }

@@ -55,6 +55,11 @@ impl Place {
         Self { key: format!("[[directory]] {name}"), path: path.to_owned() }
     }
 
+    /// The folder that a directory is restored into.
+    pub fn target(name: &str, path: &Path) -> Self {
+        Self { key: format!("--to-directory {name}"), path: path.to_owned() }
+    }
+
     /// The places that a configuration names.
     pub fn of_config(config: &Config) -> Vec<Self> {
         let vault = config.vault.as_ref().and_then(VaultSection::folder);
@@ -68,6 +73,11 @@ impl Place {
     /// The key that names it.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Its path, as it was configured.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where it lies now.

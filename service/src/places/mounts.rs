@@ -72,9 +72,11 @@ impl Mounts {
             device: mount.device.clone(),
             path: join(&mount.root, path.strip_prefix(&mount.point).unwrap_or(path)),
         });
+        // In a changed root the table may not say what is mounted at it; paths can be compared all the same.
+        let own = own.unwrap_or_else(|| Extent { device: String::new(), path: path.to_owned() });
         let below = self.0.iter().filter(|mount| is_below(&mount.point, path));
         let below = below.map(|mount| Extent { device: mount.device.clone(), path: mount.root.clone() });
-        own.into_iter().chain(below).collect()
+        std::iter::once(own).chain(below).collect()
     }
 }
 
@@ -130,6 +132,7 @@ mod tests {
         assert_eq!(extents("/data/bound/y"), [extent("8:1", "/srv/x/y")]);
         assert_eq!(extents("/data"), [extent("8:2", "/"), extent("8:1", "/srv/x")]);
         assert_eq!(extents("/data too"), [extent("8:3", "/")]);
+        assert_eq!(Mounts::default().extents_of(Path::new("/x")).len(), 1);
         assert_eq!(mounts.below(Path::new("/data")), Some(Path::new("/data/bound")));
         assert_eq!(mounts.below(Path::new("/srv")), None);
     }

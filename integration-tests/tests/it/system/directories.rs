@@ -13,7 +13,10 @@ use std::{
 
 use packhorse_testkit::{Backupctl, Binary, TreeState, hermetic_command, run_checked, skipped};
 
-use super::site::{Site, json, text};
+use super::{
+    exit_codes::codes::assert_fails,
+    site::{Site, json, text},
+};
 
 /// `nobody` on most systems; any user without rights will do.
 const ID: u32 = 65534;
@@ -169,4 +172,41 @@ fn a_long_temporary_folder_does_no_harm() {
     let site = site("", |data| fs::write(data.join("file"), "x").expect("write file"));
     let long = site.folder(&"runner".repeat(20));
     site.ctl("packhorse.toml", ["create"]).env("TMPDIR", &long).run().expect_success();
+}
+
+#[test]
+fn a_directory_is_restored_into_another_folder() {
+    let site = site("", |data| fs::write(data.join("file"), "stored").expect("write file"));
+    site.ctl("packhorse.toml", ["create", "--backup-id=one"]).run().expect_success();
+    fs::write(site.path("data/file"), "live").expect("write file");
+    let to = |folder: &str| format!("--to-directory=data={}", site.path(folder).display());
+    let read = |path: &str| fs::read_to_string(site.path(path)).ok();
+    site.ctl("packhorse.toml", ["restore", "one", &to("beside")]).run().expect_success();
+    assert_eq!(
+        (read("beside/file").as_deref(), read("data/file").as_deref()),
+        (Some("stored"), Some("live"))
+    );
+    site.ctl("packhorse.toml", ["restore", "one", &to("beside")]).run().expect_code(1);
+    // The configuration need not name the directory any more.
+    site.write("bare.toml", &format!("[vault]\nurl = '{}'\n", site.vault_url()));
+    site.ctl("bare.toml", ["restore", "one", &to("bare")]).run().expect_success();
+    assert_eq!(read("bare/file").as_deref(), Some("stored"));
+    // Nothing that is configured may be in the way, whatever is forced.
+    for (folder, key) in
+        [("data/sub", "[[directory]] data"), ("vault/x", "[vault] url"), ("", "[vault] url")]
+    {
+        let call = || site.ctl("packhorse.toml", ["restore", "one", "--force", &to(folder)]);
+        assert_fails(call, 2, "invalid", "configuration", key);
+        assert_fails(call, 2, "invalid", "configuration", "--to-directory data");
+    }
+    assert_eq!(read("data/file").as_deref(), Some("live"));
+    site.ctl("packhorse.toml", ["restore", "one", "--force", &to("data")]).run().expect_success();
+    assert_eq!(read("data/file").as_deref(), Some("stored"));
+    let unknown = || site.ctl("packhorse.toml", ["restore", "one", "--to-directory=other=/nowhere"]);
+    assert_fails(unknown, 10, "not_found", "backup", "other");
+    let elsewhere = || {
+        let args = ["--coordinator", "http://127.0.0.1:1", "restore", "one", "--to-directory=data=/x"];
+        Backupctl::new().arg("--no-progress").args(args)
+    };
+    assert_fails(elsewhere, 2, "invalid", "configuration", "--to-directory");
 }
