@@ -39,7 +39,8 @@ fn without(world: &World, names: &[&str]) -> States {
     let source = GitRepo::open(world.storage().join("b.git"));
     let format = source.run(&["rev-parse", "--show-object-format"]);
     let copy = GitRepo::init_with(&path, &[&format!("--object-format={format}")]);
-    let mut fetch = vec!["fetch".to_owned(), "-q".into(), source.path().display().to_string()];
+    let mut fetch =
+        vec!["fetch".to_owned(), "-q".into(), "--no-tags".into(), source.path().display().to_string()];
     let refs = source.run(&["for-each-ref", "--format=%(refname)"]);
     for name in refs.lines().filter(|name| !names.contains(name)) {
         fetch.push(format!("+{name}:{name}"));

@@ -38,12 +38,16 @@ fn objects_of(repo: &GitRepo, salt: &str) -> Vec<(&'static str, String)> {
 
 /// Damages one object after another; each time a full backup and an increment must have all but the refs that need it, and
 /// everything once it is healed.
-fn each_kind_of_object(options: &[&str]) {
+fn each_kind_of_object(options: &[&str], harms: &[(&str, Harm)]) {
     let (world, repo) = world_with(options);
-    for (number, (harm, damage)) in HARMS.iter().enumerate() {
-        for (kind, oid) in objects_of(&repo, &number.to_string()) {
+    for (number, (harm, damage)) in harms.iter().enumerate() {
+        for (kind, oid) in objects_of(&repo, &format!("of-{number}")) {
+            // Where nothing is left of the file, all kinds are looked for; how it is damaged matters for few of them.
+            if *harm != "missing" && !matches!(kind, "commit" | "blob") {
+                continue;
+            }
             eprintln!("{harm} {kind}");
-            let tag = format!("refs/tags/t{number}");
+            let tag = format!("refs/tags/tof-{number}");
             let names = match kind {
                 "tag" => vec![tag.as_str()],
                 _ => vec!["refs/heads/side", tag.as_str()],
@@ -73,13 +77,13 @@ fn each_kind_of_object(options: &[&str]) {
 
 #[test]
 fn each_kind_of_object_in_files() {
-    each_kind_of_object(&[]);
+    each_kind_of_object(&[], &HARMS);
 }
 
 #[test]
 fn each_kind_of_object_in_a_reftable_of_sha256() {
     if has_reftables() {
-        each_kind_of_object(&["--ref-format=reftable", "--object-format=sha256"]);
+        each_kind_of_object(&["--ref-format=reftable", "--object-format=sha256"], &HARMS[..1]);
     }
 }
 
