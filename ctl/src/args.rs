@@ -276,6 +276,12 @@ pub struct RestoreArgs {
     /// Restore damaged repositories as they were in the last backup in which nothing of them was left out
     #[arg(long)]
     pub as_of_last_good: bool,
+    /// Keep a database that is replaced, under the name that the result tells
+    #[arg(long)]
+    pub keep_old: bool,
+    /// Go on when a database refuses a statement of its dump, and name what failed (exit code 3)
+    #[arg(long)]
+    pub continue_on_error: bool,
 }
 
 /// Flags of `list`.

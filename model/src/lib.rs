@@ -5,6 +5,7 @@
 
 mod backup_id;
 mod component;
+mod database;
 mod digest;
 mod exit;
 mod filter;
@@ -21,6 +22,7 @@ mod visible;
 
 pub use backup_id::BackupId;
 pub use component::{Component, ComponentSelection};
+pub use database::{DatabaseAttributes, DatabaseContents, DatabaseGrant, DatabaseSetting, TableRows};
 pub use digest::{ObjectDigest, Sha256Hex};
 pub use exit::Exit;
 pub use filter::{RepoFilter, RepoPattern};

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BackupId, Component, Counts, ItemFailure, ObjectDigest, StorageName};
+use crate::{
+    BackupId, Component, Counts, DatabaseAttributes, DatabaseContents, ItemFailure, ObjectDigest, StorageName,
+};
 
 /// Whether everything that was selected is in the backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +124,12 @@ pub struct DatabaseSummary {
     pub bytes_plain: u64,
     /// Major version of the server it came from.
     pub server_major: u32,
+    /// What belongs to the database itself, which no dump holds; absent from backups of the first versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<DatabaseAttributes>,
+    /// What it held at the moment of the dump; absent likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<DatabaseContents>,
 }
 
 /// What a run did with one directory.

@@ -33,13 +33,15 @@ const OVERRIDES: [&str; 10] = [
 
 /// Has a child notice within a minute that its server's host is gone: by itself it would wait for hours. libpq has no
 /// variables for these, so they are an argument; everything else still comes from the environment.
-pub(super) const NOTICE_LOSS: &str =
-    "--dbname=keepalives_idle=20 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=60000";
+const NOTICE_LOSS: &str =
+    "keepalives_idle=20 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=60000";
 
 /// A database's name, programs and environment for its children.
 #[derive(Clone)]
 pub(super) struct Connection {
     name: String,
+    /// Another database of the same server than the settings name.
+    elsewhere: Option<String>,
     bin_dir: Option<PathBuf>,
     environment: BTreeMap<String, String>,
 }
@@ -69,7 +71,30 @@ impl Connection {
         {
             return Err(invalid("read database environment", format!("{name:?} cannot be a variable")));
         }
-        Ok(Self { name: config.name.clone(), bin_dir: config.bin_dir.clone(), environment })
+        Ok(Self { name: config.name.clone(), elsewhere: None, bin_dir: config.bin_dir.clone(), environment })
+    }
+
+    /// The same server and user, but another of its databases.
+    pub(super) fn to(&self, database: &str) -> Self {
+        Self { elsewhere: Some(database.to_owned()), ..self.clone() }
+    }
+
+    /// The database that the settings name, as far as they do: a service or the server may name it instead.
+    pub(super) fn database(&self) -> Option<&str> {
+        let named = (!self.environment.contains_key("PGSERVICE")).then_some(&self.environment)?;
+        named.get("PGDATABASE").or_else(|| named.get("PGUSER")).map(String::as_str)
+    }
+
+    /// The argument that says which database is meant, and that a lost connection is to be noticed. It is no secret.
+    pub(super) fn argument(&self) -> String {
+        match &self.elsewhere {
+            // A service's own database would beat one of the environment, but does not beat an argument.
+            Some(database) => {
+                let quoted = database.replace('\\', "\\\\").replace('\'', "\\'");
+                format!("--dbname=dbname='{quoted}' {NOTICE_LOSS}")
+            }
+            None => format!("--dbname={NOTICE_LOSS}"),
+        }
     }
 
     /// The name in the configuration.

@@ -3,33 +3,60 @@
 //! Does not own: the snapshot. The object gets its name only after `pg_dump` exited 0 and its output ended as a whole
 //! dump does; every other way out drops the writer, and the vault holds nothing of this dump.
 
-use packhorse_model::{DatabaseSummary, ErrorKind, Problem};
+use packhorse_model::{DatabaseSummary, ErrorKind, Problem, Subject};
 use packhorse_vault::{ObjectKey, PartSize, RunAttempt, Vault};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    connection::{Connection, NOTICE_LOSS},
-    failure,
-    snapshot::Snapshot,
-    trailer::Trailer,
-};
+use super::{connection::Connection, failure, snapshot::Snapshot, trailer::Trailer};
 use crate::pipe::{Child, LastLines, compress, in_all};
 
 const WHAT: &str = "dump database";
 const NOTHING_STORED: &str = "nothing of this dump is in the vault";
 
-/// Dumps the database as it was at the snapshot.
+/// What `pg_dump` says of a table that the snapshot shows and that is gone since.
+const DROPPED: [&str; 3] = ["does not exist", "could not open relation", "cache lookup failed"];
+
+/// Dumps the database as it was at the snapshot; once more at another one when a table was dropped since then.
 pub(super) async fn dump(
     vault: &Vault,
     run: &RunAttempt,
     connection: &Connection,
-    snapshot: &Snapshot,
+    mut snapshot: Snapshot,
+    cancel: &CancellationToken,
+    progress: impl Fn(u64) + Send + Sync + Clone + 'static,
+) -> Result<DatabaseSummary, Problem> {
+    match dump_at(vault, run, connection, &mut snapshot, cancel, progress.clone()).await {
+        Err(problem) if is_dropped(&problem) => {
+            tracing::warn!(%problem, "taking another snapshot");
+            let mut fresh = Snapshot::open(connection, cancel).await?;
+            dump_at(vault, run, connection, &mut fresh, cancel, progress).await
+        }
+        ended => ended,
+    }
+}
+
+fn is_dropped(problem: &Problem) -> bool {
+    let answer = problem.answer.as_deref().unwrap_or_default();
+    problem.subject == Subject::Database
+        && problem.what == WHAT
+        && DROPPED.iter().any(|words| answer.contains(words))
+}
+
+async fn dump_at(
+    vault: &Vault,
+    run: &RunAttempt,
+    connection: &Connection,
+    snapshot: &mut Snapshot,
     cancel: &CancellationToken,
     progress: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<DatabaseSummary, Problem> {
+    let contents = snapshot.contents(cancel).await.map_err(|problem| problem.leaving(NOTHING_STORED))?;
     let name = connection.name();
     let at = format!("--snapshot={}", snapshot.id);
-    let arguments = ["--clean", "--if-exists", "--format=plain", "--no-password", NOTICE_LOSS, &at];
+    // Whatever the shell speaks, a dump is written in what the database is, so that nothing is converted.
+    let encoding = format!("--encoding={}", snapshot.attributes.encoding);
+    let to = connection.argument();
+    let arguments = ["--clean", "--if-exists", "--format=plain", "--no-password", &to, &at, &encoding];
     let mut child = Child::start(&connection.program("pg_dump"), arguments, connection.environment())?;
     drop(child.stdin()?);
     let stderr = child.stderr(LastLines::default(), LastLines::push)?;
@@ -54,5 +81,12 @@ pub(super) async fn dump(
     }
     let bytes_plain = compressed.plain;
     let object = compressed.finish().await?;
-    Ok(DatabaseSummary { name: name.to_owned(), object, bytes_plain, server_major: snapshot.server_major })
+    Ok(DatabaseSummary {
+        name: name.to_owned(),
+        object,
+        bytes_plain,
+        server_major: snapshot.server_major,
+        attributes: Some(snapshot.attributes.clone()),
+        contents: Some(contents),
+    })
 }

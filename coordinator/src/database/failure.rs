@@ -11,7 +11,7 @@ use super::connection::Connection;
 use crate::pipe::LastLines;
 
 /// Fragments of the programs' messages, what to do about them, and how.
-const KNOWN: [(&str, ErrorKind, &str); 16] = [
+const KNOWN: [(&str, ErrorKind, &str); 20] = [
     ("password authentication failed", ErrorKind::Denied, "correct the database's user or password"),
     (
         "no password supplied",
@@ -24,6 +24,22 @@ const KNOWN: [(&str, ErrorKind, &str); 16] = [
         "run as the database's operating system user, or use a password",
     ),
     ("no pg_hba.conf entry", ErrorKind::Denied, "admit this host and user in the server's pg_hba.conf"),
+    ("role \"", ErrorKind::NotFound, "create the roles that the database names, then restore again"),
+    (
+        "is being accessed by other users",
+        ErrorKind::Unavailable,
+        "stop what uses the database, and end its prepared transactions, then try again",
+    ),
+    (
+        "invalid locale name",
+        ErrorKind::Invalid,
+        "install this locale on the database server's host, and restart PostgreSQL",
+    ),
+    (
+        "out of shared memory",
+        ErrorKind::Unavailable,
+        "raise max_locks_per_transaction, restart PostgreSQL, try again",
+    ),
     ("must be superuser", ErrorKind::Denied, "use a database user with this right"),
     ("must be owner of", ErrorKind::Denied, "use the owner of the database's objects, or a superuser"),
     ("permission denied", ErrorKind::Denied, "grant the database's user this right"),
@@ -60,14 +76,24 @@ const KNOWN: [(&str, ErrorKind, &str); 16] = [
 
 /// The problem that a program's end stands for; `what` is the operation that it stopped.
 pub(super) fn failed(connection: &Connection, what: &str, status: ExitStatus, said: &LastLines) -> Problem {
-    let answer = connection.redact(&said.text(Some(status)));
+    answered(connection, what, &said.text(Some(status)))
+}
+
+/// The problem that an answer of the server stands for.
+pub(super) fn answered(connection: &Connection, what: &str, answer: &str) -> Problem {
+    let answer = connection.redact(answer);
     let missing = answer.contains("database \"") && answer.contains("\" does not exist");
-    let (kind, next) = match KNOWN.iter().find(|(fragment, ..)| answer.contains(fragment)) {
+    let (kind, next) = match KNOWN.iter().find(|(fragment, ..)| matches(&answer, fragment)) {
         _ if missing => (ErrorKind::NotFound, "create the database, or correct its name"),
         Some((_, kind, next)) => (*kind, *next),
         None => (ErrorKind::Unavailable, "see the database server's log"),
     };
     problem(connection, kind, what).answered(answer).next(next)
+}
+
+/// A role is missing only where one is said to be: a role's name stands in other messages, too.
+fn matches(answer: &str, fragment: &str) -> bool {
+    answer.contains(fragment) && (fragment != "role \"" || answer.contains("\" does not exist"))
 }
 
 /// A problem with this database.

@@ -1,38 +1,56 @@
 //! Databases: dumped into the vault, and restored from it, through PostgreSQL's own programs.
 //!
 //! Does not own: which databases a run has, or when it is a backup. Files in the order of a dump: `url`, `connection`,
-//! `psql`, `snapshot`, `dump`; of a restore: `target`, `script`, `restore`.
+//! `psql`, `snapshot` (with `attributes` and `contents`), `dump`; of a restore: `target`, then `beside` (`hold`, `names`,
+//! `wanted`, `swap`) or `in_place` (`objects`). Both fill a database by `session`, `fill`, `replay`, `statement`, `dialogue`.
 //!
 //! Order: the snapshots of all databases are taken first, within moments of each other, and then the databases are
-//! dumped one after another, each at its snapshot. A failed database is reported by name and stops no other. Nothing
-//! is retried here: the vault's client retries its requests, and a dump that broke is the next run's.
+//! dumped one after another, each at its snapshot. A failed database is reported by name and stops no other. A dump is
+//! tried once more, at a fresh snapshot, when a table was dropped before `pg_dump` came to it. Nothing else is retried here:
+//! the vault's client retries its requests, and a dump that broke is the next run's.
 //!
 //! Cancellation kills the running child; the databases that are left are reported as not done. A crash leaves no
 //! object of an unfinished dump (at most parts of an upload, which the store's lifecycle rule removes), and never half
-//! a restored database: the server rolls back what was not committed.
+//! a restored database: the old one is in force until the moment of the swap. What was being filled is dropped by the next
+//! restore of that database, which knows it by name and comment.
 
+mod attributes;
+mod beside;
 mod connection;
+mod contents;
+mod dialogue;
 mod dump;
 mod failure;
+mod fill;
+mod hold;
+mod in_place;
+mod names;
+mod objects;
 mod psql;
+mod replay;
 mod restore;
-mod script;
+mod session;
 mod snapshot;
+mod statement;
+mod swap;
 mod target;
 #[cfg(test)]
 mod tests;
 mod trailer;
 mod url;
+mod wanted;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
-use packhorse_model::{BackupId, Component, DatabaseSummary, ItemFailure, Problem, RestoredItem};
+use packhorse_model::{
+    BackupId, Component, DatabaseSummary, ErrorKind, ItemFailure, Problem, RestoredItem, Subject,
+};
 use packhorse_service::config::DatabaseConfig;
 use packhorse_vault::{RunAttempt, Vault};
 use tokio_util::sync::CancellationToken;
 
-use self::{connection::Connection, snapshot::Snapshot};
+use self::{connection::Connection, restore::Job, snapshot::Snapshot};
 
 /// A configured database, ready to be dumped or restored.
 #[derive(Clone, Debug)]
@@ -67,7 +85,7 @@ pub async fn back_up_all(
         let result = match snapshot {
             Ok(snapshot) => {
                 let report = named(database.name(), progress.clone());
-                dump::dump(vault, run, &database.connection, &snapshot, cancel, report).await
+                dump::dump(vault, run, &database.connection, snapshot, cancel, report).await
             }
             Err(problem) => Err(problem),
         };
@@ -84,24 +102,54 @@ pub async fn back_up_all(
     (summaries, failures)
 }
 
+/// How databases are restored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RestoreOptions {
+    /// Replace what a database holds.
+    pub force: bool,
+    /// Keep the database that is replaced, under another name.
+    pub keep_old: bool,
+    /// Go on when the server refuses a statement, and name what failed.
+    pub continue_on_error: bool,
+}
+
+/// What came of restoring a database.
+#[derive(Debug)]
+pub struct Restored {
+    /// The database.
+    pub item: RestoredItem,
+    /// What of it is missing.
+    pub failures: Vec<ItemFailure>,
+    /// What the operator should know.
+    pub remarks: Vec<ItemFailure>,
+}
+
 /// Restores one database from its dump in a backup: all of it, or it is left as it was.
 pub async fn restore_one(
     vault: &Vault,
     id: &BackupId,
     database: &Database,
     summary: &DatabaseSummary,
-    force: bool,
+    options: RestoreOptions,
     cancel: &CancellationToken,
     progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
-) -> Result<RestoredItem, Problem> {
-    let report = named(database.name(), progress);
-    restore::restore(vault, id, &database.connection, summary, force, cancel, report).await
+) -> Result<Restored, Problem> {
+    let progress = Arc::new(named(database.name(), progress));
+    restore::restore(Job { vault, id, connection: &database.connection, summary, options, cancel, progress })
+        .await
 }
 
 fn named(
     name: &str,
-    progress: impl Fn(&str, u64) + Send + Sync + 'static,
-) -> impl Fn(u64) + Send + Sync + 'static {
+    progress: impl Fn(&str, u64) + Send + Sync + Clone + 'static,
+) -> impl Fn(u64) + Send + Sync + Clone + 'static {
     let name = name.to_owned();
     move |bytes| progress(&name, bytes)
+}
+
+/// The problem of a server that answers something else than was asked.
+fn lost(what: &str) -> Problem {
+    Problem::new(ErrorKind::Unavailable, Subject::Database, what)
+        .answered("the server ended the session, or answered something unexpected")
+        .next("see the database server's log")
 }

@@ -1,10 +1,11 @@
-//! Starting `psql`, and asking it one question.
+//! Starting `psql`, and asking it one question; how names and texts are written in SQL.
 //!
 //! Does not own: snapshots and restores, which keep theirs running. `psql` rather than a client library, because then
 //! sockets, TLS, `.pgpass` and services work exactly as they do for `pg_dump`.
 
 use std::{
-    io::{Read, Write},
+    fs::File,
+    io::{BufRead, Read, Write},
     sync::Arc,
 };
 
@@ -12,14 +13,11 @@ use packhorse_model::Problem;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    connection::{Connection, NOTICE_LOSS},
-    failure,
-};
+use super::{connection::Connection, failure};
 use crate::pipe::{Child, LastLines, io_problem, joined};
 
 /// Without start-up files, terse (so that no message quotes a row), stopping at the first error, never asking.
-const ARGUMENTS: [&str; 12] = [
+const ARGUMENTS: [&str; 11] = [
     "--no-psqlrc",
     "--quiet",
     "--no-align",
@@ -32,25 +30,47 @@ const ARGUMENTS: [&str; 12] = [
     "--field-separator-zero",
     "--record-separator-zero",
     "--file=-",
-    NOTICE_LOSS,
 ];
 
-/// Switches the server's timeouts off for one session; the last one came with version 17.
-pub(super) const NO_TIMEOUTS: &str = "\
+/// Switches the server's timeouts off for one session, whatever server, database or role say; older servers lack some.
+const NO_TIMEOUTS: &str = "\
     SET idle_in_transaction_session_timeout = 0;\n\
     SET statement_timeout = 0;\n\
     SET lock_timeout = 0;\n\
-    SELECT current_setting('server_version_num')::int >= 170000 AS timed \\gset\n\
-    \\if :timed\nSET transaction_timeout = 0;\n\\endif\n";
+    SELECT current_setting('server_version_num')::int >= 140000 AS packhorse_idle, \
+    current_setting('server_version_num')::int >= 170000 AS packhorse_timed \\gset\n\
+    \\if :packhorse_idle\nSET idle_session_timeout = 0;\n\\endif\n\
+    \\if :packhorse_timed\nSET transaction_timeout = 0;\n\\endif\n";
+
+/// What our own sessions speak, whatever the shell or the URL says; a dump says by itself what it is written in.
+const ENCODING: (&str, &str) = ("PGCLIENTENCODING", "UTF8");
 
 /// Bytes of an answer that are read; more is a defect of the question.
 const ANSWER: u64 = 1 << 20;
 
-/// Starts `psql`; its diagnostics come with its end.
-pub(super) fn start(connection: &Connection) -> Result<(Child, JoinHandle<LastLines>), Problem> {
-    let mut child = Child::start(&connection.program("psql"), ARGUMENTS, connection.environment())?;
-    let stderr = child.stderr(LastLines::default(), LastLines::push)?;
-    Ok((child, stderr))
+/// Starts `psql`, in a session without timeouts; its diagnostics come with its end.
+pub(super) fn start(connection: &Connection) -> Result<Psql, Problem> {
+    let mut environment = connection.environment().clone();
+    environment.insert(ENCODING.0.into(), ENCODING.1.into());
+    let arguments = ARGUMENTS.map(str::to_owned).into_iter().chain([connection.argument()]);
+    let mut child = Child::start(&connection.program("psql"), arguments, &environment)?;
+    let said = child.stderr(LastLines::default(), LastLines::push)?;
+    let (mut stdin, stdout) = (child.stdin()?, child.stdout()?);
+    // It fits the pipe. A psql that ended early says why; the broken pipe does not matter.
+    let _ = stdin.write_all(NO_TIMEOUTS.as_bytes());
+    Ok(Psql { child, stdin, stdout, said })
+}
+
+/// A running `psql`.
+pub(super) struct Psql {
+    /// The process.
+    pub(super) child: Child,
+    /// What it is to do.
+    pub(super) stdin: File,
+    /// The fields of rows, each with a zero byte behind it.
+    pub(super) stdout: File,
+    /// Its diagnostics.
+    pub(super) said: JoinHandle<LastLines>,
 }
 
 /// Runs statements and gives the fields of all rows.
@@ -61,8 +81,7 @@ pub(super) async fn ask(
     cancel: &CancellationToken,
 ) -> Result<Vec<String>, Problem> {
     let sql: Arc<str> = sql.into();
-    let (mut child, stderr) = start(connection)?;
-    let (mut stdin, stdout) = (child.stdin()?, child.stdout()?);
+    let Psql { mut child, mut stdin, stdout, said } = start(connection)?;
     let answer = spawn_blocking(move || {
         // A psql that ended early says why; the broken pipe does not matter.
         let _ = stdin.write_all(sql.as_bytes());
@@ -73,7 +92,7 @@ pub(super) async fn ask(
     });
     let status = child.wait(cancel).await?;
     let answer = joined(answer.await)?;
-    let said = stderr.await.unwrap_or_default();
+    let said = said.await.unwrap_or_default();
     if cancel.is_cancelled() {
         return Err(Problem::cancelled(what));
     }
@@ -82,4 +101,33 @@ pub(super) async fn ask(
     }
     let text = String::from_utf8_lossy(&answer);
     Ok(text.split_terminator('\0').map(str::to_owned).collect())
+}
+
+/// Reads this many fields; none when the session ended before.
+pub(super) fn fields(reader: &mut impl BufRead, number: usize) -> Result<Option<Vec<String>>, Problem> {
+    let mut fields = Vec::with_capacity(number);
+    for _ in 0..number {
+        let mut bytes = Vec::new();
+        reader.read_until(0, &mut bytes).map_err(|error| io_problem("read answer", &error))?;
+        if bytes.pop() != Some(0) {
+            return Ok(None);
+        }
+        fields.push(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    Ok(Some(fields))
+}
+
+/// A text as an SQL literal, whatever the session's settings.
+pub(super) fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+/// A name as an SQL identifier.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

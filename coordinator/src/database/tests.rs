@@ -145,7 +145,19 @@ impl World {
         summary: &DatabaseSummary,
         force: bool,
     ) -> Result<RestoredItem, Problem> {
-        restore_one(&self.vault, &self.run.id, to, summary, force, &self.cancel, |_, _| {}).await
+        let restored =
+            self.restore_as(to, summary, RestoreOptions { force, ..RestoreOptions::default() }).await?;
+        assert_eq!((restored.failures, restored.remarks), (vec![], vec![]));
+        Ok(restored.item)
+    }
+
+    async fn restore_as(
+        &self,
+        to: &Database,
+        summary: &DatabaseSummary,
+        options: RestoreOptions,
+    ) -> Result<Restored, Problem> {
+        restore_one(&self.vault, &self.run.id, to, summary, options, &self.cancel, |_, _| {}).await
     }
 
     /// Everything that a dump of the database says, but for what is unique to each run of it.
@@ -540,28 +552,59 @@ async fn an_older_server_is_refused_and_a_cancelled_restore_changes_nothing() {
     assert_eq!((problem.kind, problem.subject), (ErrorKind::Invalid, Subject::Database));
 
     let cancel = world.cancel.clone();
-    let result =
-        restore_one(&world.vault, &world.run.id, &target, &summary, true, &world.cancel, move |_, bytes| {
+    let options = RestoreOptions { force: true, ..RestoreOptions::default() };
+    let result = restore_one(
+        &world.vault,
+        &world.run.id,
+        &target,
+        &summary,
+        options,
+        &world.cancel,
+        move |_, bytes| {
             if bytes > 20_000 {
                 cancel.cancel();
             }
-        });
-    assert_eq!(refused(result.await).kind, ErrorKind::Cancelled);
+        },
+    );
+    assert_eq!(result.await.expect_err("cancelled").kind, ErrorKind::Cancelled);
     assert_eq!(world.state("full"), before);
 }
 
-#[tokio::test]
-async fn our_own_death_half_way_does_not_commit_half() {
-    let world = World::new();
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_death_half_way_leaves_the_old_database_and_the_next_restore_tidies_up() {
+    let world = Arc::new(World::new());
     world.fixture("db");
     let summary = world.backed_up(&world.database("main", "db")).await;
     world.server.create_database("full");
     world.server.psql("full", OTHER);
     let before = world.state("full");
-    // What psql is left with when the process that feeds it is gone: a whole dump, and the end of its input.
-    let script = "grep -v '^COMMIT;$' | $REAL \"$@\"";
-    let bin_dir = Some(world.scripted("psql", script));
-    let target = World::of(&DatabaseConfig { bin_dir, ..world.config("main", "full") });
-    let _ = world.restore(&target, &summary, true).await;
+    let names = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate";
+    let as_ever = world.server.psql("postgres", names);
+    // Whoever restores stands still in the middle, and is gone: nothing of ours is carried out any more.
+    let (reached, mut waiting) = tokio::sync::mpsc::unbounded_channel();
+    let gate = Arc::new((std::sync::Barrier::new(2), AtomicBool::new(true)));
+    let stands = Arc::clone(&gate);
+    let (dying, target, dump) = (Arc::clone(&world), world.database("main", "full"), summary.clone());
+    let options = RestoreOptions { force: true, ..RestoreOptions::default() };
+    let restoring = tokio::spawn(async move {
+        let seen = move |_: &str, bytes| {
+            if bytes > 20_000 && stands.1.swap(false, Ordering::Relaxed) {
+                let _ = reached.send(());
+                stands.0.wait();
+            }
+        };
+        restore_one(&dying.vault, &dying.run.id, &target, &dump, options, &dying.cancel, seen).await
+    });
+    waiting.recv().await.expect("the restore comes that far");
+    restoring.abort();
+    assert!(restoring.await.expect_err("it is gone").is_cancelled());
     assert_eq!(world.state("full"), before);
+    assert_ne!(world.server.psql("postgres", names), as_ever, "an unfinished database is left");
+    gate.0.wait();
+    // One that has the name but not the mark is somebody else's.
+    world.server.create_database("full_packhorse_0badcafe");
+    world.restore(&world.database("main", "full"), &summary, true).await.expect("restored");
+    assert_eq!(world.state("full"), world.state("db"));
+    let left = world.server.psql("postgres", names);
+    assert_eq!(left, as_ever.replace("full", "full full_packhorse_0badcafe"));
 }

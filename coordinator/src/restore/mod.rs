@@ -76,7 +76,7 @@ pub async fn restore(
     let cancel = &stop.token;
     let ((storages, mut remarks), databases, (directories, left)) = tokio::join!(
         dispatch::dispatch(&shared, &plan),
-        restore_databases(vault, options, &summary, &plan, request.force, board, cancel),
+        restore_databases(vault, options, &summary, &plan, &request, board, cancel),
         restore_directories(vault, &summary, &plan, board, cancel),
     );
     if cancel.is_cancelled() {
@@ -88,14 +88,16 @@ pub async fn restore(
     finish(summary, started_at, ((storages, remarks), databases, directories), board)
 }
 
-type Restored = ((Vec<RestoredItem>, Vec<ItemFailure>), Vec<RestoredItem>, Vec<RestoredItem>);
+type Told = (Vec<RestoredItem>, Vec<ItemFailure>);
+type Restored = (Told, Told, Vec<RestoredItem>);
 
 fn finish(
     summary: RunSummary,
     started_at: Timestamp,
-    ((storages, mut remarks), databases, directories): Restored,
+    ((storages, mut remarks), (databases, of_databases), directories): Restored,
     board: &Board,
 ) -> Result<RestoreSummary, Problem> {
+    remarks.extend(of_databases);
     let (failures, failures_total) = board.failures();
     let nothing = storages.iter().chain(&databases).chain(&directories).all(|item| item.items == 0);
     if nothing && let Some(failure) = failures.first() {
@@ -144,11 +146,13 @@ async fn restore_databases(
     options: &CoordinatorOptions,
     summary: &RunSummary,
     plan: &RestorePlan,
-    force: bool,
+    request: &RestoreRequest,
     board: &Board,
     cancel: &CancellationToken,
-) -> Vec<RestoredItem> {
-    let mut items = Vec::new();
+) -> Told {
+    let RestoreRequest { force, keep_old, continue_on_error, .. } = *request;
+    let how = database::RestoreOptions { force, keep_old, continue_on_error };
+    let (mut items, mut remarks) = (Vec::new(), Vec::new());
     for wanted in &plan.databases {
         let Some(database) = options.databases.iter().find(|database| database.name() == wanted.name) else {
             continue;
@@ -156,10 +160,15 @@ async fn restore_databases(
         let shown = board.clone();
         let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
         let restored =
-            database::restore_one(vault, &summary.backup_id, database, wanted, force, cancel, progress).await;
+            database::restore_one(vault, &summary.backup_id, database, wanted, how, cancel, progress).await;
+        let restored = restored.map(|restored| {
+            restored.failures.into_iter().for_each(|failure| board.failed(failure));
+            remarks.extend(restored.remarks);
+            restored.item
+        });
         note(restored, Component::Databases, &wanted.name, board, &mut items);
     }
-    items
+    (items, remarks)
 }
 
 async fn restore_directories(

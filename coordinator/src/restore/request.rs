@@ -46,6 +46,10 @@ pub struct RestoreRequest {
     pub numeric_owner: bool,
     /// Restore damaged repositories as they were when nothing of them was left out.
     pub last_good: bool,
+    /// Keep databases that are replaced.
+    pub keep_old: bool,
+    /// Name statements that a database refuses, and restore the rest.
+    pub continue_on_error: bool,
     only: Vec<String>,
     skip: Vec<String>,
 }
@@ -93,6 +97,8 @@ impl RestoreRequest {
             latest: if wire.partial { Latest::Any } else { Latest::Whole },
             numeric_owner: wire.numeric_owner,
             last_good: wire.last_good,
+            keep_old: wire.keep_old,
+            continue_on_error: wire.continue_on_error,
             only: wire.only,
             skip: wire.skip,
         })

@@ -79,6 +79,8 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         partial: args.partial,
         numeric_owner: args.numeric_owner,
         last_good: args.as_of_last_good,
+        keep_old: args.keep_old,
+        continue_on_error: args.continue_on_error,
         ..RestoreRequest::default()
     }
 }
