@@ -73,7 +73,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(10);
 pub async fn drain(tracker: &TaskTracker) {
     tracker.close();
     if tokio::time::timeout(GRACE, tracker.wait()).await.is_err() {
-        tracing::warn!(tasks = tracker.len(), "work did not stop within {GRACE:?}, leaving it");
+        tracing::warn!(tasks = tracker.len(), "work did not stop within {}s and is left", GRACE.as_secs());
     }
 }
 

@@ -108,7 +108,7 @@ pub async fn decide(
 /// When what the chain names is gone or damaged, the only safe step is a new chain.
 fn unusable(base: &CatalogueEntry, error: VaultError, known: Vec<ClosedPack>) -> Result<Plan, Problem> {
     if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
-        tracing::warn!(repository = %base.path, %error, "chain unusable, starting a new one");
+        tracing::warn!(repository = %base.path, %error, "a chain is unusable: a new one is started");
         return Ok(Plan::Full(known));
     }
     Err(Problem::from(error).while_doing("plan increment"))

@@ -191,7 +191,7 @@ async fn attempt(
                     return Err(SnapshotError::Failed(Problem::cancelled("back up repository")));
                 }
                 Ok((failed, Err(BundleError::Git(answer)))) => {
-                    tracing::debug!(repository = %candidate.path, %answer, "packing failed, trying again");
+                    tracing::debug!(repository = %candidate.path, %answer, "packing failed and is tried again");
                     let fresh = retake(run, candidate).await?;
                     if fresh.seen == snapshot.seen || tries + 1 >= ATTEMPTS {
                         said = Some(answer);

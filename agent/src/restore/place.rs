@@ -153,7 +153,7 @@ fn remove(old: &Path) -> Result<(), Problem> {
     };
     // The new repository is in place; what is left goes with the temporary folder.
     if let Err(error) = removed {
-        tracing::warn!(path = %old.display(), %error, "replaced repository not yet deleted");
+        tracing::warn!(path = %old.display(), %error, "a replaced repository is not deleted yet");
     }
     Ok(())
 }

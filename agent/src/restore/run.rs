@@ -187,7 +187,7 @@ impl Restore {
         self.progress.fail();
         let storage = Some(self.job.target.to_string());
         let failure = ItemFailure { component: Component::Repositories, storage, item, problem };
-        tracing::warn!(storage = %self.job.target, item = %failure.item, problem = %failure.problem, "not restored");
+        tracing::warn!(storage = %self.job.target, item = %failure.item, problem = %failure.problem, "a repository is not restored");
         let _ = self.events.send(RestoreEvent::Failed(failure)).await;
     }
 
@@ -195,7 +195,7 @@ impl Restore {
     pub(super) fn remark(&self, path: &RepoPath, problem: Problem) {
         let (storage, item) = (Some(self.job.target.to_string()), path.to_string());
         let remark = ItemFailure { component: Component::Repositories, storage, item, problem };
-        tracing::warn!(storage = %self.job.target, item = %remark.item, problem = %remark.problem, "made good");
+        tracing::warn!(storage = %self.job.target, item = %remark.item, problem = %remark.problem, "a repository is restored, and damage was made good");
         self.progress.remark(remark);
     }
 

@@ -98,7 +98,7 @@ fn remove_dead(parent: &Path) -> io::Result<()> {
         }
         let lock = File::options().create(true).append(true).open(entry.path().join(LOCK))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            tracing::info!(folder = %entry.path().display(), "removing what a dead restore left");
+            tracing::info!(folder = %entry.path().display(), "what a dead restore left is removed");
             fs::remove_dir_all(entry.path())?;
         }
     }

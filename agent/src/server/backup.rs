@@ -52,13 +52,23 @@ pub(super) async fn start(
         |handle, cancel| async move {
             working.set(&limits);
             let _at_work = working.begin();
-            tracing::info!(storage = %job.storage, backup = %job.attempt.id, "backup starts");
+            tracing::info!(storage = %job.storage, backup = %job.attempt.id, "a backup starts");
             let storage = job.storage.clone();
             let (failures, told) = mpsc::channel(64);
             let work = back_up_storage(vault, job, progress, failures, cancel);
             let (result, ()) = tokio::join!(work, record(told, &handle));
             let result = result?;
-            tracing::info!(%storage, counts = ?result.counts, "backup ends");
+            let counts = result.counts;
+            tracing::info!(
+                %storage,
+                repositories = counts.total(),
+                backed_up = counts.backed_up,
+                unchanged = counts.unchanged,
+                empty = counts.empty,
+                missing = counts.missing,
+                failed = counts.failed,
+                "backup ends"
+            );
             Ok(Finished::Backup(finished(&result)))
         },
     );
@@ -137,7 +147,8 @@ async fn follow_limits(mut requests: Streaming<v1::BackupStorageRequest>, share:
 
 async fn record(mut told: mpsc::Receiver<BackupEvent>, job: &Job) {
     while let Some(BackupEvent::Failed(failure)) = told.recv().await {
-        tracing::warn!(storage = ?failure.storage, item = %failure.item, problem = %failure.problem, "failed");
+        let storage = failure.storage.as_deref();
+        tracing::warn!(storage, item = %failure.item, problem = %failure.problem, "a repository failed");
         job.course().failed(failure);
     }
 }

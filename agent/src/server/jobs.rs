@@ -162,7 +162,7 @@ impl Jobs {
                     Admitted::Replace(job) => job,
                 }
             };
-            tracing::warn!(%storage, job = %replaced.name, "nobody follows it any more: it gives way to {name}");
+            tracing::warn!(%storage, job = %replaced.name, "nobody follows a job any more: it gives way to {name}");
             replaced.cancel.cancel();
             let _ = replaced.course.wait().await;
         }
@@ -247,7 +247,7 @@ async fn stopped_as_orphan(job: &Job) -> Result<Finished, Problem> {
             job.course.unfollowed().await;
             tokio::time::sleep(ORPHANED).await;
             if !job.course.is_followed() {
-                tracing::warn!(job = %job.name, "no coordinator came back for it, stopping it");
+                tracing::warn!(job = %job.name, "no coordinator came back for a job, which is stopped");
                 job.cancel.cancel();
                 break;
             }

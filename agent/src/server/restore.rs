@@ -63,13 +63,13 @@ pub(super) async fn start(
         Manner { only_join: wire.join, keep: options.rejoin_within },
         move || progress_of(&told_as, &shown.lock().unwrap_or_else(PoisonError::into_inner)),
         |handle, cancel| async move {
-            tracing::info!(storage = %job.target, backup = %job.backup_id, "restore starts");
+            tracing::info!(storage = %job.target, backup = %job.backup_id, "a restore starts");
             let target = job.target.clone();
             let (out, told) = mpsc::channel(64);
             let work = restore_storage(vault, job, out, cancel);
             let (result, ()) = tokio::join!(work, record(told, &handle, latest));
             let result = result?;
-            tracing::info!(storage = %target, restored = result.restored, failures = result.failures, "restore ends");
+            tracing::info!(storage = %target, restored = result.restored, failures = result.failures, "a restore ends");
             Ok(Finished::Restore(v1::RestoreStorageFinished {
                 restored: result.restored,
                 bytes: result.bytes,
@@ -97,7 +97,8 @@ async fn record(mut told: mpsc::Receiver<RestoreEvent>, job: &Job, latest: Arc<M
                 *latest.lock().unwrap_or_else(PoisonError::into_inner) = progress;
             }
             RestoreEvent::Failed(failure) => {
-                tracing::warn!(storage = ?failure.storage, item = %failure.item, problem = %failure.problem, "failed");
+                let storage = failure.storage.as_deref();
+                tracing::warn!(storage, item = %failure.item, problem = %failure.problem, "a repository failed");
                 job.course().failed(failure);
             }
         }

@@ -75,7 +75,7 @@ impl Refusals {
         let (who, what): (String, String) = (who.to_string(), what.chars().take(200).collect());
         let why = why.to_string();
         if let Some(repeated) = self.count(reason, &who, &what) {
-            tracing::warn!(reason = reason.name(), who, what, why, repeated, "refused");
+            tracing::warn!(reason = reason.name(), who, what, why, repeated, "a call was refused");
         }
     }
 
@@ -114,7 +114,7 @@ impl Refusals {
         let all: u64 = counts.values().sum();
         if all > 0 {
             let counts: Vec<_> = counts.iter().map(|(r, n)| format!("{} {n}", r.name())).collect();
-            tracing::info!(all, counts = counts.join(", "), "refusals since the start");
+            tracing::info!(all, counts = counts.join(", "), "there were refusals since the start");
         }
     }
 }

@@ -12,11 +12,16 @@ pub async fn drain(stages: &Stages, grace: Duration) {
     let Stages { shutdown, tracker, .. } = stages;
     tracing::info!(
         tasks = tracker.len(),
-        "stopping within {grace:?}; another signal ends the process at once"
+        "the process is stopping within {}s; another signal ends it at once",
+        grace.as_secs_f64()
     );
     tracker.close();
     if tokio::time::timeout(grace, tracker.wait()).await.is_err() {
-        tracing::warn!(tasks = tracker.len(), "work is not done after {grace:?}, cancelling it");
+        tracing::warn!(
+            tasks = tracker.len(),
+            "work is not done after {}s and is cancelled",
+            grace.as_secs_f64()
+        );
     }
     shutdown.cancel();
     process::drain(tracker).await;

@@ -36,7 +36,7 @@ where
     let runtime = match process::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "start runtime");
+            tracing::error!(%error, "the runtime does not start");
             return ExitCode::from(Exit::Failed.code());
         }
     };
@@ -87,7 +87,7 @@ where
     let ending = async {
         stages.stopping.cancelled().await;
         let grace = (role.grace)(&current.now());
-        tracing::info!("{} stopping: what is at hand has {grace:?} to end", role.name);
+        tracing::info!("{} stopping: what is at hand has {}s to end", role.name, grace.as_secs_f64());
         systemd.stopping(grace + process::GRACE * 3);
         drain(&stages, grace).await;
     };
@@ -95,7 +95,7 @@ where
         served = &mut serving => served,
         _ = always => Ok(()),
         () = ending => tokio::time::timeout(process::GRACE, serving).await.unwrap_or_else(|_| {
-            tracing::warn!("calls did not end within {:?}, leaving them", process::GRACE);
+            tracing::warn!("calls did not end within {}s and are left", process::GRACE.as_secs());
             Ok(())
         }),
     };

@@ -80,7 +80,7 @@ impl Acceptor {
                 }
                 Err(error) => {
                     if complained.is_none_or(|last| last.elapsed() > HANDSHAKE_TIME) {
-                        tracing::error!(%error, "cannot accept a connection; trying again");
+                        tracing::error!(%error, "a connection cannot be accepted; it is tried again");
                         complained = Some(Instant::now());
                     }
                     tokio::time::sleep(RECOVERY).await;

@@ -82,7 +82,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         self.check_opening(context)?;
         if self.caller.is_idle(IDLE_TIME) {
-            tracing::debug!(who = %self.caller.who(), "closing an idle connection");
+            tracing::debug!(who = %self.caller.who(), "an idle connection is closed");
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();

@@ -84,7 +84,7 @@ impl Listener {
         let served = tokio::select! {
             (served, ()) = async { tokio::join!(server, acceptor.run(socket, &shutdown)) } => served,
             () = late => {
-                tracing::warn!(%address, "calls did not end within {GRACE:?}, leaving them");
+                tracing::warn!(%address, "calls did not end within {}s and are left", GRACE.as_secs());
                 Ok(())
             }
         };

@@ -45,7 +45,7 @@ pub fn write_full(
             Err(BundleError::Git(format!("object {oid} is missing")))
         }
         Err(reason @ (CopyError::Unsuited(_) | CopyError::Lost(_))) => {
-            tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
+            tracing::debug!(repository = %source.dir.display(), %reason, "a repository is left to git pack-objects");
             pack_full(source, git, &header, open).map(Bundle::without_index)
         }
     }

@@ -64,7 +64,7 @@ pub fn write_increment(
         Ok(pack) => pack,
         Err(_) if cancel.is_cancelled() => return Err(BundleError::Cancelled),
         Err(reason) => {
-            tracing::debug!(repository = %source.dir.display(), %reason, "left to git pack-objects");
+            tracing::debug!(repository = %source.dir.display(), %reason, "a repository is left to git pack-objects");
             let order = Order::range(&header, &tips, &known);
             let written = by_git::write(source, git.command(source.dir), order, Proof::Inflate, open);
             return written.map(Bundle::without_index);

@@ -89,7 +89,7 @@ fn index_stream<R: BufRead>(
         made => {
             let _ = fs::remove_file(&index);
             if let Err(error) = made {
-                tracing::debug!(index = %index.display(), %error, "left to git index-pack");
+                tracing::debug!(index = %index.display(), %error, "a pack is left to git index-pack");
             }
             None
         }

@@ -17,7 +17,7 @@ fn a_slow_line_to_the_store_takes_its_time_and_holds_up_nobody_else() {
     hosts.agent_hosts[0].slow_down(8);
     let begun = Instant::now();
     let mut run = hosts.ctl(["create", "--json", "--backup-id", "0001"]).spawn();
-    hosts.agent(1).wait_for_line("backup ends storage=second counts", SOON);
+    hosts.agent(1).wait_for_line("backup ends storage=second repositories", SOON);
     let other = begun.elapsed();
     assert_eq!(run.wait(SOON), 0, "{:#?}", run.lines());
     let all = begun.elapsed();
