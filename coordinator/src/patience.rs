@@ -99,7 +99,7 @@ impl Patience {
         let now = Instant::now();
         let known = self.lost.filter(|(how, _)| *how == what);
         let (_, since) = known.unwrap_or_else(|| {
-            tracing::warn!(%storage, %problem, "{what}, trying again for {:?}", self.limit);
+            tracing::warn!(%storage, %problem, "{what}, trying again for {}s", self.limit.as_secs());
             (what, now)
         });
         self.lost = Some((what, since));

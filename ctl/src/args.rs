@@ -11,6 +11,8 @@ use clap::{
 };
 use packhorse_model::{BackupId, BackupSelector, Component, InvalidInput, RepoPattern, StorageName};
 
+use crate::examples;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  all of it                       10  no such backup or storage
@@ -29,7 +31,7 @@ pub struct Args {
     #[command(subcommand)]
     pub command: Command,
     /// Flags of every command.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Global options")]
     pub common: Common,
 }
 
@@ -42,9 +44,20 @@ pub struct Common {
     /// Do the work in this process, without daemons; the default when no coordinator is given, and beats one that is
     #[arg(long, global = true)]
     pub embedded: bool,
-    /// Configuration file (embedded mode; of a coordinator at https://, only its [tls] section)
+    /// Configuration file (embedded mode; of a coordinator at https://, only its [tls] section); without it and without
+    /// --vault, /etc/packhorse/packhorse.toml if that exists
     #[arg(long, global = true, value_name = "FILE", env = "PACKHORSE_CONFIG")]
     pub config: Option<PathBuf>,
+    /// The daemons' file, which is read when no other is named; empty for none.
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        value_name = "FILE",
+        env = "PACKHORSE_SYSTEM_CONFIG",
+        default_value = "/etc/packhorse/packhorse.toml"
+    )]
+    pub system_config: std::ffi::OsString,
     /// Where backups are kept (embedded mode): file:///…, s3://bucket/prefix, gs://…, az://…
     #[arg(long, global = true, value_name = "URL", env = "PACKHORSE_VAULT")]
     pub vault: Option<String>,
@@ -63,7 +76,7 @@ pub struct Common {
     /// Print nothing but results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Log to stderr; twice or three times for more
+    /// Log to stderr, and show progress of each storage; twice or three times for more of the log
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// Show no progress
@@ -120,24 +133,36 @@ impl Common {
 #[derive(Subcommand)]
 pub enum Command {
     /// Make a backup: incremental where there is one to build on
+    #[command(after_help = examples::CREATE)]
     Create(CreateArgs),
     /// Restore a backup, or parts of it
+    #[command(after_help = examples::RESTORE)]
     Restore(RestoreArgs),
     /// List the backups, newest first
+    #[command(after_help = examples::LIST)]
     List(ListArgs),
-    /// Show one backup
+    /// Show one backup or restore
+    #[command(after_help = examples::SHOW)]
     Show(ShowArgs),
-    /// Show what is under way, and runs that committed nothing
+    /// Say in which backups a repository, database or directory is
+    #[command(after_help = examples::FIND)]
+    Find(FindArgs),
+    /// Show what is under way, runs that committed nothing, and what is scheduled
+    #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Stop a run or restore, and say what is kept of it
+    #[command(after_help = examples::CANCEL)]
     Cancel(CancelArgs),
     /// Show the agents and whether they answer
+    #[command(after_help = examples::AGENTS)]
     Agents(AgentsArgs),
     /// Make a vault
     Vault(VaultArgs),
     /// Make certificates for those who have no authority of their own
+    #[command(after_help = examples::CERTS)]
     Certs(CertsArgs),
     /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -238,7 +263,7 @@ pub struct CreateArgs {
 /// Flags of `restore`.
 #[derive(ClapArgs)]
 pub struct RestoreArgs {
-    /// Backup to restore: an ID, latest, or latest~N
+    /// Backup to restore: an ID or the only one that begins so, latest, or latest~N
     pub backup: BackupSelector,
     /// Only this storage of the backup; NAME=PATH also says where it lies (embedded mode); may be repeated
     #[arg(long, value_name = "NAME[=PATH]", value_parser = storage_arg)]
@@ -291,7 +316,7 @@ pub struct ListArgs {}
 /// Flags of `show`.
 #[derive(ClapArgs)]
 pub struct ShowArgs {
-    /// Backup to show: an ID, latest, or latest~N
+    /// What to show: the ID of a backup or restore or the only one that begins so, latest, or latest~N
     pub backup: BackupSelector,
     /// Also list the repositories of this storage; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -304,6 +329,13 @@ pub struct ShowArgs {
     pub partial: bool,
 }
 
+/// Flags of `find`.
+#[derive(ClapArgs)]
+pub struct FindArgs {
+    /// A repository's path or the end of it, a folder, a glob, or the name of a database or directory
+    pub pattern: String,
+}
+
 /// Flags of `agents`.
 #[derive(ClapArgs)]
 pub struct AgentsArgs {}
@@ -311,9 +343,9 @@ pub struct AgentsArgs {}
 /// Flags of `status`.
 #[derive(ClapArgs)]
 pub struct StatusArgs {
-    /// Only this run: a backup ID, or the name of a restore
+    /// Only this run: the ID of a backup or restore, or the only one that begins so
     pub run: Option<String>,
-    /// Follow it, or the only one under way, to its end, and exit as it does
+    /// Follow it, or the only one under way, to its end, and exit as it does; a signal ends the following only
     #[arg(long)]
     pub follow: bool,
 }
@@ -321,7 +353,7 @@ pub struct StatusArgs {
 /// Flags of `cancel`.
 #[derive(ClapArgs)]
 pub struct CancelArgs {
-    /// The run: a backup ID, or the name of a restore; may be left out when only one is under way
+    /// The run: the ID of a backup or restore; may be left out when only one is under way
     pub run: Option<String>,
 }
 

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     args::{Common, StorageArg},
+    config_file,
     session::Wanted,
     sockets::PrivateFolder,
 };
@@ -100,7 +101,7 @@ fn serve(
     let shutdown = shutdown.clone();
     tracker.spawn(async move {
         if let Err(problem) = listener.serve(routes, shutdown).await {
-            tracing::error!(%problem, "embedded service ended");
+            tracing::error!(%problem, "an embedded service ended");
         }
     });
 }
@@ -123,8 +124,8 @@ fn private_folder() -> Result<PrivateFolder, Problem> {
 }
 
 fn configuration(common: &Common, storages: &[StorageArg]) -> Result<Config, Problem> {
-    let mut config = match &common.config {
-        Some(file) => Config::load(file)?,
+    let mut config = match config_file::of(common)? {
+        Some(file) => Config::load(&file)?,
         None => Config::default(),
     };
     if let Some(url) = &common.vault {

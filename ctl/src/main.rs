@@ -5,7 +5,9 @@
 
 mod args;
 mod commands;
+mod config_file;
 mod embedded;
+mod examples;
 mod render;
 mod session;
 mod sockets;
@@ -64,6 +66,7 @@ async fn run(args: &Args) -> Exit {
         Command::Create(create) => commands::create::run(common, create).await,
         Command::Restore(restore) => commands::restore::run(common, restore).await,
         Command::List(list) => commands::list::run(common, list).await,
+        Command::Find(find) => commands::find::run(common, find).await,
         Command::Show(show) => commands::show::run(common, show).await,
         Command::Status(status) => commands::status::run(common, status).await,
         Command::Cancel(cancel) => commands::cancel::run(common, cancel).await,

@@ -25,6 +25,7 @@ use tonic::{Response, Status, transport::Channel};
 
 use crate::{
     args::{Common, StorageArg},
+    config_file,
     embedded::Embedded,
 };
 
@@ -128,7 +129,7 @@ fn tls_for(address: &Address, common: &Common) -> Result<Option<Tls>, Problem> {
         let (certificate, key, ca) = (certificate.clone(), key.clone(), ca.clone());
         return Tls::open(&TlsSection { certificate, key, ca }).map(Some);
     }
-    let config = common.config.as_ref().map(|file| Config::load(file)).transpose()?;
+    let config = config_file::of(common)?.map(|file| Config::load(&file)).transpose()?;
     Tls::from_config(config.and_then(|config| config.tls).as_ref())
 }
 
@@ -255,7 +256,7 @@ impl Session {
         self.stop.cancelled().await;
         let cancel = || async { self.client().cancel(CancelRequest { run: run.to_owned() }).await };
         if let Err(status) = call_again(cancel).await {
-            tracing::warn!(problem = %self.problem(&status), "cancel run");
+            tracing::warn!(problem = %self.problem(&status), "the run could not be cancelled");
         }
         std::future::pending::<()>().await;
     }

@@ -21,6 +21,17 @@ pub enum RunState {
     Incomplete,
 }
 
+impl RunState {
+    /// The state as JSON has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Unproven => "unproven",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
 /// What a run did in one storage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageSummary {

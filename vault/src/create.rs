@@ -55,7 +55,7 @@ impl Vault {
             if !error.is_transient() || !patience.pause().await {
                 return Err(error);
             }
-            tracing::debug!(%key, %error, "not created, trying again");
+            tracing::debug!(%key, %error, "an object was not created; it is tried again");
         }
     }
 

@@ -87,7 +87,10 @@ pub async fn resolve(
             .next("run `backupctl list`")
     };
     match selector {
-        BackupSelector::Id(id) => record(vault, id.clone()).await?.ok_or_else(not_found),
+        BackupSelector::Id(id) => match record(vault, id.clone()).await? {
+            Some(backup) => Ok(backup),
+            None => by_prefix(vault, id, not_found()).await,
+        },
         BackupSelector::Latest(back) => {
             let (backups, unreadable) = committed(vault).await?;
             // Any of them may be newer than what can be read, so counting back would quietly take an older backup.
@@ -118,6 +121,40 @@ fn none_whole(selector: &BackupSelector, newest: &CommittedBackup) -> Problem {
             newest.backup_id
         ))
         .next("name a backup by its ID, or add --partial; `backupctl list` shows them")
+}
+
+/// Shortest beginning of an ID that stands for it.
+const SHORTEST_PREFIX: usize = 4;
+
+/// The only committed backup whose ID begins so. An ID that a run had is never the beginning of another one: who names a
+/// run that committed nothing must not get a different backup.
+async fn by_prefix(vault: &Vault, prefix: &BackupId, not_found: Problem) -> Result<CommittedBackup, Problem> {
+    let names = vault.list_names(&ObjectKey::backups()).await?;
+    let begins = |name: &&String| name.starts_with(prefix.as_str());
+    let ids: Vec<BackupId> = names.iter().filter(begins).filter_map(|name| name.parse().ok()).collect();
+    if prefix.as_str().len() < SHORTEST_PREFIX || ids.is_empty() {
+        return Err(not_found.or_nearest(prefix.as_str(), names.iter().map(String::as_str)));
+    }
+    if ids.contains(prefix) || vault.head(&ObjectKey::run(prefix)).await?.is_some() {
+        return Err(not_found.answered("a run with this ID committed nothing"));
+    }
+    let (mut found, mut records) =
+        (Vec::new(), stream::iter(ids).map(|id| record(vault, id)).buffered(PARALLEL));
+    while let Some(read) = records.next().await {
+        found.extend(read?);
+    }
+    match found.len() {
+        0 => Err(not_found),
+        1 => Ok(found.swap_remove(0)),
+        count => {
+            let named: Vec<&str> = found.iter().take(5).map(|backup| backup.backup_id.as_str()).collect();
+            let more = if count > named.len() { ", …" } else { "" };
+            Err(Problem::new(ErrorKind::Invalid, Subject::Backup, "find backup")
+                .on(prefix)
+                .answered(format!("{count} backups begin so: {}{more}", named.join(", ")))
+                .next("name more of the ID"))
+        }
+    }
 }
 
 /// What the run that wrote a backup did, from its report, checked against the commit record.
@@ -205,7 +242,7 @@ async fn read_earlier(
             Ok(summary) => summary,
             // A damaged report disqualifies its backup as a base, not the run.
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                tracing::warn!(backup = %backup.backup_id, %error, "report unusable, trying an older base");
+                tracing::warn!(backup = %backup.backup_id, %error, "a report is unusable: an older base is looked for");
                 continue;
             }
             Err(error) => return Err(error),
@@ -241,5 +278,59 @@ impl Vault {
     pub async fn list_names(&self, folder: &ObjectKey) -> Result<Vec<String>, VaultError> {
         let listing = self.list_folder(folder).await?;
         Ok(listing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn vault_with(ids: &[&str]) -> Vault {
+        let vault = Vault::in_memory();
+        let epoch = jiff::Timestamp::UNIX_EPOCH.to_string();
+        for id in ids {
+            let key = ObjectKey::information(&id.parse().expect("valid ID"));
+            let record = serde_json::json!({
+                "metadata_version": 2, "backup_id": id, "created_at": epoch, "gitlab_version": "0",
+                "packhorse_version": "0", "packhorse_format": crate::FORMAT, "state": "complete",
+                "incremental": false, "started_at": epoch, "finished_at": epoch, "repositories": 0,
+                "repositories_failed": 0, "databases": 0, "directories": 0, "failures": 0, "bytes_new": 0,
+                "bytes_total": 0, "report_sha256": "0".repeat(64), "report_size": 0,
+            });
+            vault.create(&key, record.to_string().into()).await.expect("record");
+        }
+        vault
+    }
+
+    async fn found(vault: &Vault, text: &str) -> Result<String, Problem> {
+        let selector = text.parse().expect("valid selector");
+        resolve(vault, &selector, Latest::Whole).await.map(|backup| backup.backup_id.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_an_id_stands_for_it_when_there_is_only_one() {
+        let ids = ["1795177711_2026_11_20_0.0.0", "1795177799_2026_11_20_0.0.0", "night", "nightly"];
+        let vault = vault_with(&ids).await;
+        assert_eq!(found(&vault, "17951777110").await.expect_err("none").kind, ErrorKind::NotFound);
+        assert_eq!(found(&vault, "179517771").await.expect("one"), ids[0]);
+        assert_eq!(found(&vault, "night").await.expect("itself"), "night");
+        let many = found(&vault, "1795").await.expect_err("two");
+        assert_eq!(many.kind, ErrorKind::Invalid);
+        let answer = many.answer.unwrap_or_default();
+        assert!(ids[..2].iter().all(|id| answer.contains(id)), "{answer}");
+        assert_eq!(found(&vault, "nig").await.expect_err("too short").kind, ErrorKind::NotFound);
+        let typo = found(&vault, "nighly").await.expect_err("a typo");
+        assert!(typo.next.unwrap_or_default().contains("did you mean nightly?"));
+    }
+
+    #[tokio::test]
+    async fn the_id_of_a_run_that_committed_nothing_stands_for_no_other() {
+        let vault = vault_with(&["night-10"]).await;
+        let lost: BackupId = "night-1".parse().expect("valid ID");
+        vault.create(&ObjectKey::run(&lost), "{}".into()).await.expect("journal");
+        let refused = found(&vault, "night-1").await.expect_err("another backup");
+        assert_eq!(refused.kind, ErrorKind::NotFound);
+        assert!(refused.answer.unwrap_or_default().contains("committed nothing"));
+        assert_eq!(found(&vault, "night").await.expect("one"), "night-10");
     }
 }

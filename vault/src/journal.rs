@@ -31,6 +31,9 @@ pub struct RunJournal {
     pub started_at: Timestamp,
     /// Version of the coordinator.
     pub packhorse_version: String,
+    /// Who asked for it, as the connection proved it, or which schedule; none of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
     /// What the run is to do, for the coordinator that resumes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<serde_json::Value>,
@@ -91,10 +94,14 @@ impl RunEnd {
     }
 }
 
+/// The start record of a run; none when it is gone.
+pub async fn journal_of(vault: &Vault, id: &BackupId) -> Result<Option<RunJournal>, VaultError> {
+    read(vault, &ObjectKey::run(id)).await
+}
+
 /// The identity of the run that made a backup; none when its journal is gone.
 pub async fn name_of_run(vault: &Vault, id: &BackupId) -> Result<Option<String>, VaultError> {
-    let journal: Option<RunJournal> = read(vault, &ObjectKey::run(id)).await?;
-    Ok(journal.map(|journal| journal.attempt))
+    Ok(journal_of(vault, id).await?.map(|journal| journal.attempt))
 }
 
 /// Records that a part of a run is finished, for whoever resumes it; what was recorded before stays, and is returned.
@@ -140,7 +147,7 @@ pub async fn unfinished(
 async fn unfinished_run(vault: &Vault, id: BackupId) -> Result<Option<UnfinishedRun>, VaultError> {
     let journal: Option<RunJournal> = match read(vault, &ObjectKey::run(&id)).await {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
-            tracing::warn!(%error, "a run's journal is unusable, leaving the run out");
+            tracing::warn!(%error, "a run's journal is unusable: the run is left out");
             None
         }
         other => other?,

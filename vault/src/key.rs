@@ -131,6 +131,16 @@ impl ObjectKey {
         Self(format!("packhorse/runs/{id}/run.json"))
     }
 
+    /// Folder of the records of restores.
+    pub fn restores() -> Self {
+        Self("packhorse/restores".into())
+    }
+
+    /// Record of a restore.
+    pub fn restore(id: &BackupId) -> Self {
+        Self(format!("packhorse/restores/{id}.json"))
+    }
+
     /// End record of a run that committed nothing.
     pub fn run_end(id: &BackupId) -> Self {
         Self(format!("packhorse/runs/{id}/end.json"))

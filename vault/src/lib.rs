@@ -32,6 +32,7 @@ mod ranges;
 mod read;
 mod ref_list;
 mod refs_file;
+mod restore_record;
 mod segments;
 mod snapshot;
 #[cfg(test)]
@@ -52,7 +53,9 @@ pub use information::BackupInformation;
 pub use inventory::{
     CommittedBackup, Earlier, Latest, StorageBase, base_for, committed, earlier, load_summary, resolve,
 };
-pub use journal::{RunEnd, RunJournal, UnfinishedRun, finished_part, name_of_run, record_part, unfinished};
+pub use journal::{
+    RunEnd, RunJournal, UnfinishedRun, finished_part, journal_of, name_of_run, record_part, unfinished,
+};
 pub use key::ObjectKey;
 pub use limit::{Limit, LimitGuard};
 pub use manifest::{ClosedPack, Manifest, Packhorse, RefStorage, Step, Symref};
@@ -64,6 +67,7 @@ pub use place::make_place;
 pub use read::ObjectReader;
 pub use ref_list::RefList;
 pub use refs_file::{parse_refs_file, write_refs_file};
+pub use restore_record::RestoreRecord;
 pub use segments::{SegmentReader, SegmentWriter};
 pub use snapshot::{Head, RefSnapshot};
 pub use upload::{Hold, ObjectWriter};

@@ -418,7 +418,7 @@ async fn abort(
             Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
             // The HTTP client does not repeat an abort whose answer was lost.
             Err(error) if !patience.pause().await => {
-                tracing::warn!(%key, %error, "multipart upload not aborted; the store's lifecycle rule must remove it");
+                tracing::warn!(%key, %error, "a multipart upload was not aborted; the store's lifecycle rule must remove it");
                 return Err(error);
             }
             Err(_) => {}

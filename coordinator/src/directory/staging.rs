@@ -106,9 +106,9 @@ impl Drop for Staging {
             return;
         }
         if self.keep {
-            tracing::warn!(folder = %self.folder.display(), "left in place: it holds what was in the directory");
+            tracing::warn!(folder = %self.folder.display(), "a folder is left in place: it holds what was in the directory");
         } else if let Err(error) = remove_tree(&self.folder) {
-            tracing::warn!(folder = %self.folder.display(), %error, "not removed; the next restore will try again");
+            tracing::warn!(folder = %self.folder.display(), %error, "a folder is not removed; the next restore tries again");
         }
     }
 }

@@ -102,7 +102,8 @@ impl Fleet {
                 (None, None) => Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
                     .on(storage)
                     .answered(format!("no agent serves it; known: {}", self.names()))
-                    .next("correct the name, or configure the storage"),
+                    .next("correct the name, or configure the storage")
+                    .or_nearest(storage.as_str(), self.storages.keys().map(StorageName::as_str)),
             }
         })
     }
@@ -184,8 +185,10 @@ impl AgentHandle {
         };
         match tokio::time::timeout(CANCEL_TIME, call_again(cancel)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(agent = %self.address, %error, "job not cancelled"),
-            Err(_) => tracing::warn!(agent = %self.address, "job not cancelled within {CANCEL_TIME:?}"),
+            Ok(Err(error)) => tracing::warn!(agent = %self.address, %error, "a job was not cancelled"),
+            Err(_) => {
+                tracing::warn!(agent = %self.address, "a job was not cancelled within {}s", CANCEL_TIME.as_secs())
+            }
         }
     }
 }

@@ -16,7 +16,9 @@ pub fn missing_items(summary: &RunSummary, plan: &RestorePlan) -> Vec<ItemFailur
             let restored = plan.storages.iter().any(|restored| restored.source.as_str() == storage);
             restored && (failure.item.parse::<RepoPath>().is_err() || is_folder(failure))
         }
-        (Component::Directory(name), _) => plan.directories.iter().any(|restored| restored.name == *name),
+        (Component::Directory(name), _) => {
+            plan.directories.iter().any(|(restored, _)| restored.name == *name)
+        }
         _ => false,
     };
     let mut missing: Vec<ItemFailure> = summary.failures.iter().filter(is_missing).map(why_missing).collect();

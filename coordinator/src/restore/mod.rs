@@ -105,6 +105,7 @@ fn finish(
         let state = state_of_nothing(&failures);
         return Err(match failures_total - 1 {
             0 => problem.leaving(state),
+            1 => problem.leaving(format!("{state}; 1 more item failed")),
             more => problem.leaving(format!("{state}; {more} more items failed")),
         });
     }

@@ -104,6 +104,26 @@ impl RestoreRequest {
         })
     }
 
+    /// What is asked for, in short, for the log.
+    pub fn asked(&self) -> String {
+        let mut asked = vec![format!("backup {}", self.backup)];
+        let mut list = |word: &str, names: Vec<String>| {
+            if !names.is_empty() {
+                asked.push(format!("{word} {}", names.join(" ")));
+            }
+        };
+        list("storages", self.storages.iter().map(ToString::to_string).collect());
+        list("to storages", self.to_storage.iter().map(|(from, to)| format!("{from}={to}")).collect());
+        list("repositories", self.filter.included().iter().map(ToString::to_string).collect());
+        list("without repositories", self.filter.excluded().iter().map(ToString::to_string).collect());
+        list("only", self.only.clone());
+        list("without", self.skip.clone());
+        if self.force {
+            asked.push("replacing what exists".into());
+        }
+        asked.join(", ")
+    }
+
     /// Looks up everything in the backup's report and the configuration.
     pub fn plan(&self, summary: &RunSummary, options: &CoordinatorOptions) -> Result<RestorePlan, Problem> {
         let mut names: Vec<String> = summary.directories.iter().map(|d| d.name.clone()).collect();
@@ -217,7 +237,8 @@ impl RestoreRequest {
                         "backup {} does not hold it; it holds: {}",
                         summary.backup_id,
                         known.join(", ")
-                    )));
+                    ))
+                    .or_nearest(name.as_str(), known));
             }
         }
         for storage in &summary.storages {

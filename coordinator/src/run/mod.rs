@@ -177,7 +177,7 @@ async fn close(
         // Not over, and perhaps even committed: a coordinator that starts again finishes it when the vault is back.
         return Err(problem);
     }
-    let problem = if stopped { cancelled(problem, board) } else { problem };
+    let problem = if stopped { cancelled(problem, board, stop) } else { problem };
     let end = RunEnd { ended_at: Timestamp::now(), problem: problem.clone() };
     if let Err(error) = end.record(vault, id).await {
         tracing::warn!(backup = %id, %error, "the end of the run is not in its journal");
@@ -185,7 +185,11 @@ async fn close(
     Err(problem)
 }
 
-fn cancelled(problem: Problem, board: &Board) -> Problem {
+fn cancelled(problem: Problem, board: &Board, stop: &Stop) -> Problem {
+    let problem = match stop.asked_by() {
+        Some(by) => problem.answered(format!("asked to stop by {by}")),
+        None => problem,
+    };
     problem
         .leaving(format!("nothing was committed; earlier backups are as they were{}", kept(board.kept())))
         .next("run again")

@@ -150,6 +150,7 @@ impl RunOrder {
             accept_gone: AcceptGone { all: self.accept_all_gone, names: self.accept_gone.clone() },
             schedule: self.schedule.clone(),
             patient: true,
+            requested_by: String::new(),
         })
     }
 }
@@ -178,6 +179,7 @@ mod tests {
             accept_gone: AcceptGone { all: false, names: ["old".parse().expect("valid name")].into() },
             schedule: Some("nightly".into()),
             patient: true,
+            requested_by: String::new(),
         };
         let config = packhorse_service::config::Config::default();
         let options = CoordinatorOptions::from_config(&config, &Default::default(), None).expect("valid");

@@ -231,7 +231,7 @@ pub async fn claim(
 ) -> Result<BackupId, Problem> {
     let order = order(request, plan, options)?;
     if let Some(id) = &request.backup_id {
-        journal(options, id, plan, order).claim(vault).await?;
+        journal(options, id, plan, request, order).claim(vault).await?;
         return Ok(id.clone());
     }
     let mut later = 0;
@@ -242,7 +242,7 @@ pub async fn claim(
             later += 1;
             continue;
         }
-        match journal(options, &id, plan, order.clone()).claim(vault).await {
+        match journal(options, &id, plan, request, order.clone()).claim(vault).await {
             Ok(()) => return Ok(id),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && later < ID_TRIES => later += 1,
             Err(error) => return Err(error.into()),
@@ -276,6 +276,7 @@ fn journal(
     options: &CoordinatorOptions,
     id: &BackupId,
     plan: &RunPlan,
+    request: &RunRequest,
     order: serde_json::Value,
 ) -> RunJournal {
     RunJournal {
@@ -286,6 +287,7 @@ fn journal(
         coordinator: options.identity.clone(),
         started_at: plan.started_at,
         packhorse_version: env!("CARGO_PKG_VERSION").to_owned(),
+        requested_by: Some(request.requested_by.clone()).filter(|by| !by.is_empty()),
         order: Some(order),
     }
 }

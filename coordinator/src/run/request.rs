@@ -39,6 +39,8 @@ pub struct RunRequest {
     pub schedule: Option<String>,
     /// Nobody waits for it: a vault that is away at its beginning is waited for as in its middle.
     pub patient: bool,
+    /// Who asked for it, as the connection proved it, or which schedule.
+    pub requested_by: String,
 }
 
 /// Parses a selection of components, and refuses names that neither configuration nor backup know.
@@ -54,7 +56,8 @@ pub fn components(
         let known = [&["repositories".to_owned(), "db".to_owned()], directories].concat().join(", ");
         return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "select component")
             .on(unknown)
-            .answered(format!("is unknown; known: {known}")));
+            .answered(format!("is unknown; known: {known}"))
+            .or_nearest(unknown, known.split(", ")));
     }
     Ok(selection)
 }
@@ -101,6 +104,37 @@ impl RunRequest {
             dry_run: wire.dry_run,
             prove_later: wire.prove_later,
             patient: false,
+            requested_by: String::new(),
         })
+    }
+
+    /// Says who asked for it.
+    #[must_use]
+    pub fn by(self, requested_by: String) -> Self {
+        Self { requested_by, ..self }
+    }
+
+    /// What is asked for, in short, for the log.
+    pub fn asked(&self) -> String {
+        let mode = match self.mode {
+            BackupMode::Full => "full",
+            BackupMode::Incremental => "incremental",
+            BackupMode::Auto | BackupMode::Unspecified => "auto",
+        };
+        let mut asked = vec![format!("mode {mode}")];
+        let mut list = |word: &str, names: Vec<String>| {
+            if !names.is_empty() {
+                asked.push(format!("{word} {}", names.join(" ")));
+            }
+        };
+        list("storages", self.storages.iter().map(ToString::to_string).collect());
+        list("repositories", self.filter.included().iter().map(ToString::to_string).collect());
+        list("without repositories", self.filter.excluded().iter().map(ToString::to_string).collect());
+        list("only", self.components.only.iter().map(ToString::to_string).collect());
+        list("without", self.components.skip.iter().map(ToString::to_string).collect());
+        if self.dry_run {
+            asked.push("dry run".into());
+        }
+        asked.join(", ")
     }
 }

@@ -68,14 +68,22 @@ impl Schedule {
             accept_all_gone: false,
             accept_gone: Vec::new(),
         };
-        let schedule = Some(config.name);
-        RunRequest::from_wire(wire, options).map(|request| RunRequest { patient: true, schedule, ..request })
+        let (schedule, by) = (Some(config.name), format!("schedule {}", self.name()));
+        let request = RunRequest::from_wire(wire, options)?.by(by);
+        Ok(RunRequest { patient: true, schedule, ..request })
     }
 
     /// Whether it leaves something out on purpose.
     pub fn is_partial(&self) -> bool {
         let ScheduleConfig { storages, repositories, skip_repositories, only, skip, .. } = &self.config;
         [storages, repositories, skip_repositories, only, skip].iter().any(|names| !names.is_empty())
+    }
+
+    /// When the next run starts: the one that is due and waits for its delay, or the one after it.
+    pub fn next_start(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting =
+            self.timetable.last_until(now).map(|due| self.start_of(due)).filter(|start| *start > now);
+        waiting.or_else(|| self.timetable.next_after(now).map(|due| self.start_of(due)))
     }
 
     /// When the run that is due at this moment starts: later by some of `jitter`, but never by more than half of the

@@ -23,7 +23,7 @@ fn ended(schedule: &str, summary: &RunSummary) {
     tracing::info!(
         schedule,
         backup = %summary.backup_id,
-        state = ?summary.state,
+        state = summary.state.word(),
         backed_up = counts.backed_up,
         unchanged = counts.unchanged,
         empty = counts.empty,

@@ -29,7 +29,9 @@ pub type Started = Pin<Box<dyn Future<Output = Result<RunSummary, Problem>> + Se
 /// The way to start a run, as operators do.
 pub trait StartRun: Send + Sync + 'static {
     /// Starts a run; it goes on whatever becomes of the future.
-    fn start(&self, request: RunRequest) -> Started;
+    fn start(&self, schedule: &str, request: RunRequest) -> Started;
+    /// Notes that none is started: it is `left_out` or was `missed`.
+    fn left_out(&self, schedule: &str, due: Timestamp, state: &'static str, reason: String);
     /// What is under way, if anything is.
     fn busy(&self) -> Option<String>;
 }
@@ -105,13 +107,14 @@ impl<S: StartRun> Scheduler<S> {
         match decide(now, one.until, &one.schedule) {
             Decision::Wait(until) => {
                 if one.announced.replace(until) != Some(until) {
-                    tracing::info!(schedule = name, %until, "next scheduled backup");
+                    tracing::info!(schedule = name, %until, "the next scheduled backup is planned");
                 }
                 return Duration::try_from(until.duration_since(now)).unwrap_or_default();
             }
             Decision::TooLate(due) => {
                 tracing::warn!(schedule = name, %due, "scheduled backup was missed and is too late to be made");
                 one.until = Some(due);
+                self.runs.left_out(&name, due, "missed", "the coordinator was not there in time".into());
             }
             Decision::Start(due) => {
                 one.until = Some(due);
@@ -119,6 +122,7 @@ impl<S: StartRun> Scheduler<S> {
                     one.skipped += 1;
                     let skipped = one.skipped;
                     tracing::warn!(schedule = name, %due, skipped, "scheduled backup is left out: {busy} goes on");
+                    self.runs.left_out(&name, due, "left_out", format!("{busy} went on"));
                 } else {
                     self.start(&one.schedule, due, options);
                 }
@@ -132,7 +136,7 @@ impl<S: StartRun> Scheduler<S> {
         match schedule.request(options) {
             Ok(request) => {
                 tracing::info!(schedule = name, %due, "scheduled backup starts");
-                let run = self.runs.start(request);
+                let run = self.runs.start(&name, request);
                 self.tracker.spawn(async move { report(&name, &run.await) });
             }
             Err(problem) => report(&name, &Err(problem)),

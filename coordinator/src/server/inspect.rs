@@ -6,12 +6,14 @@
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
 use packhorse_service::Tls;
-use packhorse_vault::{CatalogueReader, FormatMarker, Latest, Vault, committed, load_summary, resolve};
+use packhorse_vault::{
+    CatalogueReader, FormatMarker, Latest, RestoreRecord, Vault, committed, journal_of, load_summary, resolve,
+};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use super::json;
+use super::{json, restored};
 use crate::fleet::Fleet;
 
 /// Catalogue lines in one message.
@@ -35,6 +37,14 @@ type Shown = mpsc::Receiver<Result<v1::ShowResponse, Status>>;
 pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker) -> Result<Shown, Problem> {
     use v1::show_response::Part;
     let marker = FormatMarker::of(vault).await?;
+    if request.backup.starts_with(RESTORE)
+        && let Some(record) = restore_of(vault, &request.backup).await?
+    {
+        let (out, receiver) = mpsc::channel(1);
+        let part = Some(Part::RestoreJson(json(&record)?));
+        let _ = out.send(Ok(v1::ShowResponse { part })).await;
+        return Ok(receiver);
+    }
     let latest = if request.partial { Latest::Any } else { Latest::Whole };
     let backup = resolve(vault, &request.backup.parse()?, latest).await?;
     let summary = load_summary(vault, &backup).await?;
@@ -44,12 +54,16 @@ pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker
     {
         return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
             .on(unknown)
-            .answered(format!("backup {} does not hold it", summary.backup_id)));
+            .answered(format!("backup {} does not hold it", summary.backup_id))
+            .or_nearest(unknown.as_str(), summary.storages.iter().map(|s| s.storage.as_str())));
     }
     let part = |part| Ok(v1::ShowResponse { part: Some(part) });
     let (out, receiver) = mpsc::channel(8);
     let name = v1::VaultName { url: vault.label().to_owned(), id: marker.vault_id };
+    let journal = journal_of(vault, &backup.backup_id).await.ok().flatten();
+    let by = journal.and_then(|journal| journal.requested_by).map(Part::RequestedBy);
     let head = [Part::Vault(name), Part::InformationJson(json(&backup)?), Part::SummaryJson(json(&summary)?)];
+    let head = head.into_iter().chain(by);
     let catalogues: Vec<_> = summary
         .storages
         .iter()
@@ -74,6 +88,23 @@ pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker
         }
     });
     Ok(receiver)
+}
+
+/// How the ID of every restore begins.
+const RESTORE: &str = "restore-";
+
+/// The record of a restore; none when such an ID is that of a backup.
+async fn restore_of(vault: &Vault, wanted: &str) -> Result<Option<RestoreRecord>, Problem> {
+    match restored::find(vault, wanted).await {
+        Ok(record) => Ok(Some(record)),
+        Err(problem) if problem.kind == ErrorKind::NotFound => {
+            match resolve(vault, &wanted.parse()?, Latest::Any).await {
+                Err(none) if none.kind == ErrorKind::NotFound => Err(problem),
+                _ => Ok(None),
+            }
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 async fn send_lines(

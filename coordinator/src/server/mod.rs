@@ -3,17 +3,20 @@
 //! Does not own: the work (`run`, `restore`, `inspect`). A run is a tracked task: it goes on when its caller goes away,
 //! can be followed again, and ends when it is cancelled by name.
 
+mod find;
 mod follow;
 mod inspect;
+mod restored;
 mod resume;
 mod rights;
 mod scheduled;
+mod schedules;
 mod status;
 mod tasks;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use packhorse_model::{ErrorKind, Problem, RestoreSummary, RunSummary, Subject};
+use packhorse_model::{ErrorKind, Problem, RunSummary, Subject};
 use packhorse_proto::{
     DESCRIPTORS, status_of_problem,
     v1::{
@@ -21,7 +24,7 @@ use packhorse_proto::{
         coordinator_service_server::{CoordinatorService, CoordinatorServiceServer},
     },
 };
-use packhorse_service::{Live, daemon::Stages, health, reflection};
+use packhorse_service::{Live, access::Caller, daemon::Stages, health, reflection};
 use packhorse_vault::{FormatMarker, Vault};
 use serde::Serialize;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,12 +34,13 @@ use tonic::{Request, Response, Status, service::Routes};
 pub use self::rights::access;
 use self::{
     follow::Followed,
-    tasks::{Task, Tasks},
+    schedules::Lasts,
+    tasks::{Asked, Task, Tasks},
 };
 use crate::{
     CoordinatorOptions,
     fleet::Fleet,
-    restore::{self, RestoreRequest},
+    restore::RestoreRequest,
     run::{self, RunContext, RunRequest, Shares},
     schedule::Scheduler,
 };
@@ -55,12 +59,18 @@ struct Shared {
     stopping: CancellationToken,
     /// Done when the runs that its last life left are tasks of this one.
     knows_its_runs: CancellationToken,
+    /// What became of the last time of each schedule.
+    lasts: Mutex<Lasts>,
 }
 
 impl Shared {
     /// The options as they are now.
     fn options(&self) -> Arc<CoordinatorOptions> {
         self.options.now()
+    }
+
+    fn lasts(&self) -> std::sync::MutexGuard<'_, Lasts> {
+        self.lasts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn context<'a>(&'a self, options: &'a CoordinatorOptions, task: &'a Task) -> RunContext<'a> {
@@ -72,7 +82,9 @@ impl Shared {
     fn start_run(self: &Arc<Self>, options: Arc<CoordinatorOptions>, request: RunRequest) -> Arc<Task> {
         let shared = Arc::clone(self);
         let resumable = options.identity.is_some() && !request.dry_run;
-        self.tasks.start(TaskKind::Create, resumable, |task| async move {
+        let (dry_run, by) = (request.dry_run, request.requested_by.clone());
+        let asked = Asked { kind: TaskKind::Create, resumable, dry_run, by };
+        self.tasks.start(asked, |task| async move {
             let context = shared.context(&options, &task);
             json(&named(&shared.vault, run::create(&context, request, task.name.clone()).await?))
         })
@@ -87,7 +99,8 @@ impl Coordinator {
         let knows_its_runs = CancellationToken::new();
         let options = options.into();
         let shares = Shares::new(options.now().limits);
-        Self { shared: Arc::new(Shared { options, vault, tasks, shares, stopping, knows_its_runs }) }
+        let lasts = Mutex::default();
+        Self { shared: Arc::new(Shared { options, vault, tasks, shares, stopping, knows_its_runs, lasts }) }
     }
 
     /// Goes on with the runs that were left when it ended the last time, and starts what the options schedule, until it
@@ -121,6 +134,12 @@ impl Coordinator {
 
 struct Service {
     shared: Arc<Shared>,
+}
+
+/// Who calls, as the connection proved it.
+fn who<T>(request: &Request<T>) -> String {
+    let caller = request.extensions().get::<Caller>();
+    caller.map_or_else(|| "unknown".to_owned(), |caller| caller.who().to_string())
 }
 
 type Events<T> = ReceiverStream<Result<T, Status>>;
@@ -168,11 +187,13 @@ impl CoordinatorService for Service {
     type RestoreStream = Events<v1::RunEvent>;
     type FollowStream = Events<v1::RunEvent>;
     type ShowStream = Events<v1::ShowResponse>;
+    type FindStream = Events<v1::FindResponse>;
 
     async fn create(
         &self,
         request: Request<v1::CreateRequest>,
     ) -> Result<Response<Self::CreateStream>, Status> {
+        let who = who(&request);
         let options = self.options_for_task().map_err(|e| status_of_problem(&e))?;
         let init = request.get_ref().init;
         let request =
@@ -181,7 +202,10 @@ impl CoordinatorService for Service {
             let made = FormatMarker::make_if_absent(&self.shared.vault.briefly()).await;
             made.map_err(|e| status_of_problem(&e.into()))?;
         }
-        let task = self.shared.start_run(options, request);
+        let (asked, backup) = (request.asked(), request.backup_id.clone());
+        let task = self.shared.start_run(options, request.by(who.clone()));
+        let backup = backup.map(|id| id.to_string());
+        tracing::info!(who, run = task.name, backup, asked, "a backup was asked for");
         Ok(self.follow_task(task))
     }
 
@@ -189,15 +213,12 @@ impl CoordinatorService for Service {
         &self,
         request: Request<v1::RestoreRequest>,
     ) -> Result<Response<Self::RestoreStream>, Status> {
+        let who = who(&request);
         let request = RestoreRequest::from_wire(request.into_inner()).map_err(|e| status_of_problem(&e))?;
         let options = self.options_for_task().map_err(|e| status_of_problem(&e))?;
-        let shared = Arc::clone(&self.shared);
-        let task = self.shared.tasks.start(TaskKind::Restore, false, |task| async move {
-            let (board, stop, name) = (&task.board, &task.stop, task.name.clone());
-            let summary = restore::restore(&shared.vault, &options, request, name, board, stop).await?;
-            let (vault, vault_id) = name_of(&shared.vault);
-            json(&RestoreSummary { vault, vault_id, ..summary })
-        });
+        let asked = request.asked();
+        let task = restored::start(&self.shared, options, request, who.clone());
+        tracing::info!(who, run = task.name, asked, "a restore was asked for");
         Ok(self.follow_task(task))
     }
 
@@ -205,7 +226,7 @@ impl CoordinatorService for Service {
         &self,
         _request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
-        Ok(Response::new(status::status(&self.shared.vault.briefly(), &self.shared.tasks).await))
+        Ok(Response::new(status::status(&self.shared).await))
     }
 
     async fn follow(
@@ -225,6 +246,7 @@ impl CoordinatorService for Service {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
+        let who = who(&request);
         let name = request.into_inner().run;
         // A coordinator that has just started does not know yet what it resumes.
         if self.shared.tasks.find(&name).is_err() && self.shared.options().identity.is_some() {
@@ -234,9 +256,10 @@ impl CoordinatorService for Service {
             }
         }
         let task = self.shared.tasks.find(&name).map_err(|e| status_of_problem(&e))?;
-        task.stop.cancel();
+        tracing::info!(who, run = task.name, backup = task.backup_id(), "a cancel was asked for");
+        task.stop.cancel(who);
         let end = task.board.wait().await.err();
-        let run = task.backup_id().unwrap_or_else(|| task.name.clone());
+        let run = task.shown_name();
         Ok(Response::new(v1::CancelResponse { run, end: end.as_ref().map(Into::into) }))
     }
 
@@ -263,6 +286,14 @@ impl CoordinatorService for Service {
                 .await
                 .map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(ReceiverStream::new(events)))
+    }
+
+    async fn find(&self, request: Request<v1::FindRequest>) -> Result<Response<Self::FindStream>, Status> {
+        let found =
+            find::find(&self.shared.vault.briefly(), request.into_inner(), self.shared.tasks.tracker())
+                .await
+                .map_err(|e| status_of_problem(&e))?;
+        Ok(Response::new(ReceiverStream::new(found)))
     }
 
     async fn agents(

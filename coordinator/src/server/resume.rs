@@ -11,7 +11,7 @@ use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::v1::{RunAccepted, TaskKind};
 use packhorse_vault::{CommittedBackup, FormatMarker, RunEnd, RunJournal, base_for, committed, unfinished};
 
-use super::{Shared, json, named};
+use super::{Shared, json, named, tasks::Asked};
 use crate::run;
 
 /// Pauses between two looks into a vault that cannot be read.
@@ -26,7 +26,9 @@ pub async fn resume_all(shared: Arc<Shared>) {
         };
         match looked {
             Ok(journals) => break journals,
-            Err(problem) => tracing::warn!(%problem, "cannot look for runs to resume, trying again"),
+            Err(problem) => {
+                tracing::warn!(%problem, "the vault does not say which runs to resume; it is asked again")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -35,11 +37,13 @@ pub async fn resume_all(shared: Arc<Shared>) {
     };
     let found = journals.len();
     for journal in journals {
-        tracing::info!(backup = %journal.backup_id, started_at = %journal.started_at, "resuming run");
+        tracing::info!(backup = %journal.backup_id, started_at = %journal.started_at, "the coordinator is resuming run");
         let context = Arc::clone(&shared);
         // What the journal calls the attempt is the name that its caller knows.
         let name = journal.attempt.clone();
-        shared.tasks.start_named(name, TaskKind::Create, true, |task| {
+        let by = journal.requested_by.clone().unwrap_or_default();
+        let asked = Asked { kind: TaskKind::Create, resumable: true, dry_run: false, by };
+        shared.tasks.start_named(name, asked, |task| {
             // From the first moment on it is found by its backup ID, by which callers look for it.
             let (run, backup_id) = (task.name.clone(), journal.backup_id.to_string());
             task.board.accepted(RunAccepted { run, backup_id, ..RunAccepted::default() });
@@ -52,7 +56,7 @@ pub async fn resume_all(shared: Arc<Shared>) {
         });
     }
     shared.knows_its_runs.cancel();
-    tracing::info!(found, "looked for runs to resume");
+    tracing::info!(found, "the coordinator looked for runs to resume");
 }
 
 /// The runs to resume: our own that are not too old, and whose storages neither a newer backup holds nor a newer of these
@@ -77,7 +81,7 @@ async fn own_runs(shared: &Shared) -> Result<Vec<RunJournal>, Problem> {
         let storages = match run::storages_of(&journal) {
             Ok(storages) => storages,
             Err(problem) => {
-                tracing::warn!(backup = %journal.backup_id, %problem, "not resumed");
+                tracing::warn!(backup = %journal.backup_id, %problem, "a run is not resumed");
                 continue;
             }
         };

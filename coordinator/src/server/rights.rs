@@ -17,6 +17,7 @@ const RIGHTS: Rights = &[
     ("/packhorse.v1.CoordinatorService/List", Right::Observe),
     ("/packhorse.v1.CoordinatorService/Show", Right::Observe),
     ("/packhorse.v1.CoordinatorService/Agents", Right::Observe),
+    ("/packhorse.v1.CoordinatorService/Find", Right::Observe),
     ("/packhorse.v1.CoordinatorService/Status", Right::Observe),
     ("/packhorse.v1.CoordinatorService/Follow", Right::Observe),
 ];

@@ -6,11 +6,11 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use jiff::Timestamp;
-use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_model::{ErrorKind, Problem, RunState, Subject};
 use packhorse_proto::v1::{RunEvent, TaskKind, TaskStatus};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,15 +20,34 @@ use crate::{board::Board, stop::Stop};
 
 /// Events that wait for a follower at most.
 const QUEUE: usize = 256;
+/// Shortest beginning of a name that stands for it.
+const SHORTEST_PREFIX: usize = 4;
 /// Tasks that ended and are remembered.
 const REMEMBERED: usize = 32;
+
+/// What was asked for, and by whom.
+pub struct Asked {
+    /// A run or a restore.
+    pub kind: TaskKind,
+    /// Whether it goes on after a restart.
+    pub resumable: bool,
+    /// Whether it only looks.
+    pub dry_run: bool,
+    /// Who asked for it.
+    pub by: String,
+}
 
 /// A run or restore.
 pub struct Task {
     /// Its name.
     pub name: String,
     kind: TaskKind,
-    started_at: Timestamp,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    dry_run: bool,
+    ended_at: OnceLock<Timestamp>,
     /// Where it tells how far it is.
     pub board: Board,
     /// What stops it.
@@ -48,6 +67,10 @@ impl Task {
             progress: Some(self.board.progress()),
             failures: self.board.failures_told(),
             ended: end.is_some(),
+            state: state(end.as_ref()).to_owned(),
+            dry_run: self.dry_run,
+            requested_by: self.requested_by.clone(),
+            ended_at: self.ended_at.get().map(ToString::to_string),
             problem: end.and_then(Result::err).map(|problem| (&problem).into()),
             resumed: self.resumable,
         }
@@ -58,8 +81,32 @@ impl Task {
         self.board.begun().map(|accepted| accepted.backup_id)
     }
 
+    /// The name by which operators know it: the ID of the backup that it makes, or its own.
+    pub fn shown_name(&self) -> String {
+        let id = self.backup_id().filter(|_| self.kind == TaskKind::Create);
+        id.unwrap_or_else(|| self.name.clone())
+    }
+
+    fn begins_with(&self, prefix: &str) -> bool {
+        self.name.starts_with(prefix) || self.shown_name().starts_with(prefix)
+    }
+
     fn is_running(&self) -> bool {
         self.board.ended().is_none()
+    }
+}
+
+/// How a task stands, from its end: the summary as JSON, or a problem.
+fn state(end: Option<&Result<String, Problem>>) -> &'static str {
+    #[derive(serde::Deserialize)]
+    struct Summary {
+        state: RunState,
+    }
+    match end {
+        None => "running",
+        Some(Ok(json)) => serde_json::from_str(json).map_or("ended", |Summary { state }| state.word()),
+        Some(Err(problem)) if problem.kind == ErrorKind::Cancelled => "cancelled",
+        Some(Err(_)) => "failed",
     }
 }
 
@@ -81,32 +128,29 @@ impl Tasks {
         &self.tracker
     }
 
-    /// Starts a task, which ends with a summary as JSON. A resumable one goes on after a restart.
-    pub fn start<F>(&self, kind: TaskKind, resumable: bool, work: impl FnOnce(Arc<Task>) -> F) -> Arc<Task>
+    /// Starts a task, which ends with a summary as JSON.
+    pub fn start<F>(&self, asked: Asked, work: impl FnOnce(Arc<Task>) -> F) -> Arc<Task>
     where
         F: Future<Output = Result<String, Problem>> + Send + 'static,
     {
-        self.start_named(uuid::Uuid::new_v4().to_string(), kind, resumable, work)
+        self.start_named(uuid::Uuid::new_v4().to_string(), asked, work)
     }
 
-    /// The same, under the name that it had before a restart.
-    pub fn start_named<F>(
-        &self,
-        name: String,
-        kind: TaskKind,
-        resumable: bool,
-        work: impl FnOnce(Arc<Task>) -> F,
-    ) -> Arc<Task>
+    /// The same, under a name that it has already.
+    pub fn start_named<F>(&self, name: String, asked: Asked, work: impl FnOnce(Arc<Task>) -> F) -> Arc<Task>
     where
         F: Future<Output = Result<String, Problem>> + Send + 'static,
     {
         let task = Arc::new(Task {
             name,
-            kind,
+            kind: asked.kind,
+            requested_by: asked.by,
             started_at: Timestamp::now(),
+            dry_run: asked.dry_run,
+            ended_at: OnceLock::new(),
             board: Board::default(),
             stop: Stop::new(&self.shutdown),
-            resumable,
+            resumable: asked.resumable,
         });
         self.remember(Arc::clone(&task));
         let working = self.tracker.spawn(work(Arc::clone(&task)));
@@ -117,8 +161,9 @@ impl Tasks {
                 Err(problem.answered(panic).next("report this defect with the coordinator's log"))
             });
             if let Err(problem) = &ended {
-                tracing::warn!(%problem, "run or restore ended without success");
+                tracing::warn!(run = %ending.name, %problem, "run or restore ended without success");
             }
+            let _ = ending.ended_at.set(Timestamp::now());
             ending.board.end(ended);
         });
         task
@@ -161,7 +206,25 @@ impl Tasks {
         let makes = |task: &Task| task.kind == TaskKind::Create && task.backup_id().as_deref() == Some(name);
         let named = |task: &&Arc<Task>| task.name == name || makes(task);
         let found = tasks.iter().filter(|task| task.is_running()).find(named).or(tasks.iter().find(named));
-        found.cloned().ok_or_else(|| problem("this coordinator knows of no such run".into()).on(name))
+        if let Some(task) = found {
+            return Ok(Arc::clone(task));
+        }
+        let begins = |task: &&Arc<Task>| task.begins_with(name);
+        match tasks.iter().filter(begins).collect::<Vec<_>>()[..] {
+            [task] if name.len() >= SHORTEST_PREFIX => Ok(Arc::clone(task)),
+            [] | [_] => {
+                let names: Vec<String> = tasks.iter().map(|task| task.shown_name()).collect();
+                let problem = problem("this coordinator knows of no such run".into()).on(name);
+                Err(problem.or_nearest(name, names.iter().map(String::as_str)))
+            }
+            ref several => {
+                let names: Vec<String> = several.iter().map(|task| task.shown_name()).collect();
+                Err(Problem::new(ErrorKind::Invalid, Subject::Backup, "find run")
+                    .on(name)
+                    .answered(format!("{} runs and restores begin so: {}", names.len(), names.join(", ")))
+                    .next("name more of the ID"))
+            }
+        }
     }
 
     fn remember(&self, task: Arc<Task>) {

@@ -16,7 +16,10 @@ use tokio::time::Instant;
 use tonic::{Code, Response, Status, Streaming};
 
 use crate::{
-    render::progress::ProgressDisplay,
+    render::{
+        self,
+        progress::{ProgressDisplay, RESTORE},
+    },
     session::{Place, Session},
 };
 
@@ -95,6 +98,7 @@ async fn follow_to_end(
             Some(Event::Failure(failure)) => {
                 if let Ok(failure) = ItemFailure::try_from(failure) {
                     display.failure(&failure);
+                    render::told(&failure);
                 }
             }
             Some(Event::SummaryJson(json)) => return Ok(json),
@@ -106,7 +110,7 @@ async fn follow_to_end(
 
 /// The name by which an operator asks for it: a backup's ID, or that of a restore.
 fn name_of(accepted: &RunAccepted) -> &str {
-    if accepted.run.starts_with("restore-") { &accepted.run } else { &accepted.backup_id }
+    if accepted.run.starts_with(RESTORE) { &accepted.run } else { &accepted.backup_id }
 }
 
 fn place(role: Role, run: &str) -> Place {
@@ -144,7 +148,7 @@ async fn rejoin(session: &Session, run: &str, answer: &str) -> Result<Streaming<
     if session.is_embedded() {
         return Err(lost());
     }
-    tracing::warn!(%answer, "coordinator lost, looking for it");
+    tracing::warn!(%answer, "the coordinator is lost and looked for");
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         let request = FollowRequest { run: run.to_owned() };

@@ -29,7 +29,7 @@ fn show(common: &Common, answer: &ListResponse) -> Exit {
     } else if backups.is_empty() {
         render::text(&format!("no backups in {}", answer.vault_url));
     } else {
-        render::text(&format!("{}\n\nvault {}", table(&backups), answer.vault_url));
+        render::text(&format!("{}\n\nvault {}", table(&backups, render::width()), answer.vault_url));
     }
     for problem in &unreadable {
         render::note(&render::problem(problem));
@@ -38,12 +38,12 @@ fn show(common: &Common, answer: &ListResponse) -> Exit {
 }
 
 fn kind(backup: &Value) -> String {
-    let kind = if backup["incremental"].as_bool() == Some(true) { "incremental" } else { "full" };
-    let partial = if backup["partial"].as_bool() == Some(true) { ", partial" } else { "" };
+    let kind = if backup["incremental"].as_bool() == Some(true) { "incr" } else { "full" };
+    let partial = if backup["partial"].as_bool() == Some(true) { "*" } else { "" };
     format!("{kind}{partial}")
 }
 
-fn table(backups: &[Value]) -> String {
+fn table(backups: &[Value], width: usize) -> String {
     let mut table =
         Table::new(&["ID", "AGE", "STATE", "KIND", "REPOS", "FAILED", "DB", "DIRS", "NEW", "TOTAL"]);
     for backup in backups {
@@ -54,13 +54,45 @@ fn table(backups: &[Value]) -> String {
             render::age(&text("started_at")),
             text("state"),
             kind(backup),
-            number("repositories").to_string(),
-            number("failures").to_string(),
+            render::count(number("repositories")),
+            render::count(number("failures")),
             number("databases").to_string(),
             number("directories").to_string(),
-            render::bytes(number("bytes_new")),
-            render::bytes(number("bytes_total")),
+            render::short_bytes(number("bytes_new")),
+            render::short_bytes(number("bytes_total")),
         ]);
     }
-    table.to_string()
+    let table = table.fit(width, &["DIRS", "DB", "FAILED", "KIND"]).to_string();
+    if table.contains("incr*") || table.contains("full*") {
+        return format!("{table}\n* partial: only what was selected is in it");
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_real_ids_fits_eighty_columns() {
+        let backup = |id: &str, partial: bool| {
+            json!({
+                "backup_id": id, "started_at": "2026-01-01T00:00:00Z", "state": "incomplete",
+                "incremental": true, "partial": partial, "repositories": 118_204, "failures": 1_000,
+                "databases": 3, "directories": 11, "bytes_new": 3_328_599_654_u64,
+                "bytes_total": 2_111_062_325_329_u64,
+            })
+        };
+        let backups =
+            [backup("1795177711_2026_11_20_17.10.2-ee", true), backup("1795177711_2026_11_20_0.0.0", false)];
+        let text = table(&backups, 80);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for word in ["1795177711_2026_11_20_17.10.2-ee", "incomplete", "incr*", "118,204", "3.1G", "1.9T"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert!(text.ends_with("* partial: only what was selected is in it"), "{text}");
+        assert!(table(&backups, 200).contains("DIRS"));
+    }
 }

@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod certs;
 pub mod completions;
 pub mod create;
+pub mod find;
 mod follow;
 pub mod list;
 pub mod restore;

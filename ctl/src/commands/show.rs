@@ -1,6 +1,6 @@
 //! `backupctl show`.
 
-use packhorse_model::{Exit, Problem, RunSummary};
+use packhorse_model::{Exit, Problem, RestoreSummary, RunSummary};
 use packhorse_proto::v1::{CatalogueLines, ShowRequest, VaultName, show_response::Part};
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
     let mut parts = session.answer(session.client().show(request)).await?.into_inner();
     let (mut information, mut summary, mut storages) = (Value::Null, Value::Null, Vec::new());
     let mut vault = VaultName::default();
+    let mut requested_by = None;
     while let Some(response) = parts.message().await.map_err(|status| session.problem(&status))? {
         match response.part {
             Some(Part::InformationJson(json)) => {
@@ -35,6 +36,8 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
             Some(Part::SummaryJson(json)) => summary = serde_json::from_str(&json).unwrap_or_default(),
             Some(Part::Vault(name)) => vault = name,
             Some(Part::Lines(lines)) => storages.push(entries(lines)),
+            Some(Part::RequestedBy(who)) => requested_by = Some(who),
+            Some(Part::RestoreJson(json)) => return Ok(show_restore(common, &json)),
             None => {}
         }
     }
@@ -45,7 +48,8 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
             .collect();
         render::json(&json!({
             "vault": vault.url, "vault_id": vault.id,
-            "information": information, "report": summary, "storages": repositories,
+            "information": information, "requested_by": requested_by, "report": summary,
+            "storages": repositories,
         }));
         return Ok(Exit::Complete);
     }
@@ -53,10 +57,34 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
         summary.vault = Some(vault.url);
         render::text(&render::summary::run(&summary));
     }
+    if let Some(who) = requested_by {
+        render::text(&format!("  asked for by  {who}"));
+    }
     for (storage, lines) in storages {
         render::text(&format!("\n{storage}\n{}", table(&lines)));
     }
     Ok(Exit::Complete)
+}
+
+/// The record of a restore.
+fn show_restore(common: &Common, json: &str) -> Exit {
+    let record: Value = serde_json::from_str(json).unwrap_or_default();
+    if common.json {
+        render::json(&json!({ "restore": record }));
+        return Exit::Complete;
+    }
+    let text = |key: &str| record[key].as_str().unwrap_or("?").to_owned();
+    let mut lines = vec![text("restore")];
+    if let Ok(summary) = serde_json::from_value::<RestoreSummary>(record["summary"].clone()) {
+        lines.push(render::summary::restore(&summary));
+    } else if let Ok(problem) = serde_json::from_value::<Problem>(record["problem"].clone()) {
+        lines.push(format!("Restore of {}  ended without success", text("backup_id")));
+        lines.push(render::problem(&problem));
+    }
+    lines.push(format!("  asked for by  {}", text("requested_by")));
+    lines.push(format!("  when          {} to {}", text("started_at"), text("ended_at")));
+    render::text(&lines.join("\n"));
+    Exit::Complete
 }
 
 fn entries(lines: CatalogueLines) -> (String, Vec<Value>) {

@@ -3,6 +3,8 @@
 //! Does not own: what is said. A closed pipe ends the output quietly. Everything passes `model::visible` on its way out,
 //! so that no name of a repository, and no answer of git or a server, can steer the terminal.
 
+mod failures;
+mod line;
 mod numbers;
 pub mod progress;
 pub mod summary;
@@ -10,19 +12,30 @@ mod table;
 
 use std::{
     io::{ErrorKind, Write as _},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
-use packhorse_model::{Exit, Problem, visible, visible_json, visible_lines};
+use packhorse_model::{Exit, ItemFailure, Problem, visible, visible_json, visible_lines};
 use serde::Serialize;
 
 pub use self::{
-    numbers::{age, bytes, count, duration},
-    table::Table,
+    numbers::{age, bytes, count, counted, duration, minute, short_bytes},
+    table::{Table, cut, width},
 };
 
 /// Whether a result could not be written, other than to a pipe that its reader closed.
 static RESULT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Failures that were told on the way.
+static TOLD: Mutex<Vec<ItemFailure>> = Mutex::new(Vec::new());
+
+/// Keeps a failure that was told, so that the JSON of an error names all of them.
+pub fn told(failure: &ItemFailure) {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).push(failure.clone());
+}
 
 /// Prints a result.
 pub fn text(text: &str) {
@@ -70,7 +83,12 @@ pub fn note(text: &str) {
 /// Tells how a command failed, on stderr, and with `--json` on stdout too.
 pub fn failure(problem: &Problem, exit: Exit, json: bool) {
     if json {
-        self::json(&serde_json::json!({ "error": problem, "exit_code": exit.code() }));
+        let mut answer = serde_json::json!({ "error": problem, "exit_code": exit.code() });
+        let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !told.is_empty() {
+            answer["failures"] = serde_json::json!(told);
+        }
+        self::json(&answer);
     }
     note(&self::problem(problem));
 }

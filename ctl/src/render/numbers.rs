@@ -23,6 +23,32 @@ pub fn count(count: u64) -> String {
     text
 }
 
+/// A count with its noun: `1 repository`, `2 repositories`.
+pub fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// Bytes in at most five characters, for tables: `3.1G`, `121M`.
+pub fn short_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+    let (mut size, mut unit) = (bytes as f64, 0);
+    while size >= 999.5 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 || size >= 9.95 {
+        format!("{size:.0}{}", UNITS[unit])
+    } else {
+        format!("{size:.1}{}", UNITS[unit])
+    }
+}
+
+/// An RFC 3339 time to the minute, in UTC.
+pub fn minute(text: &str) -> String {
+    let Ok(time) = text.parse::<Timestamp>() else { return "?".into() };
+    time.strftime("%Y-%m-%d %H:%MZ").to_string()
+}
+
 /// A duration such as `3m58s`.
 pub fn duration(from: Timestamp, to: Timestamp) -> String {
     let millis = to.as_millisecond().saturating_sub(from.as_millisecond()).max(0);
@@ -60,6 +86,12 @@ mod tests {
         assert_eq!(duration(at(0), at(1540)), "1.5s");
         assert_eq!(duration(at(0), at(238_000)), "3m58s");
         assert_eq!(duration(at(10), at(0)), "0.0s");
+        assert_eq!(counted(1, "repository", "repositories"), "1 repository");
+        assert_eq!(counted(2000, "repository", "repositories"), "2,000 repositories");
+        let short = [0, 999, 1000, 4812, 10_200, 1 << 20, 999 << 20, 1000 << 20, 3_328_599_654, u64::MAX];
+        let expected = ["0", "999", "1.0K", "4.7K", "10K", "1.0M", "999M", "1.0G", "3.1G", "16E"];
+        assert_eq!(short.map(short_bytes), expected);
+        assert_eq!(minute("2026-11-30T02:31:07.5Z"), "2026-11-30 02:31Z");
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(3 << 30), "3.0 GiB");
     }

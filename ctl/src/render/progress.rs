@@ -1,18 +1,27 @@
-//! Progress on stderr: a live display on a terminal, a plain line a minute elsewhere.
+//! Progress on stderr: a live line on a terminal, a plain line a minute elsewhere.
 //!
-//! Does not own: the numbers. Failures are told at once in either form; `--quiet` and `--no-progress` silence it.
+//! Does not own: the numbers, or how a line is put together (`line`). A live line is cut at the terminal's width, and with
+//! `--verbose` each storage has one of its own. Failures are told at once in either form; `--quiet` and `--no-progress`
+//! silence it. A terminal that cannot move its cursor (`TERM=dumb`) gets plain lines, `NO_COLOR` no colours.
 
 use std::{
+    collections::BTreeMap,
     io::IsTerminal as _,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use packhorse_model::ItemFailure;
 use packhorse_proto::v1::{RunAccepted, RunProgress};
 
-use super::{bytes, count, note};
+use super::{
+    line::{Amount, Pace, Paint, clock, line},
+    note,
+};
 use crate::args::Common;
+
+/// How the ID of every restore begins.
+pub const RESTORE: &str = "restore-";
 
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -23,35 +32,77 @@ pub struct ProgressDisplay {
     word: &'static str,
     started: Instant,
     last_line: Instant,
+    paces: BTreeMap<String, Pace>,
+    paint: Paint,
 }
 
 enum Form {
     Silent,
     Lines,
-    Live(ProgressBar),
+    Live(Live),
+}
+
+/// The lines of a terminal: one for the whole, and below it those of the storages, when they are wanted.
+struct Live {
+    lines: MultiProgress,
+    whole: ProgressBar,
+    storages: Option<BTreeMap<String, ProgressBar>>,
+}
+
+impl Live {
+    fn new(each_storage: bool) -> Self {
+        let lines = MultiProgress::new();
+        let whole = lines.add(ProgressBar::new_spinner());
+        whole.set_style(style("{spinner} {wide_msg}"));
+        whole.enable_steady_tick(Duration::from_millis(200));
+        Self { lines, whole, storages: each_storage.then(BTreeMap::new) }
+    }
+
+    /// Shows the line of a storage, which gets its place when it is first told of.
+    fn storage(&mut self, name: &str, text: String) {
+        let Some(storages) = &mut self.storages else { return };
+        let bar = storages.entry(name.to_owned()).or_insert_with(|| {
+            let bar = self.lines.add(ProgressBar::new_spinner());
+            bar.set_style(style("  {wide_msg}"));
+            bar
+        });
+        bar.set_message(text);
+        bar.tick();
+    }
+}
+
+/// `{wide_msg}` is cut where the terminal ends.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// Whether a variable of the environment is set to something.
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 impl ProgressDisplay {
     /// A display of the form that fits stderr; `word` says what is going on.
     pub fn new(common: &Common, word: &'static str) -> Self {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let form = if common.quiet || common.no_progress {
             Form::Silent
-        } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(200));
-            Form::Live(bar)
+        } else if std::io::stderr().is_terminal() && !is_dumb {
+            Form::Live(Live::new(common.verbose > 0))
         } else {
             Form::Lines
         };
-        Self { form, word, started: Instant::now(), last_line: Instant::now() }
+        let now = Instant::now();
+        let paint = Paint(!is_set("NO_COLOR"));
+        Self { form, word, started: now, last_line: now, paces: BTreeMap::new(), paint }
     }
 
     /// Says what begins.
     pub fn accepted(&mut self, accepted: &RunAccepted) {
         let mut text = format!("{} {}", self.word, accepted.backup_id);
+        if accepted.run.starts_with(RESTORE) {
+            text.push_str(&format!(" as {}", accepted.run));
+        }
         if let Some(base) = &accepted.base_backup_id {
             text.push_str(&format!(" on {base}"));
         }
@@ -68,60 +119,52 @@ impl ProgressDisplay {
 
     /// Shows how far it is.
     pub fn progress(&mut self, progress: &RunProgress) {
-        match &self.form {
+        if matches!(self.form, Form::Silent) {
+            return;
+        }
+        let elapsed = self.started.elapsed();
+        let whole = self.told("", Amount::of_all(progress), elapsed);
+        let whole = format!("[{}] {whole}", clock(elapsed));
+        let each: Vec<(String, String)> = progress
+            .storages
+            .iter()
+            .map(|s| (s.storage.clone(), self.told(&s.storage, Amount::of_storage(s), elapsed)))
+            .collect();
+        match &mut self.form {
             Form::Silent => {}
-            Form::Live(bar) => bar.set_message(self.line(progress)),
+            Form::Live(live) => {
+                live.whole.set_message(whole);
+                each.into_iter().for_each(|(name, text)| live.storage(&name, text));
+            }
             Form::Lines => {
                 if self.last_line.elapsed() >= LINE_EVERY {
                     self.last_line = Instant::now();
-                    note(&self.line(progress));
+                    note(&whole);
                 }
             }
         }
     }
 
+    fn told(&mut self, name: &str, now: Amount, elapsed: Duration) -> String {
+        let pace = self.paces.entry(name.to_owned()).or_insert_with(|| Pace::from(now.clone()));
+        let paint = Paint(self.paint.0 && matches!(self.form, Form::Live(_)));
+        line(name, &now, pace, elapsed, paint)
+    }
+
     /// Removes a live display.
     pub fn clear(&mut self) {
-        if let Form::Live(bar) = &self.form {
-            bar.finish_and_clear();
+        if let Form::Live(live) = &self.form {
+            live.whole.finish_and_clear();
+            // What is left of it is no result; the terminal may be gone.
+            let _ = live.lines.clear();
         }
     }
 
     fn say(&self, text: &str) {
         match &self.form {
             Form::Silent => {}
-            Form::Live(bar) => bar.suspend(|| note(text)),
+            Form::Live(live) => live.lines.suspend(|| note(text)),
             Form::Lines => note(text),
         }
-    }
-
-    fn line(&self, progress: &RunProgress) -> String {
-        let storages = &progress.storages;
-        let sum =
-            |field: fn(&packhorse_proto::v1::StorageProgress) -> u64| storages.iter().map(field).sum::<u64>();
-        let (known, done, failed) = (sum(|s| s.known), sum(|s| s.done), sum(|s| s.failed));
-        let size = sum(|s| s.bytes) + progress.parts.iter().map(|part| part.bytes).sum::<u64>();
-        let rate = size as f64 / self.started.elapsed().as_secs_f64().max(0.1);
-        let mut line = String::new();
-        if !storages.is_empty() {
-            let more = if storages.iter().all(|s| s.known_all) { "" } else { "+" };
-            let finished = storages.iter().filter(|s| s.known_all && s.done == s.known).count();
-            line = format!(
-                "storages {finished}/{}  repositories {}/{}{more}  {failed} failed  ",
-                storages.len(),
-                count(done),
-                count(known)
-            );
-        }
-        line.push_str(&format!("{}  {}/s", bytes(size), bytes(rate as u64)));
-        let parts = progress.parts.iter().filter(|part| !part.done).map(|part| part.name.as_str());
-        let working: Vec<&str> = parts
-            .chain(storages.iter().flat_map(|s| s.working_on.iter().map(String::as_str)))
-            .take(3)
-            .collect();
-        if !working.is_empty() {
-            line.push_str(&format!("  {}", working.join(" ")));
-        }
-        line
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Does not own: their content; the same values are printed as JSON and stored in the report.
 
-use packhorse_model::{ItemFailure, RestoreSummary, RestoredItem, RunState, RunSummary};
+use packhorse_model::{ItemFailure, RestoreSummary, RestoredItem, RunState, RunSummary, visible_lines};
 
-use super::{bytes, count, duration};
+use super::{bytes, count, counted, duration, failures};
 
-/// Failures that are printed; the rest is in `show --failed`.
+/// Remarks that are printed.
 const SHOWN: usize = 20;
 
 fn state(state: RunState) -> &'static str {
@@ -64,7 +64,8 @@ pub fn run(summary: &RunSummary) -> String {
         let mut line =
             format!("  directory     {}: {} from {plain}", directory.name, bytes(directory.object.size));
         if !directory.changed_while_read.is_empty() {
-            line.push_str(&format!(", {} files changed while read", directory.changed_while_read.len()));
+            let changed = directory.changed_while_read.len() as u64;
+            line.push_str(&format!(", {} changed while read", counted(changed, "file", "files")));
         }
         lines.push(line);
     }
@@ -76,7 +77,7 @@ pub fn run(summary: &RunSummary) -> String {
         ));
     }
     odd(&mut lines, summary);
-    failures(&mut lines, &summary.failures, summary.failures_total);
+    failures::append(&mut lines, &summary.failures, summary.failures_total);
     lines.join("\n")
 }
 
@@ -110,10 +111,6 @@ fn odd(lines: &mut Vec<String>, summary: &RunSummary) {
     }
 }
 
-fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
-}
-
 fn names(some: &[String], all: u64) -> String {
     let shown: Vec<&str> = some.iter().take(SHOWN).map(String::as_str).collect();
     let more = all.saturating_sub(shown.len() as u64);
@@ -126,18 +123,21 @@ pub fn restore(summary: &RestoreSummary) -> String {
     let took = duration(summary.started_at, summary.finished_at);
     let mut lines = vec![format!("Restore of {}  {}  in {took}", summary.backup_id, state(summary.state))];
     vault(&mut lines, summary.vault.as_deref());
-    let mut part = |label: &str, items: &[RestoredItem], unit: &str| {
+    let mut part = |label: &str, items: &[RestoredItem], unit: bool| {
         for item in items {
-            let what =
-                if unit.is_empty() { String::new() } else { format!("{} {unit}, ", count(item.items)) };
+            let what = if unit {
+                format!("{}, ", counted(item.items, "repository", "repositories"))
+            } else {
+                String::new()
+            };
             lines.push(format!("  {label:<13} {}: {what}{} read", item.name, bytes(item.bytes)));
         }
     };
-    part("storage", &summary.storages, "repositories");
-    part("database", &summary.databases, "");
-    part("directory", &summary.directories, "");
+    part("storage", &summary.storages, true);
+    part("database", &summary.databases, false);
+    part("directory", &summary.directories, false);
     remarks(&mut lines, &summary.remarks);
-    failures(&mut lines, &summary.failures, summary.failures_total);
+    failures::append(&mut lines, &summary.failures, summary.failures_total);
     lines.join("\n")
 }
 
@@ -148,23 +148,11 @@ fn vault(lines: &mut Vec<String>, url: Option<&str>) {
 fn remarks(lines: &mut Vec<String>, remarks: &[ItemFailure]) {
     for remark in remarks.iter().take(SHOWN) {
         let label = if remark.storage.is_none() { "note         " } else { "made good    " };
-        lines.push(format!("  {label} {}", remark.to_string().replace('\n', "\n                ")));
+        let text = visible_lines(&remark.to_string()).replace('\n', "\n                ");
+        lines.push(format!("  {label} {text}"));
     }
     let more = remarks.len().saturating_sub(SHOWN);
     if more > 0 {
         lines.push(format!("  made good     … and {} more: --json", count(more as u64)));
-    }
-}
-
-fn failures(lines: &mut Vec<String>, failures: &[ItemFailure], total: u64) {
-    for failure in failures.iter().take(SHOWN) {
-        lines.push(format!("  FAILED        {}", failure.to_string().replace('\n', "\n                ")));
-        if let Some(next) = &failure.problem.next {
-            lines.push(format!("                next: {next}"));
-        }
-    }
-    let more = total.saturating_sub(failures.len().min(SHOWN) as u64);
-    if more > 0 {
-        lines.push(format!("  FAILED        … and {} more: backupctl show ID --failed", count(more)));
     }
 }

@@ -21,6 +21,7 @@ fn journal(id: &str, second: i64) -> RunJournal {
         coordinator: None,
         started_at: Timestamp::from_second(second).expect("in range"),
         packhorse_version: "0".into(),
+        requested_by: None,
         order: None,
     }
 }

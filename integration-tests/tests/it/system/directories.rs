@@ -192,8 +192,7 @@ fn a_directory_is_restored_into_another_folder() {
     site.ctl("bare.toml", ["restore", "one", &to("bare")]).run().expect_success();
     assert_eq!(read("bare/file").as_deref(), Some("stored"));
     // Nothing that is configured may be in the way, whatever is forced.
-    for (folder, key) in
-        [("data/sub", "[[directory]] data"), ("vault/x", "[vault] url"), ("", "[vault] url")]
+    for (folder, key) in [("data/sub", "[[directory]] data"), ("vault/x", "[vault] url"), ("", "[vault] url")]
     {
         let call = || site.ctl("packhorse.toml", ["restore", "one", "--force", &to(folder)]);
         assert_fails(call, 2, "invalid", "configuration", key);

@@ -22,7 +22,10 @@ fn site(storages: &[&str], more: &str) -> Site {
 
 fn configure(site: &Site, storages: &[&str], more: &str) {
     let sections: Vec<String> = storages.iter().map(|name| site.storage_section(name, name)).collect();
-    site.write("packhorse.toml", &format!("[vault]\nurl = '{}'\n{}{more}", site.vault_url(), sections.concat()));
+    site.write(
+        "packhorse.toml",
+        &format!("[vault]\nurl = '{}'\n{}{more}", site.vault_url(), sections.concat()),
+    );
 }
 
 fn ctl(site: &Site, args: &[&str]) -> Backupctl {

@@ -1,0 +1,210 @@
+//! Where repositories, databases and directories of a name are, in all committed backups.
+//!
+//! Does not own: patterns (`model::RepoPattern`). Backups are gone through one after another, the newest first, and their
+//! catalogues streamed, checked against their digests; what cannot be read is told, and the search goes on.
+
+use packhorse_model::{Component, Outcome, Problem, RepoPath, RepoPattern, RunSummary, StorageName, nearest};
+use packhorse_proto::{
+    status_of_problem,
+    v1::{self, find_response::Part},
+};
+use packhorse_vault::{
+    CatalogueReader, CommittedBackup, FormatMarker, Vault, VaultError, committed, load_summary,
+};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+
+/// Items in one message.
+const ITEMS: usize = 500;
+
+type Answer = Result<v1::FindResponse, Status>;
+
+/// Starts a search.
+pub async fn find(
+    vault: &Vault,
+    request: v1::FindRequest,
+    tracker: &TaskTracker,
+) -> Result<mpsc::Receiver<Answer>, Problem> {
+    let pattern = Pattern::parse(&request.pattern)?;
+    FormatMarker::of(vault).await?;
+    let (backups, unreadable) = committed(vault).await?;
+    let (out, receiver) = mpsc::channel(8);
+    let search = Search { vault: vault.clone(), pattern, out, found: false, near: Vec::new() };
+    tracker.spawn(async move {
+        // A caller that went away is no error.
+        let _ = search.run(backups, unreadable).await;
+    });
+    Ok(receiver)
+}
+
+/// A pattern, and the same below any folder when it names none.
+struct Pattern {
+    text: String,
+    patterns: Vec<RepoPattern>,
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let mut patterns = vec![text.parse::<RepoPattern>()?];
+        if !text.contains('/') {
+            patterns.push(format!("**/{text}").parse()?);
+        }
+        Ok(Self { text: text.to_owned(), patterns })
+    }
+
+    fn matches(&self, path: &RepoPath) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(path))
+    }
+
+    fn matches_name(&self, name: &str) -> bool {
+        name.parse::<RepoPath>().is_ok_and(|name| self.matches(&name))
+    }
+}
+
+struct Search {
+    vault: Vault,
+    pattern: Pattern,
+    out: mpsc::Sender<Answer>,
+    found: bool,
+    /// The nearest names of each storage of the newest backup.
+    near: Vec<String>,
+}
+
+/// The caller went away.
+struct Gone;
+
+impl Search {
+    async fn run(mut self, backups: Vec<CommittedBackup>, unreadable: Vec<Problem>) -> Result<(), Gone> {
+        for problem in unreadable {
+            self.tell(Part::Unreadable((&problem).into())).await?;
+        }
+        for (number, backup) in backups.iter().enumerate() {
+            match load_summary(&self.vault, backup).await {
+                Ok(summary) => self.one(&summary, number == 0).await?,
+                Err(error) => self.unreadable(error).await?,
+            }
+        }
+        if !self.found
+            && let Some(name) = nearest(&self.pattern.text, self.near.iter().map(String::as_str))
+        {
+            self.tell(Part::Nearest(name.to_owned())).await?;
+        }
+        Ok(())
+    }
+
+    async fn one(&mut self, summary: &RunSummary, newest: bool) -> Result<(), Gone> {
+        let mut items = Vec::new();
+        let databases = summary.databases.iter().map(|database| (Component::Databases, &database.name));
+        let directories = summary.directories.iter();
+        let directories = directories.map(|d| (Component::Directory(d.name.clone()), &d.name));
+        for (component, name) in databases.chain(directories) {
+            if self.pattern.matches_name(name) {
+                items.push(v1::FoundItem {
+                    component: component.to_string(),
+                    storage: None,
+                    name: name.clone(),
+                    outcome: "backed_up".into(),
+                    restorable: true,
+                });
+            }
+        }
+        self.send(summary, items).await?;
+        for storage in &summary.storages {
+            let Some(catalogue) = &storage.catalogue else { continue };
+            match CatalogueReader::open(&self.vault, catalogue, &storage.storage).await {
+                Ok(reader) => self.catalogue(reader, summary, &storage.storage, newest).await?,
+                Err(error) => self.unreadable(error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn catalogue(
+        &mut self,
+        reader: CatalogueReader,
+        summary: &RunSummary,
+        storage: &StorageName,
+        newest: bool,
+    ) -> Result<(), Gone> {
+        let (mut items, mut near) = (Vec::new(), None);
+        for entry in reader {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.unreadable(error).await?;
+                    break;
+                }
+            };
+            if self.pattern.matches(&entry.path) {
+                items.push(v1::FoundItem {
+                    component: Component::Repositories.to_string(),
+                    storage: Some(storage.to_string()),
+                    name: entry.path.to_string(),
+                    outcome: word(entry.outcome),
+                    restorable: entry.manifest.is_some(),
+                });
+            } else if newest && !self.found {
+                near = nearer(&self.pattern.text, near, entry.path.as_str());
+            }
+            if items.len() == ITEMS {
+                self.send(summary, std::mem::take(&mut items)).await?;
+            }
+        }
+        self.near.extend(near);
+        self.send(summary, items).await
+    }
+
+    async fn send(&mut self, summary: &RunSummary, items: Vec<v1::FoundItem>) -> Result<(), Gone> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.found = true;
+        let backup_id = summary.backup_id.to_string();
+        let started_at = summary.started_at.to_string();
+        self.tell(Part::Found(v1::FoundItems { backup_id, started_at, items })).await
+    }
+
+    async fn unreadable(&self, error: VaultError) -> Result<(), Gone> {
+        let problem = Problem::from(error);
+        if matches!(problem.kind, packhorse_model::ErrorKind::Corrupt | packhorse_model::ErrorKind::NotFound)
+        {
+            return self.tell(Part::Unreadable((&problem).into())).await;
+        }
+        // The vault is lost: what would be told from here on says nothing.
+        let _ = self.out.send(Err(status_of_problem(&problem))).await;
+        Err(Gone)
+    }
+
+    async fn tell(&self, part: Part) -> Result<(), Gone> {
+        let part = v1::FindResponse { part: Some(part) };
+        self.out.send(Ok(part)).await.map_err(|_| Gone)
+    }
+}
+
+/// The nearer of two names to the one that was asked for.
+fn nearer(wanted: &str, best: Option<String>, name: &str) -> Option<String> {
+    let names = best.as_deref().into_iter().chain([name]);
+    nearest(wanted, names).map(str::to_owned)
+}
+
+fn word(outcome: Outcome) -> String {
+    serde_json::to_value(outcome).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_folder_is_found_in_every_folder() {
+        let matches = |pattern: &str, path: &str| {
+            Pattern::parse(pattern).expect(pattern).matches(&path.parse().expect("valid path"))
+        };
+        assert!(matches("app.git", "app.git") && matches("app.git", "team/deep/app.git"));
+        assert!(matches("app*", "team/app.git") && !matches("app.git", "team/my-app.git"));
+        assert!(matches("team", "team/app.git"), "a folder stands for what is below it");
+        assert!(matches("team/*", "team/app.git") && !matches("team/*", "other/team/app.git"));
+        assert!(Pattern::parse("../x").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! Restores as tasks: under an ID of their own, with a record in the vault of what they came to.
+//!
+//! Does not own: the restore, or the record's form (`vault::RestoreRecord`). A record that cannot be written changes
+//! nothing about the restore: the vault may be one that can only be read.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use packhorse_model::{BackupId, ErrorKind, Problem, RestoreSummary, Subject, nearest};
+use packhorse_proto::v1::TaskKind;
+use packhorse_vault::{RestoreRecord, Vault};
+
+use super::{
+    Shared, json, name_of,
+    tasks::{Asked, Task},
+};
+use crate::{
+    CoordinatorOptions,
+    restore::{self, RestoreRequest},
+};
+
+/// Time for the record to be written: nobody waits longer for it.
+const RECORD_TIME: Duration = Duration::from_secs(5);
+
+/// Starts a restore as a task.
+pub fn start(
+    shared: &Arc<Shared>,
+    options: Arc<CoordinatorOptions>,
+    request: RestoreRequest,
+    by: String,
+) -> Arc<Task> {
+    let force = request.force;
+    let asked = Asked { kind: TaskKind::Restore, resumable: false, dry_run: false, by };
+    let shared_too = Arc::clone(shared);
+    shared.tasks.start_named(new_id(Timestamp::now()), asked, |task| async move {
+        let (board, stop, name) = (&task.board, &task.stop, task.name.clone());
+        let vault = &shared_too.vault;
+        let mut done = restore::restore(vault, &options, request, name, board, stop).await;
+        if let (Err(problem), Some(by)) = (&mut done, stop.asked_by())
+            && problem.kind == ErrorKind::Cancelled
+        {
+            problem.answer = Some(format!("asked to stop by {by}"));
+        }
+        if let Ok(summary) = &mut done {
+            (summary.vault, summary.vault_id) = name_of(vault);
+        }
+        record(vault, &task, &options.host, force, &done).await;
+        json(&done?)
+    })
+}
+
+/// IDs of restores sort by their time, and nobody else has the same.
+fn new_id(now: Timestamp) -> String {
+    format!("restore-{}-{:08x}", now.as_second().max(0), uuid::Uuid::new_v4().as_fields().0)
+}
+
+async fn record(vault: &Vault, task: &Task, host: &str, force: bool, done: &Result<RestoreSummary, Problem>) {
+    let Ok(restore) = task.name.parse::<BackupId>() else { return };
+    let record = RestoreRecord {
+        restore,
+        backup_id: task.backup_id().and_then(|id| id.parse().ok()),
+        requested_by: task.requested_by.clone(),
+        host: host.to_owned(),
+        started_at: task.started_at,
+        ended_at: Timestamp::now(),
+        force,
+        summary: done.as_ref().ok().cloned(),
+        problem: done.as_ref().err().cloned(),
+    };
+    let vault = vault.briefly();
+    let why = match tokio::time::timeout(RECORD_TIME, record.create(&vault)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the vault did not answer in time".to_owned(),
+    };
+    tracing::info!(restore = %task.name, %why, "the vault has no record of this restore; it is done all the same");
+}
+
+/// The record of the restore that an operator names, by its ID or the beginning of it.
+pub async fn find(vault: &Vault, wanted: &str) -> Result<RestoreRecord, Problem> {
+    let not_found = || {
+        Problem::new(ErrorKind::NotFound, Subject::Backup, "find restore")
+            .on(wanted)
+            .answered("the vault has no record of such a restore")
+            .next("run `backupctl status`")
+    };
+    let ids = RestoreRecord::all(vault).await?;
+    let begins: Vec<&BackupId> = ids.iter().filter(|id| id.as_str().starts_with(wanted)).collect();
+    let id = match begins[..] {
+        [id] => id,
+        [] => {
+            let near = nearest(wanted, ids.iter().map(BackupId::as_str));
+            return Err(not_found().or_nearest(wanted, near));
+        }
+        _ => match begins.iter().find(|id| id.as_str() == wanted) {
+            Some(id) => id,
+            None => {
+                return Err(Problem::new(ErrorKind::Invalid, Subject::Backup, "find restore")
+                    .on(wanted)
+                    .answered(format!("{} restores begin so", begins.len()))
+                    .next("name more of the ID"));
+            }
+        },
+    };
+    RestoreRecord::read(vault, id).await?.ok_or_else(not_found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_restore_is_a_name_in_the_vault_and_fits_a_table() {
+        let (one, other) = (new_id(Timestamp::now()), new_id(Timestamp::now()));
+        assert!(one != other && one.starts_with("restore-") && one.len() <= 32, "{one} {other}");
+        one.parse::<BackupId>().expect("the alphabet of IDs");
+    }
+}

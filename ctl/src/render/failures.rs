@@ -1,0 +1,161 @@
+//! Failures grouped by their reason, with one next step for each group.
+//!
+//! Does not own: the failures; JSON has them one by one. A reason is what a problem says without the item's own name, so
+//! that the same mishap of many repositories is told once, and each path is named once.
+
+use packhorse_model::{ItemFailure, visible};
+
+use super::count;
+
+/// Groups that are printed, and names in each.
+const GROUPS: usize = 20;
+const NAMES: usize = 10;
+
+/// Where the text of a line begins.
+const INDENT: &str = "                ";
+
+struct Group<'a> {
+    place: String,
+    reason: String,
+    failures: Vec<&'a ItemFailure>,
+}
+
+/// Appends the failures to the lines of a summary. `total` counts those, too, that the list has no room for.
+pub fn append(lines: &mut Vec<String>, failures: &[ItemFailure], total: u64) {
+    let groups = groups(failures);
+    let mut shown = 0;
+    for group in groups.iter().take(GROUPS) {
+        shown += group.failures.len() as u64;
+        tell(lines, group);
+    }
+    let more = total.saturating_sub(shown);
+    if more > 0 {
+        lines.push(format!(
+            "  FAILED        … and {} more: --json, or backupctl show ID --failed",
+            count(more)
+        ));
+    }
+}
+
+fn groups(failures: &[ItemFailure]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for failure in failures {
+        let (place, reason) = (place(failure), reason(failure));
+        match groups.iter_mut().find(|group| group.place == place && group.reason == reason) {
+            Some(group) => group.failures.push(failure),
+            None => groups.push(Group { place, reason, failures: vec![failure] }),
+        }
+    }
+    groups
+}
+
+fn tell(lines: &mut Vec<String>, group: &Group<'_>) {
+    let (first, place) = (group.failures[0], &group.place);
+    let reason = group.reason.replace('\n', &format!("\n{INDENT}"));
+    if let [failure] = group.failures[..] {
+        let item = visible(&failure.item);
+        let named = if *item == **place { String::new() } else { format!("  {item}") };
+        lines.push(format!("  FAILED        {place}{named}  {reason}"));
+    } else {
+        let many = count(group.failures.len() as u64);
+        lines.push(format!("  FAILED        {place}  {many} of them: {reason}"));
+        for failure in group.failures.iter().take(NAMES) {
+            lines.push(format!("{INDENT}{}", visible(&failure.item)));
+        }
+        let more = group.failures.len().saturating_sub(NAMES);
+        if more > 0 {
+            lines.push(format!("{INDENT}… and {} more: --json", count(more as u64)));
+        }
+    }
+    if let Some(next) = &first.problem.next {
+        lines.push(format!("{INDENT}next: {}", next.replace('\n', &format!("\n{INDENT}"))));
+    }
+}
+
+fn place(failure: &ItemFailure) -> String {
+    failure.storage.clone().unwrap_or_else(|| failure.component.to_string())
+}
+
+/// What the problem says without the item's name.
+fn reason(failure: &ItemFailure) -> String {
+    let problem = &failure.problem;
+    let mut reason = problem.what.clone();
+    for part in [&problem.object, &problem.answer].into_iter().flatten() {
+        reason.push_str(": ");
+        reason.push_str(part);
+    }
+    // The longest first: the object's path ends with the item's.
+    if let Some(object) = problem.object.as_deref().filter(|object| object.ends_with(failure.item.as_str())) {
+        reason = reason.replace(&format!(": {object}"), "").replace(object, "it");
+    }
+    let item = failure.item.as_str();
+    if item.len() > 3 {
+        reason.replace(&format!(": {item}"), "").replace(&format!("{item}: "), "")
+    } else {
+        reason
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_model::{Component, ErrorKind, Problem, Subject};
+
+    use super::*;
+
+    fn failure(item: &str, what: &str, answer: &str) -> ItemFailure {
+        let problem = Problem::new(ErrorKind::AlreadyExists, Subject::Repository, what)
+            .on(format!("/srv/git/{item}"))
+            .answered(answer)
+            .next(format!("look at /srv/git/{item}"));
+        ItemFailure {
+            component: Component::Repositories,
+            storage: Some("default".into()),
+            item: item.into(),
+            problem,
+        }
+    }
+
+    fn text(failures: &[ItemFailure], total: u64) -> String {
+        let mut lines = Vec::new();
+        append(&mut lines, failures, total);
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_same_reason_is_told_once_with_one_next_step_and_each_path_once() {
+        let mut failures: Vec<ItemFailure> = (0..12)
+            .map(|n| failure(&format!("team/{n:02}.git"), "restore repository", "something is already there"))
+            .collect();
+        failures.push(failure("x/broken.git", "open repository", "has no HEAD"));
+        assert_eq!(
+            text(&failures, 15),
+            "  FAILED        default  12 of them: restore repository: something is already there
+                team/00.git
+                team/01.git
+                team/02.git
+                team/03.git
+                team/04.git
+                team/05.git
+                team/06.git
+                team/07.git
+                team/08.git
+                team/09.git
+                … and 2 more: --json
+                next: look at /srv/git/team/00.git
+  FAILED        default  x/broken.git  open repository: has no HEAD
+                next: look at /srv/git/x/broken.git
+  FAILED        … and 2 more: --json, or backupctl show ID --failed"
+        );
+    }
+
+    #[test]
+    fn a_name_steers_nothing_and_is_one_line() {
+        let text = text(&[failure("x\x1b[31m\ny.git", "open repository", "has no HEAD")], 1);
+        assert!(text.contains("x\\x1b[31m\\ny.git  open repository: has no HEAD"), "{text}");
+        assert_eq!(
+            text.lines().count(),
+            3,
+            "the next step names the path as it is, and is escaped on its way out"
+        );
+    }
+}
