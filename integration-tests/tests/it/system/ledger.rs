@@ -36,6 +36,7 @@ fn kind(request: &LoggedRequest) -> String {
         ["backups", .., name] => name,
         ["backup_ids", ..] => "marker",
         ["packhorse", "runs", _, name] => name,
+        ["packhorse", "restores", _] => "restore record",
         ["packhorse", "runs"] => "runs",
         ["packhorse", name] => name,
         _ => key,

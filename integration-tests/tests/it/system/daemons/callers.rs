@@ -6,7 +6,10 @@
 use packhorse_testkit::{Binary, Daemon, Signal, wait_until};
 
 use super::{
-    super::site::{json, listed, text},
+    super::{
+        json::assert_documented,
+        site::{json, listed, text},
+    },
     Fleet, SOON,
 };
 
@@ -60,6 +63,45 @@ fn a_run_goes_on_without_its_caller() {
 }
 
 #[test]
+fn a_watcher_that_is_interrupted_leaves_and_cancels_nothing() {
+    let (fleet, mut run) = held();
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let address = format!("unix://{}", fleet.site.path("coordinator.sock").display());
+        let watch = ["--coordinator", &address, "status", "0002", "--follow"];
+        let mut watcher = packhorse_testkit::Backupctl::new().args(watch).spawn();
+        watcher.wait_for_line("following 0002", SOON);
+        watcher.signal(signal);
+        assert_eq!(watcher.wait(SOON), code, "{:#?}", watcher.lines());
+        assert!(watcher.lines().join("\n").contains("only the watching has ended"), "{:#?}", watcher.lines());
+    }
+    let status = json(&fleet.ctl(["status", "--json"]).run().expect_success());
+    assert_eq!(text(&status["tasks"][0]["state"]), "running", "{status:#}");
+    fleet.gate.open();
+    assert_eq!(run.wait(SOON), 0, "{:#?}", run.lines());
+    assert_eq!(listed(fleet.ctl([])), ["0002", "0001"]);
+    fleet.stop(&[]);
+}
+
+#[test]
+fn who_asked_for_what_is_in_the_log_and_in_what_show_tells() {
+    let mut fleet = Fleet::start();
+    fleet.ctl(["create", "--backup-id", "0001", "--full"]).run().expect_success();
+    let folder = std::fs::metadata(fleet.site.path("")).expect("the site's folder");
+    let me = format!("uid {}", std::os::unix::fs::MetadataExt::uid(&folder));
+    let shown = json(&fleet.ctl(["show", "0001", "--json"]).run().expect_success());
+    assert!(text(&shown["requested_by"]).contains(&me), "{shown:#}");
+    let told = fleet.ctl(["show", "0001"]).run().expect_success().stdout;
+    assert!(told.contains(&format!("asked for by  {me}")), "{told}");
+    let log = fleet.coordinator().lines();
+    let audit = |line: &&String| {
+        line.contains(" INFO ") && line.contains("a backup was asked for") && line.contains(&me)
+    };
+    let line = log.iter().find(audit).unwrap_or_else(|| panic!("{log:#?}"));
+    assert!(line.contains("0001") && line.contains("mode full"), "{line}");
+    fleet.stop(&[]);
+}
+
+#[test]
 fn an_interrupted_run_commits_nothing() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let (fleet, mut run) = held();
@@ -79,15 +121,22 @@ fn an_interrupted_run_commits_nothing() {
 fn a_cancelled_run_says_what_is_kept_and_the_next_one_uses_it() {
     let (fleet, mut run) = held();
     let cancelled = fleet.ctl(["cancel", "--json"]).run().expect_success();
+    assert_documented("cancel", std::slice::from_ref(&cancelled));
     let cancelled = json(&cancelled);
     assert_eq!((text(&cancelled["run"]), &cancelled["cancelled"]), ("0002".into(), &true.into()));
     assert!(text(&cancelled["end"]["state"]).contains("nothing was committed"), "{cancelled:#}");
     assert_eq!(run.wait(SOON), 130, "{:#?}", run.lines());
     fleet.gate.open();
-    let status = json(&fleet.ctl(["status", "--json"]).run().expect_success());
+    let status = fleet.ctl(["status", "--json"]).run().expect_success();
+    assert_documented("status", std::slice::from_ref(&status));
+    let status = json(&status);
     let unfinished = &status["unfinished"][0];
     assert_eq!((text(&unfinished["backup_id"]), &unfinished["here"]), ("0002".into(), &false.into()));
     assert_eq!(text(&unfinished["end"]["kind"]), "cancelled", "{status:#}");
+    assert_eq!(
+        (text(&unfinished["fate"]), text(&status["tasks"][0]["state"])),
+        ("cancelled".into(), "cancelled".into())
+    );
     let nothing = fleet.ctl(["cancel"]).run().expect_code(10);
     assert!(nothing.stderr.contains("nothing is under way"), "{}", nothing.stderr);
     fleet.ctl(["cancel", "0009"]).run().expect_code(10);

@@ -1,0 +1,183 @@
+//! What operators are told: names that steer no terminal, restores and dead runs, where something is, and near names.
+//!
+//! Does not own: how lines are put together (`ctl`), or the keys of JSON (`json`).
+
+use std::{fs, time::Duration};
+
+use packhorse_testkit::{Backupctl, CliOutput, GitRepo};
+
+use super::{
+    gate::Gate,
+    site::{Site, json, text},
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn site(more: &str) -> Site {
+    let site = Site::new();
+    let config =
+        format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "storage"));
+    site.write("packhorse.toml", &(config + more));
+    site.repo("storage/team/app.git").fill("main", 3);
+    site
+}
+
+fn assert_steers_nothing(output: &CliOutput) {
+    for told in [&output.stdout, &output.stderr] {
+        let raw = told.find(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}'));
+        assert!(raw.is_none(), "{raw:?} in {told:?}");
+    }
+}
+
+#[test]
+fn names_of_repositories_files_and_objects_steer_no_terminal() {
+    const NAME: &str = "x\x1b[31m\u{9b}1m\u{202e}y";
+    let site = site("[[directory]]\nname = 'up'\npath = '/nonexistent/\u{9b}31m'\n");
+    fs::create_dir_all(site.path(&format!("storage/{NAME}.git/objects"))).expect("a broken repository");
+    fs::create_dir_all(site.path(&format!("storage/{NAME}/objects"))).expect("a folder");
+    let odd = site.repo("storage/odd.git");
+    odd.fill("main", 1);
+    fs::write(odd.path().join("HEAD"), format!("ref: refs/heads/{NAME}\n")).expect("write HEAD");
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    let output = ctl(&["create", "--backup-id=0001", "-vvv"]).run().expect_code(3);
+    assert_steers_nothing(&output);
+    assert!(output.stdout.contains("x\\x1b[31m\\x9b1m\\u{202e}y.git"), "{output:#?}");
+    for args in [&["show", "0001", "--failed"][..], &["show", NAME], &["find", NAME], &["list", NAME]] {
+        let output = ctl(args).run();
+        assert_steers_nothing(&output);
+    }
+    // JSON shows escapes of its own, and has the exact name.
+    let output = ctl(&["create", "--json"]).run().expect_code(3);
+    assert_steers_nothing(&output);
+    let failures = json(&output)["failures"].as_array().cloned().expect("failures");
+    let items: Vec<String> = failures.iter().map(|failure| text(&failure["item"])).collect();
+    assert!(items.contains(&format!("{NAME}.git")), "{items:?}");
+}
+
+#[test]
+fn a_restore_is_found_by_its_id_with_all_that_failed() {
+    let site = site("");
+    site.repo("storage/team/other.git").fill("main", 3);
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    // Nothing is restored, and every item is named, not only the first.
+    let refused = json(&ctl(&["restore", "0001", "--json"]).run().expect_code(1));
+    let failures = refused["failures"].as_array().expect("all that failed");
+    let mut items: Vec<String> = failures.iter().map(|failure| text(&failure["item"])).collect();
+    items.sort();
+    assert_eq!(items, ["team/app.git", "team/other.git"], "{refused:#}");
+
+    let place = format!("--storage=spare={}", site.folder("back").display());
+    ctl(&["restore", "0001", &place, "--to-storage=default=spare"]).run().expect_success();
+    let records = fs::read_dir(site.path("vault/packhorse/restores")).expect("records of restores");
+    let mut ids: Vec<String> = records
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace(".json", ""))
+        .collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    ids.sort_by_key(|id| {
+        json(&ctl(&["show", id, "--json"]).run().expect_success())["restore"]["summary"].is_null()
+    });
+    let shown = json(&ctl(&["show", &ids[0], "--json"]).run().expect_success());
+    let record = &shown["restore"];
+    assert_eq!(text(&record["backup_id"]), "0001", "{shown:#}");
+    assert_eq!(record["summary"]["storages"][0]["items"], 2, "{shown:#}");
+    assert!(text(&record["requested_by"]).starts_with("uid "), "{shown:#}");
+    let told = ctl(&["show", &ids[0]]).run().expect_success().stdout;
+    assert!(told.contains("Restore of 0001  complete") && told.contains("asked for by  uid "), "{told}");
+    let told = ctl(&["show", &ids[1]]).run().expect_success().stdout;
+    assert!(told.contains("ended without success") && told.contains("already there"), "{told}");
+    ctl(&["show", "restore-0-00000000"]).run().expect_code(10);
+}
+
+#[test]
+fn a_run_that_was_killed_is_told_as_dead_and_one_that_was_cancelled_as_that() {
+    let site = site("");
+    let gate = Gate::new(&site.path("gate"), 0);
+    let git = format!("--git={}", gate.git().display());
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    GitRepo::open(site.path("storage/team/app.git")).fill("main", GitRepo::COMMITS_FOR_GIT);
+    gate.close();
+    let mut cancelled = ctl(&["create", &git, "--backup-id=0002"]).spawn();
+    gate.wait_until_reached();
+    cancelled.signal(packhorse_testkit::Signal::INT);
+    assert_eq!(cancelled.wait(SOON), 130, "{:#?}", cancelled.lines());
+    gate.close();
+    let mut killed = ctl(&["create", &git, "--backup-id=0003"]).spawn();
+    gate.wait_until_reached();
+    let open = json(&ctl(&["status", "--json"]).run().expect_success());
+    assert_eq!(text(&open["unfinished"][0]["fate"]), "elsewhere", "its process lives: {open:#}");
+    killed.kill();
+    gate.open();
+    let status = json(&ctl(&["status", "--json"]).run().expect_success());
+    let fates: Vec<(String, String)> = status["unfinished"]
+        .as_array()
+        .expect("runs")
+        .iter()
+        .map(|run| (text(&run["backup_id"]), text(&run["fate"])))
+        .collect();
+    assert_eq!(fates, [("0003".into(), "dead".into()), ("0002".into(), "cancelled".into())], "{status:#}");
+    let told = ctl(&["status"]).run().expect_success().stdout;
+    assert!(
+        told.contains("dead") && told.contains("is gone") && told.contains("asked to stop by uid"),
+        "{told}"
+    );
+    assert!(!told.contains("under way"), "{told}");
+}
+
+#[test]
+fn a_repository_is_found_in_all_backups_and_a_near_name_is_told() {
+    let more = format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", env!("CARGO_MANIFEST_DIR"));
+    let site = site(&more);
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=nightly-1"]).run().expect_success();
+    site.repo("storage/team/late.git").fill("main", 1);
+    ctl(&["create", "--backup-id=nightly-2"]).run().expect_success();
+    let found = |pattern: &str| {
+        let answer = json(&ctl(&["find", pattern, "--json"]).run().expect_success());
+        let items = answer["found"].as_array().cloned().expect("items");
+        items.iter().map(|i| format!("{} {}", text(&i["backup_id"]), text(&i["name"]))).collect::<Vec<_>>()
+    };
+    assert_eq!(found("app.git"), ["nightly-2 team/app.git", "nightly-1 team/app.git"]);
+    assert_eq!(found("team/l*"), ["nightly-2 team/late.git"]);
+    assert_eq!(found("uploads"), ["nightly-2 uploads", "nightly-1 uploads"]);
+    let told = ctl(&["find", "team/app.git"]).run().expect_success().stdout;
+    assert!(told.contains("nightly-2") && told.contains("unchanged") && told.contains("default"), "{told}");
+
+    let near = |args: &[&str], code: i32, name: &str| {
+        let output = ctl(args).run().expect_code(code);
+        assert!(output.stderr.contains(&format!("did you mean {name}?")), "{output:#?}");
+    };
+    near(&["find", "team/ap.git"], 10, "team/app.git");
+    near(&["show", "nigtly-2"], 10, "nightly-2");
+    near(&["create", "--storage=defualt"], 10, "default");
+    near(&["restore", "nightly-2", "--storage=defalt"], 10, "default");
+    near(&["create", "--only=upload"], 2, "uploads");
+
+    // The beginning of an ID: refused when two begin so.
+    let output = ctl(&["show", "nightly"]).run().expect_code(2);
+    assert!(output.stderr.contains("nightly-1") && output.stderr.contains("nightly-2"), "{output:#?}");
+    ctl(&["create", "--backup-id=1795177711_2026_11_20_0.0.0"]).run().expect_success();
+    assert!(
+        ctl(&["show", "1795177711"]).run().expect_success().stdout.contains("1795177711_2026_11_20_0.0.0")
+    );
+    fs::write(site.path("vault/backups/nightly-1/report.json"), "{").expect("damage a report");
+    let output = ctl(&["find", "app.git"]).run().expect_code(4);
+    assert!(output.stdout.contains("nightly-2") && output.stderr.contains("nightly-1"), "{output:#?}");
+}
+
+#[test]
+fn the_file_of_the_daemons_is_read_when_nothing_else_says_where_backups_are() {
+    let site = site("");
+    let config = site.path("packhorse.toml");
+    let by_itself = || Backupctl::new().env("PACKHORSE_SYSTEM_CONFIG", &config);
+    by_itself().args(["create", "--quiet", "--backup-id=0001"]).run().expect_success();
+    let listed = by_itself().arg("list").run().expect_success().stdout;
+    assert!(listed.contains("0001"), "{listed}");
+    let other = format!("--vault=file://{}", site.path("other").display());
+    let listed = by_itself().args(["list", &other]).run().expect_success().stdout;
+    assert!(listed.starts_with("no backups in"), "flags that say where backups are stand alone: {listed}");
+    let below = Backupctl::new().env("PACKHORSE_SYSTEM_CONFIG", config.join("below"));
+    let output = below.arg("list").run().expect_code(2);
+    assert!(output.stderr.contains("packhorse.toml/below"), "{output:#?}");
+}
