@@ -1,6 +1,6 @@
 //! What a swap must not delete: paths of the old tree that no archive of the directory holds. They are carried over.
 //!
-//! Does not own: the swap. What is kept is what the directory excludes now, or excluded when the backup was made, and
+//! Does not own: the swap, or moving (`carry`). What is kept is what the directory excludes now, or excluded when the backup was made, and
 //! `lost+found`; and single paths whose contents the backup or the restore could not bring. Before anything is touched it
 //! is proven that the whole old tree can be looked into and that nothing of the archive takes the place of what is kept.
 //! Then the two trees change places, and what is kept moves from the old to the new one, name by name, before the old
@@ -12,25 +12,22 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{
-        AtFlags, Gid, Mode, RenameFlags, Stat, Timespec, Timestamps, Uid, fchmod, fchown, fstat, futimens,
-        mkdirat, renameat, renameat_with, statat, unlinkat,
-    },
-    io::{Errno, Result, fcntl_dupfd_cloexec},
+    fs::{AtFlags, statat},
+    io::{Errno, Result},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     descent::{Descent, entries},
     exclude::Exclusions,
-    remove::{Protection, open_harmless},
+    remove::open_harmless,
 };
 
 /// The record in the working folder.
@@ -43,7 +40,7 @@ pub(super) const WORKING: &[u8] = b".packhorse-restore-";
 pub(super) struct Kept {
     exclude: Vec<String>,
     /// Paths that the archive may hold too, but not as they should be: the old ones are kept.
-    paths: BTreeSet<Vec<u8>>,
+    pub(super) paths: BTreeSet<Vec<u8>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,7 +96,7 @@ impl Kept {
     }
 
     /// The outermost paths of a tree that are kept.
-    fn find(&self, root: &Path) -> std::result::Result<Vec<Vec<u8>>, Obstacle> {
+    pub(super) fn find(&self, root: &Path) -> std::result::Result<Vec<Vec<u8>>, Obstacle> {
         let failed = |path: &[u8], error: io::Error| {
             let why = match Errno::from_io_error(&error) {
                 Some(Errno::XDEV) => "something is mounted there".to_owned(),
@@ -152,94 +149,10 @@ impl Kept {
             |tree: &&PathBuf| fs::metadata(tree).is_ok_and(|found| (found.dev(), found.ino()) == old);
         Ok(trees.iter().find(is_old).map(|tree| (kept, tree.clone())))
     }
-
-    /// Moves everything that is kept from the old tree into the new one.
-    pub(super) fn carry(&self, old: &Path, new: &Path) -> std::result::Result<(), Obstacle> {
-        let found = self.find(old)?;
-        let open = |path: &Path| File::open(path).map_err(|error| (path.to_owned(), error.to_string()));
-        let (mut from, mut to) = (Descent::new(open(old)?.into()), Descent::new(open(new)?.into()));
-        for path in &found {
-            let (parents, name) = split(path);
-            let moved = from.go(&parents).and_then(|()| {
-                make_way(&from, &mut to, &parents)?;
-                self.move_one(&from, &to, name, self.paths.contains(path))
-            });
-            moved.map_err(|error| {
-                (old.join(std::ffi::OsStr::from_bytes(path)), io::Error::from(error).to_string())
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Moves a name from one folder into another, which keeps its time.
-    fn move_one(&self, from: &Descent, to: &Descent, name: &[u8], replaces: bool) -> Result<()> {
-        let before = fstat(to.here())?;
-        let rename = || match renameat_with(from.here(), name, to.here(), name, RenameFlags::NOREPLACE) {
-            Err(Errno::EXIST) if replaces => {
-                renameat_with(from.here(), name, to.here(), name, RenameFlags::EXCHANGE)
-            }
-            Err(Errno::EXIST) => {
-                // A folder that the backup holds empty gives way; anything else stays.
-                unlinkat(to.here(), name, AtFlags::REMOVEDIR)?;
-                renameat_with(from.here(), name, to.here(), name, RenameFlags::NOREPLACE)
-            }
-            // A file system without this flag.
-            Err(Errno::INVAL | Errno::NOSYS) => match statat(to.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => renameat(from.here(), name, to.here(), name),
-                _ => Err(Errno::EXIST),
-            },
-            other => other,
-        };
-        let also = open_harmless(from.here(), name).ok();
-        insist([from.here(), to.here()].into_iter().chain(also.as_ref().map(AsFd::as_fd)), rename)?;
-        futimens(to.here(), &times(&before))
-    }
 }
 
-/// Goes to a folder of the new tree; one that is missing is made as the old one is.
-fn make_way(from: &Descent, to: &mut Descent, parents: &[&[u8]]) -> Result<()> {
-    for depth in 1..=parents.len() {
-        match to.go(&parents[..depth]) {
-            Err(Errno::NOENT) => {}
-            other => {
-                other?;
-                continue;
-            }
-        }
-        let mut old = Descent::new(fcntl_dupfd_cloexec(from.root(), 0)?);
-        old.go(&parents[..depth])?;
-        let like = fstat(old.here())?;
-        let above = fstat(to.here())?;
-        insist([to.here()], || mkdirat(to.here(), parents[depth - 1], Mode::RWXU))?;
-        futimens(to.here(), &times(&above))?;
-        to.go(&parents[..depth])?;
-        if rustix::process::geteuid().is_root() {
-            fchown(to.here(), Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)))?;
-        }
-        fchmod(to.here(), Mode::from_raw_mode(like.st_mode & 0o7777))?;
-        futimens(to.here(), &times(&like))?;
-    }
-    to.go(parents)
-}
-
-/// Does it; when that is refused, lifts for the time what protects these folders.
-pub(super) fn insist<'a, T>(
-    folders: impl IntoIterator<Item = BorrowedFd<'a>>,
-    mut work: impl FnMut() -> Result<T>,
-) -> Result<T> {
-    match work() {
-        Err(Errno::ACCESS | Errno::PERM) => {
-            let lift = |folder| fcntl_dupfd_cloexec(folder, 0).and_then(Protection::lift).ok();
-            let lifted: Vec<Protection> = folders.into_iter().filter_map(lift).collect();
-            let done = work();
-            let back = lifted.into_iter().try_for_each(Protection::restore);
-            done.and_then(|done| back.map(|()| done))
-        }
-        other => other,
-    }
-}
-
-fn split(path: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+/// The folders of a path, and its name.
+pub(super) fn split(path: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let mut names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
     let name = names.pop().unwrap_or_default();
     (names, name)
@@ -247,15 +160,4 @@ fn split(path: &[u8]) -> (Vec<&[u8]>, &[u8]) {
 
 fn is_empty_folder(folder: &OwnedFd) -> bool {
     entries(folder.as_fd()).is_ok_and(|entries| entries.is_empty())
-}
-
-fn times(of: &Stat) -> Timestamps {
-    let time = |seconds: i64, nanoseconds: u64| Timespec {
-        tv_sec: seconds,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
-    };
-    Timestamps {
-        last_access: time(of.st_atime, of.st_atime_nsec),
-        last_modification: time(of.st_mtime, of.st_mtime_nsec),
-    }
 }

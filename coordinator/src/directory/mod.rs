@@ -2,7 +2,7 @@
 //!
 //! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
 //! `end_mark`; of a restore, in order: `swap`, `site`, `staging`, `unpack`, `members`, `tree`,
-//! `kept`, `remove`.
+//! `kept`, `carry`, `remove`.
 //!
 //! A backup reads a folder that is in use. What changes meanwhile is recorded by name, what cannot be read is a failure
 //! by name, and the rest is stored. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched
@@ -17,6 +17,7 @@
 mod acl;
 mod archive;
 mod attributes;
+mod carry;
 mod descent;
 mod end_mark;
 mod exclude;

@@ -27,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Target,
     attributes::Attributes,
+    carry::insist,
     failure::{Missing, local},
-    kept::{Kept, Obstacle, insist},
+    kept::{Kept, Obstacle},
     site::{Site, stays},
     staging::Staging,
     unpack::unpack,

@@ -20,6 +20,9 @@ use tar::{EntryType, Header};
 use super::*;
 use std::path::Path;
 
+mod bringing;
+mod keeping;
+
 struct World {
     folder: tempfile::TempDir,
     vault: Vault,
@@ -122,6 +125,22 @@ impl World {
 fn to(path: &Path) -> Target {
     let (exclude, others, unread) = (vec![], vec![], vec![]);
     Target { path: path.to_owned(), exclude, others, unread, numeric_owner: false, force: true }
+}
+
+fn excluding(path: &Path, patterns: &[&str]) -> Target {
+    Target { exclude: patterns.iter().map(ToString::to_string).collect(), ..to(path) }
+}
+
+impl World {
+    async fn replace(&self, target: Target, summary: &DirectorySummary) -> Result<Option<Problem>, Problem> {
+        let restored = self.restore_in_part(target, summary).await?;
+        assert_eq!(restored.missing, []);
+        Ok(restored.leftovers)
+    }
+
+    async fn restore_in_part(&self, target: Target, summary: &DirectorySummary) -> Result<Restored, Problem> {
+        restore_one(&self.vault, &self.run.id, target, summary, &self.cancel, |_, _| {}).await
+    }
 }
 
 fn fill(path: &Path, files: &[(&str, &str)]) {
@@ -660,344 +679,4 @@ fn a_swap_that_fails_half_way_is_rolled_back() {
     fs::remove_dir(&old).expect("all went back");
     swap::swap_in_two(&site, &mut staging).expect("swapped");
     assert_eq!(fs::read(target.join("a")).expect("read"), b"new");
-}
-
-/// A directory's exclusions of the next test.
-const EXCLUDED: [&str; 3] = ["tmp", "sub/cache", "*.local"];
-
-fn excluding(path: &Path, patterns: &[&str]) -> Target {
-    Target { exclude: patterns.iter().map(ToString::to_string).collect(), ..to(path) }
-}
-
-impl World {
-    async fn replace(&self, target: Target, summary: &DirectorySummary) -> Result<Option<Problem>, Problem> {
-        let restored = self.restore_in_part(target, summary).await?;
-        assert_eq!(restored.missing, []);
-        Ok(restored.leftovers)
-    }
-
-    async fn restore_in_part(&self, target: Target, summary: &DirectorySummary) -> Result<Restored, Problem> {
-        restore_one(&self.vault, &self.run.id, target, summary, &self.cancel, |_, _| {}).await
-    }
-}
-
-#[tokio::test]
-async fn what_a_directory_excludes_stays_when_it_is_replaced() {
-    let world = World::new();
-    let src = world.path("src");
-    fill(&src, &[("keep", "stored"), ("sub/file", "stored"), ("tmp/x", "then"), ("sub/cache/y", "then")]);
-    let summary = world.backed_up(&EXCLUDED).await;
-    assert_eq!(summary.exclude, EXCLUDED);
-    let read = |path: &str| fs::read_to_string(world.path("target").join(path)).ok();
-    let target = world.path("target");
-    // By what is configured now, and by what was when the backup was made.
-    for exclude in [&EXCLUDED[..], &[]] {
-        fill(
-            &target,
-            &[("keep", "changed"), ("newer", "x"), ("sub/newer", "x"), ("sub/lost+found/f", "kept")],
-        );
-        fill(&target, &[("tmp/x", "now"), ("sub/cache/deep/y", "now"), ("a/b/c.local", "now")]);
-        fs::set_permissions(target.join("a"), Permissions::from_mode(0o710)).expect("set mode");
-        let (old, time) = (fs::metadata(target.join("tmp")).expect("there").ino(), Duration::from_secs(77));
-        let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + time);
-        File::open(target.join("a/b")).and_then(|folder| folder.set_times(times)).expect("set time");
-        assert_eq!(world.replace(excluding(&target, exclude), &summary).await.expect("restored"), None);
-        assert_eq!((read("keep").as_deref(), read("sub/file").as_deref()), (Some("stored"), Some("stored")));
-        assert_eq!((read("newer"), read("sub/newer")), (None, None));
-        for (path, text) in [
-            ("tmp/x", "now"),
-            ("sub/cache/deep/y", "now"),
-            ("a/b/c.local", "now"),
-            ("sub/lost+found/f", "kept"),
-        ] {
-            assert_eq!(read(path).as_deref(), Some(text), "{path}");
-        }
-        let metadata = |path: &str| fs::metadata(world.path(path)).expect("metadata");
-        assert_eq!(metadata("target/tmp").ino(), old, "it is moved, not copied");
-        assert_eq!(metadata("target/a").mode() & 0o7777, 0o710);
-        assert_eq!(metadata("target/a/b").mtime(), 77);
-        for folder in ["", "/sub"] {
-            let time = |root: &str| metadata(&format!("{root}{folder}")).mtime_nsec();
-            assert_eq!(time("src"), time("target"), "{folder}");
-        }
-        world.assert_no_leftovers();
-    }
-}
-
-#[tokio::test]
-async fn what_is_excluded_but_in_the_backup_stops_a_restore_before_it_touches_anything() {
-    let world = World::new();
-    fill(&world.path("src"), &[("cache/x", "stored"), ("flat", "stored"), ("gone/x", "stored")]);
-    fs::create_dir(world.path("src/empty")).expect("create folder");
-    let summary = world.backed_up(&[]).await;
-    let target = world.path("target");
-    fill(&target, &[("cache/x", "now"), ("flat/deep/x.tmp", "now"), ("empty/x", "now")]);
-    let before = TreeState::of(&target);
-    for (exclude, named) in [("cache", "target/cache"), ("*.tmp", "flat/deep/x.tmp")] {
-        let problem = world.replace(excluding(&target, &[exclude]), &summary).await.expect_err(exclude);
-        assert_eq!((problem.kind, problem.subject), (ErrorKind::Invalid, Subject::Directory));
-        assert!(problem.to_string().contains(named), "{problem}");
-        TreeState::assert_same(&before, &TreeState::of(&target));
-        world.assert_no_leftovers();
-    }
-    // A folder that the backup holds empty is no obstacle, and neither is what is not in the target.
-    world.replace(excluding(&target, &["empty", "gone"]), &summary).await.expect("restored");
-    assert_eq!(fs::read_to_string(target.join("empty/x")).expect("kept"), "now");
-    assert_eq!(fs::read_to_string(target.join("gone/x")).expect("restored"), "stored");
-}
-
-#[tokio::test]
-async fn a_restore_that_died_after_its_swap_is_finished_by_the_next() {
-    let world = World::new();
-    fill(&world.path("src"), &[("a", "stored"), ("sub/b", "stored")]);
-    let summary = world.backed_up(&["tmp"]).await;
-    let target = world.path("target");
-    let kept = kept::Kept::new(vec!["tmp".into(), "sub/tmp".into()], []);
-    for tree in ["new", "old"] {
-        let working = world.path(".target.packhorse-restore-b0");
-        // The trees have changed places, one path is carried over, the other one not yet.
-        fill(&working.join(tree), &[("a", "old"), ("sub/tmp/y", "precious")]);
-        kept.record(&working, &working.join(tree)).expect("recorded");
-        fill(&target, &[("a", "stored"), ("sub/b", "stored"), ("tmp/x", "precious")]);
-        let problem = world.restore(&target, &summary, false).await.expect_err("not empty");
-        assert_eq!(problem.kind, ErrorKind::AlreadyExists, "{problem}");
-        for (path, text) in [("a", "stored"), ("tmp/x", "precious"), ("sub/tmp/y", "precious")] {
-            assert_eq!(fs::read_to_string(target.join(path)).expect("there"), text, "{path}");
-        }
-        world.assert_no_leftovers();
-        fs::remove_dir_all(&target).expect("remove");
-    }
-    // Died before the swap: the old tree is where it was, and what was unpacked goes.
-    fill(&target, &[("tmp/x", "precious")]);
-    let working = world.path(".target.packhorse-restore-b0");
-    fill(&working.join("new"), &[("a", "stored")]);
-    kept.record(&working, &target).expect("recorded");
-    world.replace(excluding(&target, &["tmp"]), &summary).await.expect("restored");
-    assert_eq!(fs::read_to_string(target.join("tmp/x")).expect("kept"), "precious");
-    world.assert_no_leftovers();
-    // What cannot be carried over is never deleted, and does not keep the next restore.
-    fill(&working.join("new"), &[("tmp/x", "more precious")]);
-    kept.record(&working, &working.join("new")).expect("recorded");
-    world.replace(excluding(&target, &["tmp"]), &summary).await.expect("restored");
-    assert_eq!(fs::read_to_string(target.join("tmp/x")).expect("kept"), "precious");
-    assert_eq!(fs::read_to_string(working.join("new/tmp/x")).expect("kept"), "more precious");
-}
-
-#[tokio::test]
-async fn other_places_in_the_target_or_in_leftovers_stop_a_restore() {
-    let world = World::new();
-    fill(&world.path("src"), &[("a", "stored")]);
-    let summary = world.backed_up(&[]).await;
-    let target = world.path("target");
-    fill(&target, &[("mine", "x"), ("git/team/a.git/HEAD", "x")]);
-    symlink(target.join("git"), world.path("link")).expect("make link");
-    let leftovers = world.path(".target.packhorse-restore-b0");
-    fill(&leftovers, &[("storage/a.git/HEAD", "x")]);
-    let storage = "default".parse().expect("valid name");
-    for place in [
-        target.clone(),
-        target.join("git"),
-        world.path("link/team"),
-        leftovers.join("storage"),
-        leftovers.clone(),
-    ] {
-        let others = vec![Place::vault(&world.path("vault")), Place::storage(&storage, &place)];
-        let problem =
-            world.replace(Target { others, ..to(&target) }, &summary).await.expect_err("another place");
-        assert_eq!(problem.kind, ErrorKind::Invalid);
-        assert!(problem.to_string().contains("[[storage]] default"), "{problem}");
-        assert!(format!("{problem:?}").contains("left as it was"), "{problem:?}");
-        assert!(target.join("git/team/a.git/HEAD").exists() && leftovers.join("storage/a.git/HEAD").exists());
-    }
-}
-
-#[tokio::test]
-async fn what_a_restore_cannot_bring_is_named_and_what_was_there_stays() {
-    use EntryType as T;
-    let world = World::new();
-    let target = world.path("target");
-    fill(&target, &[("bad", "live"), ("sub/worse/x", "live"), ("unread", "live"), ("gone", "live")]);
-    let odd = b"22 GNU.sparse.major=7\n".to_vec();
-    let members = [
-        member(T::Regular, "./a", "", b"stored"),
-        member(T::new(b'Z'), "./bad", "", b"contents that are skipped"),
-        member(T::Directory, "./sub/", "", b""),
-        member(T::XHeader, "x", "", &odd),
-        member(T::Regular, "./sub/worse", "", b"0\n"),
-        member(T::Regular, "./unread", "", b"zeros"),
-        member(T::Regular, "./z", "", b"stored"),
-    ];
-    let summary = world.store(&archive(&members));
-    let restored = world
-        .restore_in_part(Target { unread: vec![b"unread".to_vec()], ..to(&target) }, &summary)
-        .await
-        .expect("restored in part");
-    let items: Vec<&str> = restored.missing.iter().map(|missing| missing.item.as_str()).collect();
-    assert_eq!(items, ["bad", "sub/worse"]);
-    for (path, text) in
-        [("a", "stored"), ("z", "stored"), ("bad", "live"), ("sub/worse/x", "live"), ("unread", "live")]
-    {
-        assert_eq!(fs::read_to_string(target.join(path)).expect(path), text, "{path}");
-    }
-    assert!(!target.join("gone").exists());
-    world.assert_no_leftovers();
-}
-
-fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut names = vec![0; 4096];
-    let length = rustix::fs::llistxattr(path, &mut names[..]).expect("list attributes");
-    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let mut found: Vec<_> = names
-        .map(|name| {
-            let mut value = vec![0; 4096];
-            let length = rustix::fs::lgetxattr(path, name, &mut value[..]).expect("read attribute");
-            (String::from_utf8(name.to_vec()).expect("text"), value[..length].to_vec())
-        })
-        .filter(|(name, _)| name != "security.selinux")
-        .collect();
-    found.sort();
-    found
-}
-
-#[tokio::test]
-async fn lists_attributes_capabilities_and_devices_come_back() {
-    use rustix::fs::{FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
-    if !is_root() {
-        return;
-    }
-    let world = World::new();
-    let src = world.path("src");
-    fill(&src, &[("shared/file", "x"), ("plain", "y")]);
-    let set =
-        |path: &str, name: &str, value: &[u8]| setxattr(src.join(path), name, value, XattrFlags::empty());
-    if set("plain", "user.origin", b"he\nre\0\xff").is_err() {
-        packhorse_testkit::skipped("the file system has no extended attributes");
-        return;
-    }
-    let owners = owners::Owners::read(true);
-    let list = b"user::rw-,user:1234:rw-,group::r--,group:7:r-x,mask::rwx,other::---";
-    let list = acl::bytes_of(list, &owners).expect("a list");
-    set("plain", "user.a=b%", b"").expect("set attribute");
-    set("shared/file", "system.posix_acl_access", &list).expect("set list");
-    set("shared", "system.posix_acl_default", &list).expect("set list");
-    fs::write(src.join("shared/inherits"), "z").expect("write file");
-    let capability: Vec<u8> =
-        [0x0200_0001u32, 1 << 10, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
-    set("plain", "security.capability", &capability).expect("set capability");
-    let device = |name: &str, kind, major, minor| {
-        mknodat(rustix::fs::CWD, src.join(name), kind, Mode::RUSR, makedev(major, minor))
-    };
-    let devices = device("null", FileType::CharacterDevice, 1, 3).is_ok();
-    if devices {
-        device("removed", FileType::CharacterDevice, 0, 0).expect("make device");
-        device("disk", FileType::BlockDevice, 259, 70_000).expect("make device");
-    } else {
-        packhorse_testkit::skipped("devices cannot be made");
-    }
-    let summary = world.backed_up(&[]).await;
-    // A list for new entries of the folder above must not show in what is restored.
-    setxattr(world.folder.path(), "system.posix_acl_default", &list, XattrFlags::empty()).expect("set list");
-    let out = world.path("out");
-    world.restore(&out, &summary, false).await.expect("restored");
-    for path in ["", "plain", "shared", "shared/file", "shared/inherits"] {
-        assert_eq!(xattrs(&src.join(path)), xattrs(&out.join(path)), "{path}");
-    }
-    let metadata = |root: &Path, name: &str| fs::symlink_metadata(root.join(name)).expect("metadata");
-    for name in if devices { &["null", "removed", "disk"][..] } else { &[] } {
-        let [before, after] = [&src, &out].map(|root| metadata(root, name));
-        assert_eq!((before.rdev(), before.mode()), (after.rdev(), after.mode()), "{name}");
-    }
-}
-
-#[tokio::test]
-async fn owners_come_back_by_name_or_by_number() {
-    if !is_root() {
-        return;
-    }
-    let world = World::new();
-    let owned = |user: &str, id: u64| {
-        let mut bytes = member(EntryType::Regular, "./file", "", b"");
-        bytes[265..265 + user.len()].copy_from_slice(user.as_bytes());
-        bytes[297..297 + user.len()].copy_from_slice(user.as_bytes());
-        let mut header = Header::from_byte_slice(&bytes[..512]).clone();
-        header.set_uid(id);
-        header.set_gid(id);
-        header.set_cksum();
-        header.as_bytes().to_vec()
-    };
-    for (user, numeric, expected) in
-        [("daemon", false, 1), ("daemon", true, 4711), ("no-such-user-x", false, 4711)]
-    {
-        let summary = world.store(&archive(&[owned(user, 4711)]));
-        let target = Target { numeric_owner: numeric, ..to(&world.path("out")) };
-        assert_eq!(world.replace(target, &summary).await.expect("restored"), None);
-        let found = fs::metadata(world.path("out/file")).expect("metadata");
-        assert_eq!((found.uid(), found.gid()), (expected, expected), "{user} {numeric}");
-    }
-}
-
-#[tokio::test]
-async fn many_levels_need_few_open_files_and_little_time() {
-    let world = World::new();
-    let src = world.path("src");
-    let levels = 1500;
-    let deep = |root: &Path, name: &str| {
-        let mut descent = descent::Descent::new(File::open(root).expect("open").into());
-        for _ in 0..levels {
-            if name == "make" {
-                rustix::fs::mkdirat(descent.here(), "x", rustix::fs::Mode::RWXU).expect("make folder");
-            }
-            descent.down(b"x").expect("go down");
-        }
-        descent::entries(descent.here()).expect("list").len()
-    };
-    deep(&src, "make");
-    fill(&src, &[("file", "x")]);
-    let began = std::time::Instant::now();
-    let summary = world.backed_up(&["tmp", "*.bak"]).await;
-    let target = world.path("target");
-    for _ in 0..2 {
-        world.replace(to(&target), &summary).await.expect("restored");
-    }
-    assert_eq!(deep(&target, "look"), 0);
-    // It took minutes when every level was matched with every other.
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
-    let open = fs::read_dir("/proc/self/fd").expect("list").count();
-    assert!(open < 500, "{open} files are open");
-    remove::remove_tree(&src).expect("removed");
-    remove::remove_tree(&target).expect("removed");
-    world.assert_no_leftovers();
-}
-
-#[tokio::test]
-async fn what_is_immutable_goes_with_the_old_tree() {
-    use rustix::fs::{IFlags, ioctl_setflags};
-    let world = World::new();
-    fill(&world.path("src"), &[("a", "1")]);
-    let summary = world.backed_up(&["tmp"]).await;
-    let target = world.path("target");
-    fill(&target, &[("sub/file", "x"), ("tmp/kept", "y")]);
-    let mark =
-        |path: &str, flags| File::open(target.join(path)).and_then(|file| Ok(ioctl_setflags(&file, flags)?));
-    for (path, flags) in [
-        ("sub/file", IFlags::IMMUTABLE),
-        ("sub", IFlags::APPEND),
-        ("tmp/kept", IFlags::IMMUTABLE),
-        ("tmp", IFlags::IMMUTABLE),
-    ] {
-        if mark(path, flags).is_err() {
-            packhorse_testkit::skipped("files cannot be made immutable");
-            return;
-        }
-    }
-    assert_eq!(world.replace(to(&target), &summary).await.expect("restored"), None);
-    assert!(!target.join("sub").exists());
-    assert_eq!(fs::read_to_string(target.join("tmp/kept")).expect("kept"), "y");
-    // What is kept is as protected as it was.
-    let protected = fs::write(target.join("tmp/new"), "").expect_err("still immutable");
-    assert_eq!(protected.kind(), std::io::ErrorKind::PermissionDenied);
-    world.assert_no_leftovers();
-    for path in ["tmp", "tmp/kept"] {
-        mark(path, IFlags::empty()).expect("unmark");
-    }
 }
