@@ -239,7 +239,7 @@ pub(super) fn move_all(
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let is_folder = from.symlink_metadata().is_ok_and(|found| found.is_dir());
     let folder = is_folder.then(|| File::open(from).ok()).flatten();
-    insist(folder.iter().map(AsFd::as_fd), || Ok(renameat(CWD, from, CWD, to)?)).map_err(io::Error::from)
+    insist(folder.iter().map(AsFd::as_fd), || renameat(CWD, from, CWD, to)).map_err(io::Error::from)
 }
 
 fn attributes_of(folder: &Path) -> io::Result<Attributes> {

@@ -141,7 +141,7 @@ impl RestoreRequest {
         {
             self.plan_storages(summary, &mut plan)?;
         }
-        let parts = !(named || !self.to_directory.is_empty()) || !self.only.is_empty();
+        let parts = !self.only.is_empty() || !named && self.to_directory.is_empty();
         if parts {
             plan_databases(&selection, summary, options, &mut plan);
         }

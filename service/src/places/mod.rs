@@ -167,7 +167,8 @@ pub fn locate(places: &[Place]) -> Result<Vec<Location>, Problem> {
     while let Ok((at, location)) = found.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         locations.insert(at, location);
     }
-    for (_, place) in places.iter().enumerate().filter(|(at, _)| !locations.contains_key(at)) {
+    let missing = places.iter().enumerate().filter(|(at, _)| !locations.contains_key(at));
+    for (_, place) in missing {
         tracing::warn!(key = place.key, "not compared with other places: its disk does not answer");
     }
     Ok(locations.into_values().collect())

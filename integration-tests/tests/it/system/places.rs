@@ -2,7 +2,9 @@
 //!
 //! Does not own: how places are compared (the service crate's own tests, with bind mounts).
 
-use std::fs;
+use std::{fs, time::Duration};
+
+use packhorse_testkit::{Backupctl, Binary, Daemon};
 
 use super::{exit_codes::codes::assert_fails, site::Site};
 
@@ -69,8 +71,66 @@ fn two_storages_of_which_one_holds_the_other_are_refused() {
     let place = |name: &str, folder: &str| format!("--storage={name}={}", site.folder(folder).display());
     let vault = format!("--vault={}", site.vault_url());
     let (one, two) = (place("one", "git"), place("two", "git/team"));
-    let call = || packhorse_testkit::Backupctl::new().args(["--no-progress", "create", &vault, &one, &two]);
+    let call = || Backupctl::new().args(["--no-progress", "create", &vault, &one, &two]);
     for key in ["[[storage]] one", "[[storage]] two"] {
         assert_fails(call, 2, "invalid", "configuration", key);
+    }
+}
+
+/// Time for something that takes moments.
+const SOON: Duration = Duration::from_secs(60);
+
+fn daemon(site: &Site, binary: Binary, file: &str) -> Daemon {
+    Daemon::spawn(binary, ["--config".as_ref(), site.path(file).as_os_str()])
+}
+
+#[test]
+fn a_coordinator_asks_agents_under_its_kernel_where_their_storages_lie() {
+    let site = Site::new();
+    let socket = |name: &str| format!("unix://{}", site.path(name).display());
+    let vault = format!("[vault]\nurl = '{}'\n", site.vault_url());
+    let agent = format!("{vault}[agent_service]\nlisten = '{}'\n", socket("agent.sock"));
+    site.write("agent.toml", &(agent + &site.storage_section("default", "srv/git")));
+    let coordinator = |directory: &str| {
+        let (listen, agent) = (socket("coordinator.sock"), socket("agent.sock"));
+        let directory = site.folder(directory).display().to_string();
+        format!(
+            "{vault}[coordinator]\nlisten = '{listen}'\n[[agent]]\naddress = '{agent}'\n\
+             [[directory]]\nname = 'srv'\npath = '{directory}'\nexclude = ['git']\n"
+        )
+    };
+    site.write("coordinator.toml", &coordinator("beside"));
+    site.repo("srv/git/a.git").fill("main", 2);
+    let mut agent = daemon(&site, Binary::Agent, "agent.toml");
+    agent.wait_for_line("agent ready", SOON);
+    let ctl = |args: &[&str]| {
+        let address = socket("coordinator.sock");
+        Backupctl::new().args(["--no-progress", "--coordinator", &address]).args(args)
+    };
+    let mut first = daemon(&site, Binary::Coordinator, "coordinator.toml");
+    first.wait_for_line("coordinator ready", SOON);
+    ctl(&["create", "--backup-id=one"]).run().expect_success();
+    assert_eq!(first.terminate(), 0);
+
+    // Neither file names two places inside each other.
+    site.write("coordinator.toml", &coordinator("srv"));
+    let mut second = daemon(&site, Binary::Coordinator, "coordinator.toml");
+    second.wait_for_line("coordinator ready", SOON);
+    for args in [&["create"][..], &["create", "--only=srv"], &["restore", "one", "--only=srv", "--force"]] {
+        for key in ["[[storage]] default", "[[directory]] srv"] {
+            assert_fails(|| ctl(args), 2, "invalid", "configuration", key);
+        }
+    }
+    assert!(site.path("srv/git/a.git/HEAD").exists());
+    assert_eq!((second.terminate(), agent.terminate()), (0, 0));
+
+    // A daemon of which one file does, does not start.
+    let nested = format!("{vault}{}", site.storage_section("default", "vault/git"));
+    site.write("nested.toml", &nested);
+    for binary in [Binary::Agent, Binary::Coordinator] {
+        let mut daemon = daemon(&site, binary, "nested.toml");
+        assert_eq!(daemon.wait(SOON), 2);
+        let said = daemon.lines().join("\n");
+        assert!(said.contains("[vault] url") && said.contains("[[storage]] default"), "{said}");
     }
 }
