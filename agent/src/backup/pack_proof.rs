@@ -1,20 +1,25 @@
-//! Proof that a repository's packs are undamaged: each ends with the hash of all its bytes.
+//! Proof that a repository's packs and loose objects are undamaged: a pack ends with the hash of all its bytes, and a loose
+//! object has the name that its content gives it.
 //!
 //! Does not own: the bundle. Git copies packed objects into a new pack without looking at them, so a flipped bit would
-//! travel into a full backup unseen. Hashing the packs beside git costs little and finds it; loose objects and objects
-//! that are packed anew are checked by git itself, and an increment's pack is inflated as it passes (`bundle`).
+//! travel into a full backup unseen, and it packs what it inflates from a loose object under whatever name that has. Hashing
+//! them beside git costs little and finds it; an increment's pack is inflated as it passes (`bundle`).
 
 use std::{
     collections::HashSet,
+    ffi::OsString,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
-use packhorse_vault::ObjectFormat;
+use packhorse_vault::{ObjectFormat, Oid};
 use tokio_util::sync::CancellationToken;
 
-use crate::packs::PackHash;
+use crate::{
+    git::to_gix,
+    packs::{PackHash, is_whole},
+};
 
 /// Bytes hashed between two looks at the cancel token.
 const CHUNK: usize = 256 * 1024;
@@ -46,6 +51,31 @@ pub fn prove(dir: &Path, format: ObjectFormat, cancel: &CancellationToken) -> Re
             return Ok(());
         }
     }
+}
+
+/// Checks every loose object of the repository and of its alternates; the error names one that is damaged.
+pub fn prove_loose(dir: &Path, format: ObjectFormat, cancel: &CancellationToken) -> Result<(), String> {
+    for objects in object_folders(dir) {
+        let folders = fs::read_dir(&objects).into_iter().flatten().flatten();
+        for folder in folders.filter(|folder| folder.file_name().len() == 2) {
+            for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                let name = [folder.file_name(), file.file_name()].map(OsString::into_encoded_bytes).concat();
+                // Git's temporary files have other names.
+                let Some(oid) = Oid::from_hex(&name) else { continue };
+                if cancel.is_cancelled() {
+                    return Err("asked to stop".into());
+                }
+                match is_whole(&file.path(), &to_gix(oid), format) {
+                    Ok(true) => {}
+                    Ok(false) => return Err(format!("loose object {oid} is damaged")),
+                    // It was packed meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(format!("loose object {oid}: {error}")),
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The repository's object folder and those that it borrows from, as far as they exist.

@@ -133,7 +133,8 @@ async fn attempt(
     slot: Slot,
 ) -> Result<CatalogueEntry, SnapshotError> {
     let mut snapshot = match seen {
-        Some(seen) if seen.is_fresh() => seen.snapshot,
+        // What cannot be read is read twice: somebody may have been writing it.
+        Some(seen) if seen.is_fresh() && seen.snapshot.left_out.is_empty() => seen.snapshot,
         seen => {
             let fresh = retake(run, candidate).await?;
             if seen.is_none_or(|seen| seen.snapshot.seen != fresh.seen) {
@@ -166,8 +167,9 @@ async fn attempt(
         tries += 1;
         let (plan, bundle) = if let Some(answer) = said.as_ref().filter(|_| !matches!(plan, Plan::Empty)) {
             match salvage(run, candidate, plan, &snapshot, answer).await? {
-                Salvaged::Step(plan, rest, bundle) => {
-                    snapshot = *rest;
+                Salvaged::Step(plan, step) => {
+                    let (rest, bundle) = *step;
+                    snapshot = rest;
                     (plan, Some(bundle))
                 }
                 Salvaged::Healed(plan) => {

@@ -57,6 +57,21 @@ impl LooseObject {
     }
 }
 
+/// Whether the file at `path` holds a whole object with this name, however large it is.
+pub fn is_whole(path: &Path, oid: &gix::oid, format: ObjectFormat) -> io::Result<bool> {
+    let mut object = ZlibDecoder::new(File::open(path)?);
+    let (mut hash, mut chunk) = (PackHash::new(format), [0; 8 << 10]);
+    loop {
+        match object.read(&mut chunk) {
+            Ok(0) => return Ok(hash.finish() == oid.as_bytes()),
+            Ok(read) => hash.update(&chunk[..read]),
+            Err(error) if error.raw_os_error().is_some() => return Err(error),
+            // What the library says of bytes that are not what was deflated.
+            Err(_) => return Ok(false),
+        }
+    }
+}
+
 /// An object as an entry of a pack that is no delta.
 pub fn object_entry(kind: Kind, data: &[u8]) -> io::Result<Vec<u8>> {
     let header = match kind {

@@ -26,7 +26,7 @@ pub use deltify::delta_of;
 pub use feed::{Feed, FeedError};
 pub use hash::PackHash;
 pub use index::{IndexLine, index_size, write_index};
-pub use loose::{LooseObject, object_entry, packed_entry};
+pub use loose::{LooseObject, is_whole, object_entry, packed_entry};
 pub use marks::Marks;
 pub use pack::{Pack, PackFile};
 pub use set::{Location, PackFiles, PackSet};

@@ -3,7 +3,7 @@
 //! Does not own: what it is asked for. Linear in the number of refs, on every git version, because git is only given
 //! object ids. Git's pack is taken as it streams; it counts only when git exited with 0 and, as a whole, is proven: an
 //! increment by inflating every entry as it passes, a full step by the checksums of the packs that its objects are
-//! copied from.
+//! copied from. Loose objects are proven elsewhere (`pack_proof`).
 
 use std::{
     io::{self, BufReader, Read, Write as _},

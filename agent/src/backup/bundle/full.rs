@@ -89,7 +89,7 @@ fn copy_full(
     Ok(Bundle { object: writer.object, index, knowledge })
 }
 
-/// Has git pack everything, the packs' checksums being proven meanwhile.
+/// Has git pack everything, the packs' checksums and the loose objects being proven meanwhile.
 fn pack_full(
     source: &Source<'_>,
     git: &Git,
@@ -103,7 +103,9 @@ fn pack_full(
     std::thread::scope(|scope| {
         let proof = scope.spawn(|| {
             source.watch.this_thread();
-            pack_proof::prove(source.dir, source.refs.object_format, &source.watch.cancel)
+            let (format, cancel) = (source.refs.object_format, &source.watch.cancel);
+            pack_proof::prove(source.dir, format, cancel)?;
+            pack_proof::prove_loose(source.dir, format, cancel)
         });
         let written = by_git::write(source, git.command(source.dir), order, Proof::Packs, open);
         let proof = proof.join().unwrap_or_else(|_| Err("the check of the packs ended by a defect".into()));

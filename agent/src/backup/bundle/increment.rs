@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     backup::{
+        pack_proof,
         plan::Continuation,
         prerequisites::{self, Edge},
     },
@@ -66,6 +67,9 @@ pub fn write_increment(
         Err(reason) => {
             tracing::debug!(repository = %source.dir.display(), %reason, "a repository is left to git pack-objects");
             let order = Order::range(&header, &tips, &known);
+            // Git takes loose objects for what they are called.
+            pack_proof::prove_loose(source.dir, source.refs.object_format, cancel)
+                .map_err(BundleError::Git)?;
             let written = by_git::write(source, git.command(source.dir), order, Proof::Inflate, open);
             return written.map(Bundle::without_index);
         }

@@ -131,6 +131,9 @@ enum Role {
     Is(Kind),
 }
 
+/// An object's kind, and what it leads to.
+type Opened = (Kind, Vec<(Oid, Role)>);
+
 /// An object whose children are not all settled.
 struct Frame {
     oid: Oid,
@@ -243,7 +246,7 @@ impl Examination<'_> {
     }
 
     /// What an object is and leads to, in reverse, or what is wrong with it.
-    fn children(&mut self, oid: Oid, role: Role) -> Result<Result<(Kind, Vec<(Oid, Role)>), String>, String> {
+    fn children(&mut self, oid: Oid, role: Role) -> Result<Result<Opened, String>, String> {
         let named = match role {
             Role::Target => "object",
             Role::Is(Kind::Commit) => "commit",

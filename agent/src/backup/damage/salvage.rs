@@ -28,7 +28,7 @@ use crate::{
 /// What became of a damaged repository.
 pub enum Salvaged {
     /// A step of what is whole, and the snapshot that it is of.
-    Step(Plan, Box<Snapshot>, Bundle),
+    Step(Plan, Box<(Snapshot, Bundle)>),
     /// It has moved: this is what it looks like now.
     Moved(Box<Snapshot>),
     /// It is damaged no longer, and can be packed like any other.
@@ -85,7 +85,7 @@ pub async fn salvage(
     }
     let (plan, bundle) = packed(run, candidate, plan, &rest, (objects, examined)).await?;
     match bundle {
-        Ok(bundle) => Ok(Salvaged::Step(plan, Box::new(rest), bundle)),
+        Ok(bundle) => Ok(Salvaged::Step(plan, Box::new((rest, bundle)))),
         Err(BundleError::Git(answer)) => Err(failed(answer)),
         Err(BundleError::Vault(error)) => Err(SnapshotError::Failed(error.into())),
         Err(BundleError::Cancelled) => Err(SnapshotError::Failed(Problem::cancelled("back up repository"))),

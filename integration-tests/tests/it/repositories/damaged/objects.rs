@@ -214,6 +214,32 @@ fn bits_that_flip_in_a_pack() {
 }
 
 #[test]
+fn a_loose_object_with_the_content_of_another() {
+    for by_git in [false, true] {
+        let (world, repo) = world_with(&[]);
+        if by_git {
+            world.leave_to_git(&repo);
+        }
+        let good = world.backup(&[]);
+        // Enough that git is asked for the increment, too.
+        for number in 0..80 {
+            repo.commit("main", &[("main", number.to_string())]);
+        }
+        repo.commit("side", &[("one", "one's content"), ("other", "other's content")]);
+        let names = ["refs/heads/side"];
+        let expected = without(&world, &names);
+        let [one, other] =
+            ["one's content", "other's content"].map(|content| loose(&repo, &repo.blob(content)));
+        let content = fs::read(other).expect("loose object");
+        rewrite(&one, |bytes| *bytes = content);
+        for extra in [&[][..], &["--full"]] {
+            let id = assert_left_out(&world, extra, &names, &expected);
+            assert_last_good(&world, &id, &good);
+        }
+    }
+}
+
+#[test]
 fn a_repository_that_was_never_whole_has_no_last_good_state() {
     let (world, repo) = world_with(&[]);
     let lost = repo.commit("side", &[("lost", "object")]);
