@@ -132,7 +132,7 @@ async fn attempt(
     seen: Option<Seen>,
     slot: Slot,
 ) -> Result<CatalogueEntry, SnapshotError> {
-    let mut snapshot = match seen {
+    let snapshot = match seen {
         // What cannot be read is read twice: somebody may have been writing it.
         Some(seen) if seen.is_fresh() && seen.snapshot.left_out.is_empty() => seen.snapshot,
         seen => {
@@ -143,16 +143,15 @@ async fn attempt(
             fresh
         }
     };
-    let mut tries = 0;
-    // What was said when it was packed as it is, once only what is whole of it may be packed.
-    let mut said = planner.has_damaged_objects().then(String::new);
+    let said = planner.has_damaged_objects().then(String::new);
+    let mut course = Course { snapshot, planned, said, tries: 0 };
     loop {
-        if snapshot.is_nothing_whole() {
-            return Err(SnapshotError::Failed(damage::nothing_whole(candidate, &snapshot, "")));
+        if course.snapshot.is_nothing_whole() {
+            return Err(SnapshotError::Failed(damage::nothing_whole(candidate, &course.snapshot, "")));
         }
-        let plan = match planned.take() {
+        let plan = match course.planned.take() {
             Some(plan) => plan,
-            None => match planner.next(run, candidate, &snapshot).await? {
+            None => match planner.next(run, candidate, &course.snapshot).await? {
                 Next::Settled(entry) => return Ok(*entry),
                 Next::Pack(plan) => plan,
             },
@@ -160,68 +159,115 @@ async fn attempt(
         if run.dry_run {
             // What became of its damage is seen only by examining it.
             let damaged = planner.known().filter(|_| planner.has_damaged_objects());
-            let entry = || entry(candidate, &snapshot, planner.last_good(), None);
+            let entry = || entry(candidate, &course.snapshot, planner.last_good(), None);
             return Ok(damaged.map_or_else(entry, |known| carried(known, Outcome::BackedUp)));
         }
+        if let Some(packed) = course.pack(run, candidate, plan).await? {
+            return commit_step(run, candidate, (&course.snapshot, planner.last_good()), packed, slot).await;
+        }
+    }
+}
+
+/// Commits a packed step, and gives the repository's line.
+async fn commit_step(
+    run: &Run,
+    candidate: &Candidate,
+    (snapshot, last_good): (&Snapshot, Option<LastGood>),
+    (plan, bundle): Packed,
+    slot: Slot,
+) -> Result<CatalogueEntry, SnapshotError> {
+    // Git is done: another repository may have it while the vault is waited for.
+    let buffered = bundle.as_ref().map_or(0, Bundle::bytes_buffered);
+    // A bundle tells by itself what arrives with it.
+    let is_told = bundle.is_some();
+    let _room = run.room_to_commit(snapshot, buffered).await;
+    drop(slot);
+    let (place, damage) = (run.place(&candidate.path), damage::damage_of(snapshot, last_good.clone()));
+    let committed = match commit::commit(&run.vault, &place, plan, (snapshot, damage), bundle).await {
+        Ok(committed) => committed,
+        Err(error) => return lost_race(run, candidate, snapshot, error).await,
+    };
+    run.progress.arrived(if is_told { 0 } else { committed.bytes_new });
+    run.progress.stored(committed.bytes_new);
+    Ok(entry(candidate, snapshot, last_good, Some(committed)))
+}
+
+/// A step that is to be committed; an empty repository has no bundle.
+type Packed = (Plan, Option<Bundle>);
+
+/// What is known of a repository from one try to the next.
+struct Course {
+    snapshot: Snapshot,
+    planned: Option<Plan>,
+    /// What was said when it was packed as it is, once only what is whole of it may be packed.
+    said: Option<String>,
+    tries: usize,
+}
+
+impl Course {
+    /// Packs the repository; none when it has to be tried again.
+    async fn pack(
+        &mut self,
+        run: &Arc<Run>,
+        candidate: &Candidate,
+        plan: Plan,
+    ) -> Result<Option<Packed>, SnapshotError> {
+        self.tries += 1;
+        match self.said.clone().filter(|_| !matches!(plan, Plan::Empty)) {
+            Some(answer) => self.pack_what_is_whole(run, candidate, plan, &answer).await,
+            None => self.pack_as_it_is(run, candidate, plan).await,
+        }
+    }
+
+    async fn pack_as_it_is(
+        &mut self,
+        run: &Arc<Run>,
+        candidate: &Candidate,
+        plan: Plan,
+    ) -> Result<Option<Packed>, SnapshotError> {
+        let failed = SnapshotError::Failed;
         let place = run.place(&candidate.path);
-        tries += 1;
-        let (plan, bundle) = if let Some(answer) = said.as_ref().filter(|_| !matches!(plan, Plan::Empty)) {
-            match salvage(run, candidate, plan, &snapshot, answer).await? {
-                Salvaged::Step(plan, step) => {
-                    let (rest, bundle) = *step;
-                    snapshot = rest;
-                    (plan, Some(bundle))
-                }
-                Salvaged::Healed(plan) => {
-                    (planned, said) = (Some(plan), None);
-                    continue;
-                }
-                Salvaged::Moved(fresh) if tries < ATTEMPTS => {
-                    snapshot = *fresh;
-                    continue;
-                }
-                Salvaged::Moved(_) => {
-                    let answer = format!("it is damaged, and moves too fast to be examined: {answer}");
-                    return Err(SnapshotError::Failed(git_problem(candidate, answer)));
-                }
-            }
-        } else {
-            match bundle_of(run, candidate, &place, plan, &snapshot).await {
-                Ok((plan, Ok(bundle))) => (plan, bundle),
-                Ok((_, Err(BundleError::Vault(error)))) => return Err(SnapshotError::Failed(error.into())),
-                Ok((_, Err(BundleError::Cancelled))) => {
-                    return Err(SnapshotError::Failed(Problem::cancelled("back up repository")));
-                }
-                Ok((failed, Err(BundleError::Git(answer)))) => {
-                    tracing::debug!(repository = %candidate.path, %answer, "packing failed and is tried again");
-                    let fresh = retake(run, candidate).await?;
-                    if fresh.seen == snapshot.seen || tries + 1 >= ATTEMPTS {
-                        said = Some(answer);
-                    }
-                    // After a defect there is none.
-                    let stays = fresh.seen == snapshot.seen && !matches!(failed, Plan::Empty);
-                    planned = stays.then_some(failed);
-                    snapshot = fresh;
-                    continue;
-                }
-                Err(hang) => return Err(SnapshotError::Failed(hang_problem(candidate, &hang))),
-            }
+        let bundled = bundle_of(run, candidate, &place, plan, &self.snapshot).await;
+        let (plan, bundle) = bundled.map_err(|hang| failed(hang_problem(candidate, &hang)))?;
+        let answer = match bundle {
+            Ok(bundle) => return Ok(Some((plan, bundle))),
+            Err(BundleError::Vault(error)) => return Err(failed(error.into())),
+            Err(BundleError::Cancelled) => return Err(failed(Problem::cancelled("back up repository"))),
+            Err(BundleError::Git(answer)) => answer,
         };
-        // Git is done: another repository may have it while the vault is waited for.
-        let buffered = bundle.as_ref().map_or(0, Bundle::bytes_buffered);
-        // A bundle tells by itself what arrives with it.
-        let is_told = bundle.is_some();
-        let _room = run.room_to_commit(&snapshot, buffered).await;
-        drop(slot);
-        let last_good = planner.last_good();
-        let damage = damage::damage_of(&snapshot, last_good.clone());
-        let committed = match commit::commit(&run.vault, &place, plan, (&snapshot, damage), bundle).await {
-            Ok(committed) => committed,
-            Err(error) => return lost_race(run, candidate, &snapshot, error).await,
-        };
-        run.progress.arrived(if is_told { 0 } else { committed.bytes_new });
-        run.progress.stored(committed.bytes_new);
-        return Ok(entry(candidate, &snapshot, last_good, Some(committed)));
+        tracing::debug!(repository = %candidate.path, %answer, "packing failed and is tried again");
+        let fresh = retake(run, candidate).await?;
+        let stays = fresh.seen == self.snapshot.seen;
+        if stays || self.tries + 1 >= ATTEMPTS {
+            self.said = Some(answer);
+        }
+        // After a defect there is no plan.
+        self.planned = (stays && !matches!(plan, Plan::Empty)).then_some(plan);
+        self.snapshot = fresh;
+        Ok(None)
+    }
+
+    async fn pack_what_is_whole(
+        &mut self,
+        run: &Arc<Run>,
+        candidate: &Candidate,
+        plan: Plan,
+        answer: &str,
+    ) -> Result<Option<Packed>, SnapshotError> {
+        match salvage(run, candidate, plan, &self.snapshot, answer).await? {
+            Salvaged::Step(plan, step) => {
+                let (rest, bundle) = *step;
+                self.snapshot = rest;
+                return Ok(Some((plan, Some(bundle))));
+            }
+            Salvaged::Healed(plan) => (self.planned, self.said) = (Some(plan), None),
+            Salvaged::Moved(fresh) if self.tries < ATTEMPTS => self.snapshot = *fresh,
+            Salvaged::Moved(_) => {
+                let answer = format!("it is damaged, and moves too fast to be examined: {answer}");
+                return Err(SnapshotError::Failed(git_problem(candidate, answer)));
+            }
+        }
+        Ok(None)
     }
 }
 
