@@ -5,12 +5,13 @@
 //! far as the repository still tells. Blobs are read only where they could be damaged: in a repository whose packs all have
 //! their checksums, those that are not loose are just looked up, as in any other full step.
 //!
-//! Memory: some 80 bytes for each object, for one repository at a time in this process.
+//! Memory: some 80 bytes for each object, for one repository at a time in this process, unless one takes very long.
 
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use gix::{
@@ -18,7 +19,10 @@ use gix::{
     objs::{CommitRefIter, TagRefIter, TreeRefIter, commit::ref_iter::Token},
 };
 use packhorse_vault::{ObjectFormat, Oid, RefList, RefSnapshot};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+};
 
 use crate::{
     backup::{
@@ -31,6 +35,8 @@ use crate::{
 /// Objects above which a repository is not examined.
 const MOST_OBJECTS: usize = 3_500_000;
 static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
+/// How long the one before is waited for: it may hang on a dead disk, and would not give its turn back.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What an examination found.
 pub struct Examined {
@@ -60,15 +66,7 @@ pub fn examine(
     (git, objects): (&Git, &ObjectsOnly),
     watch: &Watch,
 ) -> Result<Examined, String> {
-    let _turn = watch.waiting(|| {
-        let turn = async {
-            tokio::select! {
-                turn = ONE_AT_A_TIME.acquire() => turn.ok(),
-                () = watch.cancel.cancelled() => None,
-            }
-        };
-        Handle::current().block_on(turn)
-    });
+    let _turn = watch.waiting(|| Handle::current().block_on(turn(watch)));
     let format = refs.object_format;
     let packs = pack_proof::prove(dir, format, &watch.cancel);
     let mut examination = Examination {
@@ -109,6 +107,15 @@ fn is_partial(dir: &Path) -> bool {
     packs
         .map(|file| file.path())
         .any(|path| path.extension().is_some_and(|extension| extension == "promisor"))
+}
+
+/// The turn of this examination, or none after waiting long for it.
+async fn turn(watch: &Watch) -> Option<SemaphorePermit<'static>> {
+    tokio::select! {
+        turn = ONE_AT_A_TIME.acquire() => turn.ok(),
+        () = tokio::time::sleep(PATIENCE) => None,
+        () = watch.cancel.cancelled() => None,
+    }
 }
 
 /// What is known of an object.
