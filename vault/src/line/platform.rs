@@ -42,9 +42,8 @@ impl Platform {
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         for _ in 0..TRIES {
-            match tokio::time::timeout(TIME, self.0.execute(request.clone())).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(_)) | Err(_) => {}
+            if let Ok(Ok(answer)) = tokio::time::timeout(TIME, self.0.execute(request.clone())).await {
+                return Ok(answer);
             }
         }
         Err(HttpError::new(HttpErrorKind::Unknown, NoCredentials(host)))
