@@ -12,7 +12,7 @@ mod remarks;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use packhorse_testkit::{Backupctl, CliOutput, GitRepo, PostgresServer, RepoState, TreeState};
+use packhorse_testkit::{CliOutput, GitRepo, PostgresServer, RepoState, TreeState};
 
 use self::harm::Harm;
 use super::site::{Site, objects};
@@ -70,15 +70,16 @@ impl Original {
 
     fn create(&self, id: &str) {
         let vault = self.site.path("vault");
+        self.site.vault_url();
         let config = self.config("packhorse.toml", &vault, "", "forge");
         self.site.ctl(&config, ["create", "--backup-id", id]).run().expect_success();
     }
 
     fn config(&self, name: &str, vault: &Path, prefix: &str, database: &str) -> String {
         let text = format!(
-            "[vault]\nurl = '{}'\n{}[[directory]]\nname = 'uploads'\npath = '{}'\n\
+            "[vault]\nurl = 'file://{}'\n{}[[directory]]\nname = 'uploads'\npath = '{}'\n\
              [[database]]\nname = 'main'\nurl = '{}'\n",
-            Backupctl::vault_made(format!("file://{}", vault.display())),
+            vault.display(),
             self.site.storage_section("default", &format!("{prefix}storage")),
             self.site.path(&format!("{prefix}uploads")).display(),
             self.server.url(database),
