@@ -98,11 +98,8 @@ state "$STORAGE" >"$WORK/first"
 printf '   %s repositories, %s refs, %s hooks%s\n' "$(count ' HEAD ' "$WORK/first")" \
     "$(count ' refs/' "$WORK/first")" "$(count ' custom_hooks/' "$WORK/first")" "${REAL:+; real.git is a clone of $REAL}"
 
-heading "A vault for the backups: backupctl vault init"
-backupctl vault init | indented
-
-heading "First backup, full: backupctl create"
-backupctl create --storage "default=$STORAGE" | indented
+heading "First backup, full, into a new vault: backupctl create --init"
+backupctl create --init --storage "default=$STORAGE" | indented
 
 heading "Working on: new commits, a branch and a tag, a force-push, a deleted branch, a changed hook"
 commits group/website.git main refs/heads/main 12

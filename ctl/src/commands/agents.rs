@@ -45,7 +45,7 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
             table.row([agent.address.clone(), version, git, agent.storages.join(","), state]);
         }
         let url = answer.vault.as_ref().map(|vault| vault.url.as_str()).unwrap_or_default();
-        render::text(&format!("{table}\nvault {url}"));
+        render::text(&format!("{}\nvault {url}", table.to_string().trim_end()));
     }
     for remark in &answer.remarks {
         render::note(&format!("the coordinator: {remark}"));

@@ -29,7 +29,8 @@ fn show(common: &Common, answer: &ListResponse) -> Exit {
     } else if backups.is_empty() {
         render::text(&format!("no backups in {}", answer.vault_url));
     } else {
-        render::text(&format!("{}\n\nvault {}", table(&backups, render::width()), answer.vault_url));
+        let table = table(&backups, render::width());
+        render::text(&format!("{}\nvault {}", table.trim_end(), answer.vault_url));
     }
     for problem in &unreadable {
         render::note(&render::problem(problem));
