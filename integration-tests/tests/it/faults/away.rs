@@ -146,7 +146,8 @@ fn the_default_budget_is_for_ten_minutes_in_a_run_and_for_one_at_its_start() {
     crew.place.change(None);
     // A try again is what makes the client tell its budget.
     let faults = |who| {
-        let plan = Plan::of(Rule::first(Fault::InternalError, 1).of(who));
+        // Twice: of what an agent asks for, the vault's marker, the coordinator's question comes first and counts.
+        let plan = Plan::of(Rule::first(Fault::InternalError, 2).of(who));
         crew.place.server.set_faults(plan.with(Rule::always(Fault::AccessDenied).of(who)));
     };
     for who in ["coordinator", "agent"] {
