@@ -3,10 +3,12 @@
 use clap::CommandFactory as _;
 use packhorse_model::Exit;
 
-use crate::args::Args;
+use crate::{args::Args, render};
 
 /// Prints a completion script.
 pub fn run(shell: clap_complete::Shell) -> Exit {
-    clap_complete::generate(shell, &mut Args::command(), "backupctl", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "backupctl", &mut script);
+    render::script(&String::from_utf8_lossy(&script));
     Exit::Complete
 }

@@ -94,7 +94,9 @@ fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
             Exit::of_problem(problem)
         }
         (None, Some(only)) if tasks.is_empty() && unfinished.is_empty() => {
-            render::note(&format!("no run {only} is under way or unfinished; see `backupctl list`"));
+            render::note(&format!(
+                "no run {only} is under way or unfinished; see `backupctl list` and `backupctl show {only}`"
+            ));
             Exit::NotFound
         }
         _ => Exit::Complete,

@@ -42,6 +42,11 @@ pub fn text(text: &str) {
     result(&visible_lines(text));
 }
 
+/// Prints a script of our own making, as it is.
+pub fn script(text: &str) {
+    result(text);
+}
+
 fn result(text: &str) {
     let mut out = std::io::stdout();
     let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());

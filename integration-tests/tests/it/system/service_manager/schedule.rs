@@ -4,7 +4,10 @@
 
 use packhorse_testkit::{Binary, GitRepo, wait_until};
 
-use super::{super::site::listed, Host, SOON};
+use super::{
+    super::site::{json, listed, text},
+    Host, SOON,
+};
 
 /// A yearly schedule, so that its last time has long passed and its next one does not come during a test.
 fn yearly(catch_up: &str) -> String {
@@ -27,7 +30,10 @@ fn backups_are_made_by_themselves_and_never_two_at_once() {
     assert_eq!(listed(host.ctl([])), ["0001"], "the first one is still held");
     host.gate.open();
     let line = host.coordinator().wait_for_line("scheduled backup ended", SOON);
-    assert!(line.contains("often") && line.contains("Complete") && line.contains("backed_up=1"), "{line}");
+    assert!(
+        line.contains("often") && line.contains("state=\"complete\"") && line.contains("backed_up=1"),
+        "{line}"
+    );
     wait_until("a third backup", SOON, || match listed(host.ctl([])).len() {
         count if count >= 3 => Ok(()),
         count => Err(format!("{count} backups")),
@@ -49,10 +55,21 @@ fn what_was_missed_is_made_once_after_the_start_and_not_when_it_is_too_late() {
     let line = restarted(&mut host, "1h", "missed and is too late");
     assert!(line.contains("yearly") && line.contains("-01-01T00:00:00Z"), "{line}");
     assert!(listed(host.ctl([])).is_empty());
+    // What status tells of the schedule: its last time, and the next one.
+    let told = |host: &Host| {
+        let status = json(&host.ctl(["status", "--json"]).run().expect_success());
+        let schedule = status["schedules"][0].clone();
+        assert!(text(&schedule["next_at"]).ends_with("-01-01T00:00:00Z"), "{status:#}");
+        (text(&schedule["last_state"]), text(&schedule["last_backup_id"]))
+    };
+    assert_eq!(told(&host), ("missed".to_owned(), String::new()));
 
     restarted(&mut host, "9000h", "scheduled backup ended");
     assert_eq!(listed(host.ctl([])).len(), 1);
+    let made = ("complete".to_owned(), listed(host.ctl([]))[0].clone());
+    assert_eq!(told(&host), made);
     restarted(&mut host, "9000h", "next scheduled backup");
+    assert_eq!(told(&host), made, "the journal says whose it is, also in the next life");
     assert_eq!(listed(host.ctl([])).len(), 1, "the vault knows that it was made");
     host.stop(&[]);
 }
