@@ -43,14 +43,17 @@ pub(super) fn parse(answer: &str) -> Option<DatabaseAttributes> {
 /// Makes an empty database with what cannot be changed later.
 pub(super) fn create(name: &str, like: &DatabaseAttributes, server_major: u32) -> String {
     let mut sql = format!(
-        "CREATE DATABASE {} WITH TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {} TABLESPACE {}",
+        "CREATE DATABASE {} WITH TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {}",
         identifier(name),
         identifier(&like.owner),
         literal(&like.encoding),
         literal(&like.collate),
         literal(&like.ctype),
-        identifier(&like.tablespace),
     );
+    // To name it takes a right to it, even where it is the one that a database gets anyway.
+    if like.tablespace != "pg_default" {
+        sql += &format!(" TABLESPACE {}", identifier(&like.tablespace));
+    }
     if server_major >= 15 {
         let provider = like.provider.as_deref().unwrap_or("libc");
         sql += &format!(" LOCALE_PROVIDER {}", literal(provider));

@@ -70,7 +70,12 @@ pub(super) async fn restore(job: &Job<'_>, target: &Target) -> Result<Ended, Pro
 
 impl Beside<'_> {
     async fn make_and_fill(&self, wanted: &mut Wanted, hold: &Hold) -> Result<Option<Brought>, Problem> {
-        self.create(wanted).await?;
+        match self.create(wanted).await {
+            Err(problem) if problem.kind == ErrorKind::Denied && self.target.existing.is_some() => {
+                return Ok(None);
+            }
+            made => made?,
+        }
         let Some((attributes, mut faults)) = self.rehearse(wanted).await? else { return Ok(None) };
         let replayed = self.fill(wanted).await?;
         let mut number = replayed.number + (wanted.faults.len() + faults.len()) as u64;
@@ -179,7 +184,7 @@ impl Beside<'_> {
         let (summary, rules, shown) = (self.job.summary.clone(), rules.clone(), connection.clone());
         session::speak(&connection, self.job.cancel, move |dialogue, _| {
             // Nobody reads it before it is whole, so no statement has to wait for the disk; the swap waits for all.
-            let hasty = b"SET synchronous_commit = off; SET client_min_messages = warning; SET default_transaction_read_only = off;";
+            let hasty = b"SET synchronous_commit = off; SET client_min_messages = warning;";
             dialogue.say(hasty).map_err(|_| super::fill::Unfilled::Ended)?;
             fill(&shown, &summary, reader, dialogue, &rules)
         })

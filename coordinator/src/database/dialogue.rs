@@ -7,6 +7,9 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, BufWriter, Read, Write},
+    sync::{Arc, Mutex, PoisonError},
+    thread::sleep,
+    time::Duration,
 };
 
 use super::statement::Stop;
@@ -19,24 +22,30 @@ const BUFFER: usize = 256 * 1024;
 pub(super) struct Dialogue {
     stdin: BufWriter<File>,
     stdout: BufReader<File>,
+    errors: Errors,
     word: String,
 }
+
+/// What `psql` last said of an error, since somebody looked.
+pub(super) type Errors = Arc<Mutex<Option<String>>>;
 
 /// What came of a statement.
 pub(super) struct Answer {
     /// What the server said against it.
     pub(super) refused: Option<String>,
+    /// How many rows it was about.
+    pub(super) rows: Option<u64>,
     /// The fields of its rows.
     pub(super) fields: Vec<String>,
 }
 
 impl Dialogue {
     /// Takes over the ends; from now on a statement that fails does not end `psql`.
-    pub(super) fn begin(stdin: File, stdout: File) -> Result<Self, Stop> {
+    pub(super) fn begin(stdin: File, stdout: File, errors: Errors) -> Result<Self, Stop> {
         let word = uuid::Uuid::new_v4().simple().to_string();
         let (stdin, stdout) =
             (BufWriter::with_capacity(BUFFER, stdin), BufReader::with_capacity(BUFFER, stdout));
-        let mut dialogue = Self { stdin, stdout, word };
+        let mut dialogue = Self { stdin, stdout, errors, word };
         dialogue.write(b"\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n")?;
         Ok(dialogue)
     }
@@ -59,7 +68,7 @@ impl Dialogue {
 
     /// Waits until what was written is carried out.
     pub(super) fn answer(&mut self) -> Result<Answer, Stop> {
-        let ask = format!("\n\\echo {0} :ERROR :LAST_ERROR_MESSAGE {0}\n", self.word);
+        let ask = format!("\n\\echo {0} :ERROR :ROW_COUNT :LAST_ERROR_MESSAGE {0}\n", self.word);
         self.write(ask.as_bytes())?;
         self.stdin.flush().map_err(|_| Stop::Writing)?;
         let (mut fields, mut kept) = (Vec::new(), 0);
@@ -72,7 +81,10 @@ impl Dialogue {
                     fields.push(field);
                 }
                 Some(_) => {}
-                None => return Ok(Answer { refused: self.verdict()?, fields }),
+                None => {
+                    let (refused, rows) = self.verdict()?;
+                    return Ok(Answer { refused, rows, fields });
+                }
             }
         }
     }
@@ -99,8 +111,30 @@ impl Dialogue {
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
+    /// Waits for the rows of a `COPY` to be taken, all of them. `psql` before version 16 calls one that failed among its rows
+    /// a success, so the number of rows decides.
+    pub(super) fn answer_to_rows(&mut self, sent: u64) -> Result<Option<String>, Stop> {
+        self.said();
+        let answer = self.answer()?;
+        if answer.refused.is_some() || answer.rows == Some(sent) {
+            return Ok(answer.refused);
+        }
+        // The error is on its way to us by another pipe.
+        for _ in 0..40 {
+            if let Some(said) = self.said() {
+                return Ok(Some(said));
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(Some(format!("the server took {} of {sent} rows", answer.rows.unwrap_or_default())))
+    }
+
+    fn said(&self) -> Option<String> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// What stands between the two words.
-    fn verdict(&mut self) -> Result<Option<String>, Stop> {
+    fn verdict(&mut self) -> Result<(Option<String>, Option<u64>), Stop> {
         let end = format!(" {}\n", self.word).into_bytes();
         let mut said = Vec::new();
         while !said.ends_with(&end) {
@@ -109,10 +143,9 @@ impl Dialogue {
             }
         }
         let said = String::from_utf8_lossy(&said[..said.len() - end.len()]).into_owned();
-        let mut words = said.trim_start().splitn(2, ' ');
-        match words.next() {
-            Some("false") => Ok(None),
-            _ => Ok(Some(words.next().unwrap_or("no reason given").to_owned())),
-        }
+        let mut words = said.trim_start().splitn(3, ' ');
+        let (failed, rows) = (words.next() != Some("false"), words.next().and_then(|rows| rows.parse().ok()));
+        let reason = words.next().unwrap_or("no reason given").to_owned();
+        Ok((failed.then_some(reason), rows))
     }
 }

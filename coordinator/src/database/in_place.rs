@@ -25,7 +25,7 @@ const WHAT: &str = "restore database";
 const AT_COMMIT: &str =
     "the connection ended at COMMIT: the database holds all of the backup, or was left as it was";
 /// A forgotten application is an error and not a hang.
-const BEGIN: &str = "SET client_min_messages = warning; SET default_transaction_read_only = off; BEGIN; \
+const BEGIN: &str = "SET client_min_messages = warning; BEGIN; \
     SET LOCAL lock_timeout = '60s';";
 /// Locks for a relation of the dump with what belongs to it.
 const LOCKS_EACH: u64 = 2;

