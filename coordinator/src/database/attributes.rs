@@ -21,8 +21,8 @@ pub(super) const ATTRIBUTES: &str = "SELECT jsonb_build_object(\
         'privilege', privilege_type, 'grantable', is_grantable)), '[]') FROM aclexplode(datacl)) END, \
     'settings', (SELECT coalesce(jsonb_agg(jsonb_build_object(\
         'role', CASE WHEN setrole <> 0 THEN pg_get_userbyid(setrole) END, \
-        'name', split_part(entry, '=', 1), 'value', substr(entry, strpos(entry, '=') + 1)) ORDER BY setrole, entry), '[]') \
-        FROM pg_db_role_setting, unnest(setconfig) entry WHERE setdatabase = d.oid)) \
+        'name', split_part(entry, '=', 1), 'value', substr(entry, strpos(entry, '=') + 1)) ORDER BY setrole, number), '[]') \
+        FROM pg_db_role_setting, unnest(setconfig) WITH ORDINALITY AS settings (entry, number) WHERE setdatabase = d.oid)) \
     FROM pg_database d WHERE datname = current_database();\n";
 
 /// Parameters whose values are lists of quoted names: written as one text they would become one name.

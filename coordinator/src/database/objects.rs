@@ -72,7 +72,10 @@ pub(super) const EMPTY: &str = concat!(
      \x20   END IF;\n\
      \x20   EXECUTE coalesce((SELECT format('DROP %s IF EXISTS %s CASCADE', \
      CASE WHEN victim.class = 'pg_proc'::regclass AND current_setting('server_version_num')::int >= 110000 \
-     THEN 'ROUTINE' ELSE replace(type, '-', ' ') END, identity)\n\
+     THEN 'ROUTINE' WHEN victim.class = 'pg_statistic_ext'::regclass THEN 'STATISTICS' \
+     ELSE replace(type, '-', ' ') END, \
+     CASE WHEN victim.class = 'pg_transform'::regclass THEN replace(identity, ' on language ', ' language ') \
+     ELSE identity END)\n\
      \x20     FROM pg_identify_object(victim.class, victim.oid, 0) WHERE identity IS NOT NULL), 'SELECT');\n\
      \x20 END LOOP;\n\
      \x20 FOR victim IN SELECT extname FROM pg_extension WHERE oid >= 16384 AND pg_has_role(extowner, 'USAGE') LOOP\n\
