@@ -7,8 +7,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, BufWriter, Read, Write},
-    sync::{Arc, Mutex, PoisonError},
-    thread::sleep,
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +16,8 @@ use super::statement::Stop;
 /// Bytes of rows that are kept of an answer; a dump's own statements return rows that nobody needs.
 const KEPT: usize = 1 << 20;
 const BUFFER: usize = 256 * 1024;
+/// How long an error may be on its way.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Both ends of a running `psql`.
 pub(super) struct Dialogue {
@@ -27,7 +28,27 @@ pub(super) struct Dialogue {
 }
 
 /// What `psql` last said of an error, since somebody looked.
-pub(super) type Errors = Arc<Mutex<Option<String>>>;
+#[derive(Clone, Default)]
+pub(super) struct Errors(Arc<(Mutex<Option<String>>, Condvar)>);
+
+impl Errors {
+    /// Takes down an error.
+    pub(super) fn note(&self, error: &str) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_owned());
+        self.0.1.notify_all();
+    }
+
+    fn forget(&self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Waits for an error that is on its way by another pipe than the answer.
+    fn wait(&self) -> Option<String> {
+        let last = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.0.1.wait_timeout_while(last, PATIENCE, |last| last.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+}
 
 /// What came of a statement.
 pub(super) struct Answer {
@@ -114,23 +135,13 @@ impl Dialogue {
     /// Waits for the rows of a `COPY` to be taken, all of them. `psql` before version 16 calls one that failed among its rows
     /// a success, so the number of rows decides.
     pub(super) fn answer_to_rows(&mut self, sent: u64) -> Result<Option<String>, Stop> {
-        self.said();
+        self.errors.forget();
         let answer = self.answer()?;
         if answer.refused.is_some() || answer.rows == Some(sent) {
             return Ok(answer.refused);
         }
-        // The error is on its way to us by another pipe.
-        for _ in 0..40 {
-            if let Some(said) = self.said() {
-                return Ok(Some(said));
-            }
-            sleep(Duration::from_millis(50));
-        }
-        Ok(Some(format!("the server took {} of {sent} rows", answer.rows.unwrap_or_default())))
-    }
-
-    fn said(&self) -> Option<String> {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let taken = answer.rows.unwrap_or_default();
+        Ok(Some(self.errors.wait().unwrap_or_else(|| format!("the server took {taken} of {sent} rows"))))
     }
 
     /// What stands between the two words.

@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io::{BufRead, Read, Write},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use packhorse_model::Problem;
@@ -56,10 +56,10 @@ pub(super) fn start(connection: &Connection) -> Result<Psql, Problem> {
     let arguments = ARGUMENTS.map(str::to_owned).into_iter().chain([connection.argument()]);
     let mut child = Child::start(&connection.program("psql"), arguments, &environment)?;
     let errors = Errors::default();
-    let seen = Arc::clone(&errors);
+    let seen = errors.clone();
     let said = child.stderr(LastLines::default(), move |lines: &mut LastLines, line: &str| {
         if let Some((_, error)) = line.split_once(": ERROR:  ") {
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_owned());
+            seen.note(error);
         }
         lines.push(line);
     })?;
