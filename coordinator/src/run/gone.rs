@@ -176,7 +176,7 @@ fn failure(GonePart { component, name, last_backup, .. }: &GonePart) -> ItemFail
             (None, name.clone(), "the configuration has it no more", Subject::Directory, "directory")
         }
     };
-    let problem = Problem::new(ErrorKind::NotFound, subject, &format!("find {section}"))
+    let problem = Problem::new(ErrorKind::NotFound, subject, format!("find {section}"))
         .on(name)
         .answered(format!("{what}, and backup {last_backup} has it"))
         .leaving("this backup does not hold it; earlier ones do")
