@@ -157,6 +157,7 @@ pub enum Command {
     #[command(after_help = examples::AGENTS)]
     Agents(AgentsArgs),
     /// Make a vault
+    #[command(after_help = examples::VAULT)]
     Vault(VaultArgs),
     /// Make certificates for those who have no authority of their own
     #[command(after_help = examples::CERTS)]

@@ -2,6 +2,12 @@
 //!
 //! Does not own: the flags. A test parses every line, so that an example is one that works.
 
+/// Of `vault`.
+pub const VAULT: &str = "\
+Examples:
+  backupctl vault init
+  backupctl vault init --vault file:///srv/vault --group git";
+
 /// Of `create`.
 pub const CREATE: &str = "\
 Examples:

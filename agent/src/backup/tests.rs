@@ -284,6 +284,7 @@ async fn whoever_adopts_a_step_tells_what_is_left_out_of_it() {
 }
 
 fn open(folder: &Path) -> Vault {
+    std::fs::create_dir_all(folder).expect("create the vault's folder");
     packhorse_vault::open(&VaultSettings::new(format!("file://{}", folder.display()))).expect("open vault")
 }
 

@@ -81,7 +81,9 @@ impl World {
 
     fn on(server: PostgresServer) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let url = format!("file://{}/vault", folder.path().display());
+        let place = folder.path().join("vault");
+        std::fs::create_dir(&place).expect("create the vault's folder");
+        let url = format!("file://{}", place.display());
         let vault = packhorse_vault::open(&packhorse_model::VaultSettings::new(url)).expect("vault opens");
         let run = RunAttempt::first("b1".parse().expect("literal ID"));
         Self { server, folder, vault, run, cancel: CancellationToken::new() }

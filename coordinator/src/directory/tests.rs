@@ -34,6 +34,7 @@ impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("open folder");
+        fs::create_dir(folder.path().join("vault")).expect("create the vault's folder");
         let vault =
             packhorse_vault::open(&VaultSettings::new(format!("file://{}/vault", folder.path().display())));
         fs::create_dir(folder.path().join("src")).expect("create folder");

@@ -39,6 +39,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir(folder.path().join("vault")).expect("create the vault's folder");
         let mut settings = VaultSettings::new(format!("file://{}/vault", folder.path().display()));
         settings.upload_memory_mib = 8;
         let vault = packhorse_vault::open(&settings).expect("vault opens");
