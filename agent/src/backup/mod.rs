@@ -144,6 +144,8 @@ pub struct StorageResult {
     pub unmatched: Vec<String>,
     /// Repositories of the base that were looked for.
     pub base_repositories: u64,
+    /// Those of them that were gone at the last backup, too.
+    pub still_gone: u64,
     /// Some of those that are gone.
     pub gone: Vec<String>,
     /// What is odd, and is no failure.
@@ -316,7 +318,8 @@ pub async fn back_up_storage(
     };
     let _ = settled_out.send(settled);
     let collated = collate.await.unwrap_or_else(|panic| Err(defect(panic)))?;
-    let scan::Scanned { unnamable, unmatched, remarks, passed_over, base_repositories, .. } = scanned?;
+    let scan::Scanned { unnamable, unmatched, remarks, passed_over, base_repositories, still_gone, .. } =
+        scanned?;
     let failures = collated.counts.failed + collated.counts.damaged + unnamable.len() as u64;
     let about = |item, problem| ItemFailure {
         component: Component::Repositories,
@@ -336,6 +339,7 @@ pub async fn back_up_storage(
         failures,
         unmatched,
         base_repositories,
+        still_gone,
         gone: collated.gone,
         remarks: remarks.into_iter().map(|problem| about("(whole storage)".into(), problem)).collect(),
         passed_over,

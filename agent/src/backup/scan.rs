@@ -68,6 +68,8 @@ pub struct Scanned {
     pub passed_over: PassedOver,
     /// Repositories of the base that were looked for.
     pub base_repositories: u64,
+    /// Those of them that were gone at the last backup, too, and of which nobody said that they were deleted on purpose.
+    pub still_gone: u64,
     /// Included patterns that matched nothing.
     pub unmatched: Vec<String>,
 }
@@ -208,6 +210,9 @@ impl Scan {
             };
             self.there += u64::from(matches!(sight, Sight::Unusable(..)));
             let in_base = Some(entry.outcome);
+            if matches!((&sight, entry.outcome), (Sight::Gone(_), Outcome::Gone)) {
+                self.scanned.still_gone += 1;
+            }
             let known = Known { base: Some(Base { entry, origin: Origin::Committed }), in_base };
             self.add(run, sight, known, watch, batches)?;
         }

@@ -178,6 +178,7 @@ fn finished(result: &StorageResult) -> v1::BackupStorageFinished {
         unmatched: result.unmatched.clone(),
         unproven: result.unproven,
         base_repositories: result.base_repositories,
+        still_gone: result.still_gone,
         gone: result.gone.clone(),
         remarks: result.remarks.iter().map(Into::into).collect(),
         passed_over: (!result.passed_over.is_empty()).then(|| (&result.passed_over).into()),

@@ -66,12 +66,13 @@ pub fn too_many(
     let nothing_left = there == 0 && request.filter.is_all();
     #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
     let above_share = gone >= AT_LEAST && gone as f64 > rules.share * base as f64;
-    if !nothing_left && !above_share {
+    // What was not confirmed once does not become too few to matter because others were added.
+    if !nothing_left && !above_share && finished.still_gone == 0 {
         return None;
     }
     let answer = match nothing_left {
-        true => format!("it holds none of the {base} repositories that it held at the last backup"),
-        false => format!("{gone} of the {base} repositories that it held at the last backup are gone"),
+        true => format!("it holds none of the {base} repositories that the last backup has"),
+        false => format!("{gone} of the {base} repositories that the last backup has are gone"),
     };
     let problem = Problem::new(ErrorKind::NotFound, Subject::Host, "find repositories")
         .on(storage)
@@ -203,9 +204,14 @@ mod tests {
     }
 
     fn verdict(wire: CreateRequest, there: u64, gone: u64) -> bool {
+        verdict_again(wire, there, gone, 0)
+    }
+
+    fn verdict_again(wire: CreateRequest, there: u64, gone: u64, still_gone: u64) -> bool {
         let finished = BackupStorageFinished {
             counts: Some(Counts { unchanged: there, gone, ..Counts::default() }),
             base_repositories: there + gone,
+            still_gone,
             ..BackupStorageFinished::default()
         };
         let storage: StorageName = "default".parse().expect("valid name");
@@ -226,6 +232,8 @@ mod tests {
         ] {
             assert_eq!(verdict(asked(), there, gone), too_many, "{gone} gone, {there} there");
         }
+        assert!(verdict_again(asked(), 1000, 12, 12), "as long as nobody confirms it");
+        assert!(!verdict_again(CreateRequest { accept_all_gone: true, ..asked() }, 1000, 12, 12));
         assert!(!verdict(CreateRequest { accept_all_gone: true, ..asked() }, 0, 50));
         assert!(!verdict(CreateRequest { accept_gone: vec!["default".into()], ..asked() }, 0, 50));
         assert!(verdict(CreateRequest { accept_gone: vec!["other".into()], ..asked() }, 0, 50));

@@ -123,6 +123,11 @@ fn more_than_a_quarter_is_incomplete_until_somebody_confirms_it() {
     for id in ["0003", "0004"] {
         assert_eq!(failed(&run(&site, id, &[], 3)), ["default (whole storage)"]);
     }
+    // Others are added: what is gone is a small share now, and still not confirmed.
+    for number in 100..160 {
+        site.repo(&format!("default/{number}.git")).commit("main", &[("a", "1")]);
+    }
+    run(&site, "0004b", &[], 3);
     assert_eq!(failed(&run(&site, "0005", &["--accept-gone", "other"], 3)), ["default (whole storage)"]);
     let confirmed = run(&site, "0006", &["--accept-gone", "default"], 0);
     assert_eq!((confirmed.repositories.gone, confirmed.storages[0].gone_unconfirmed), (11, 0));
