@@ -287,6 +287,9 @@ pub struct RestoreArgs {
     /// Not this component; may be repeated
     #[arg(long, value_name = "COMPONENT")]
     pub skip: Vec<Component>,
+    /// Leave repositories that are there already, equal to what the backup has: goes on with a restore that was stopped
+    #[arg(long)]
+    pub skip_existing: bool,
     /// Replace repositories, databases and directories that exist
     #[arg(long)]
     pub force: bool,

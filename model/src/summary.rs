@@ -237,6 +237,9 @@ pub struct RestoredItem {
     pub name: String,
     /// Repositories put back; 1 for a database or directory.
     pub items: u64,
+    /// Repositories that were there already, equal to what the backup has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub already: u64,
     /// Bytes read from the vault.
     pub bytes: u64,
 }

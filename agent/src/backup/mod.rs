@@ -59,6 +59,7 @@ use packhorse_service::config::GitalyManifests;
 use packhorse_vault::{CatalogueWriter, Limit, ObjectKey, RunAttempt, SegmentWriter, Vault};
 pub use plan::Rules;
 pub use progress::{Progress, ProgressSnapshot};
+pub use snapshot::fingerprint_of;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::spawn_blocking,

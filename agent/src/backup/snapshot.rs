@@ -7,7 +7,7 @@
 
 use std::{fs, io, path::Path};
 
-use packhorse_model::{ErrorKind, Problem, Sha256Hex, Subject};
+use packhorse_model::{ErrorKind, Problem, RepoPath, Sha256Hex, Subject};
 use packhorse_vault::{
     CatalogueEntry, Fingerprint, Head, ObjectFormat, Oid, RefList, RefSnapshot, RefStorage,
 };
@@ -104,6 +104,24 @@ pub fn take(candidate: &Candidate, git: &Git, cancel: &CancellationToken) -> Res
     read(candidate, git, cancel).map_err(|problem| {
         if exists(&candidate.dir) { SnapshotError::Failed(problem) } else { SnapshotError::Gone }
     })
+}
+
+/// The fingerprint of a repository as it is; none when it cannot be read, or something of it is broken. Blocking.
+pub fn fingerprint_of(
+    path: &RepoPath,
+    dir: &Path,
+    git: &Git,
+    cancel: &CancellationToken,
+) -> Option<Fingerprint> {
+    let has = |name: &str| fs::symlink_metadata(dir.join(name)).is_ok();
+    let candidate = Candidate {
+        path: path.clone(),
+        dir: dir.to_owned(),
+        has_hooks: has("custom_hooks"),
+        is_shallow: has("shallow"),
+    };
+    let snapshot = take(&candidate, git, cancel).ok()?;
+    snapshot.left_out.is_empty().then_some(snapshot.fingerprint)
 }
 
 /// Whether the repository is still there.

@@ -25,6 +25,8 @@ pub struct RestoreJob {
     pub gone_unconfirmed: bool,
     /// Replace repositories that exist.
     pub force: bool,
+    /// Leave repositories that are there already and equal as they are.
+    pub skip_existing: bool,
     /// Have git prepare what is restored for being served.
     pub optimise: bool,
     /// Restore damaged repositories as they were when nothing of them was left out.
@@ -64,6 +66,8 @@ pub struct RestoreProgress {
 pub struct RestoreResult {
     /// Repositories put in place.
     pub restored: u64,
+    /// Repositories that were there already.
+    pub already: u64,
     /// Bytes read from the vault.
     pub bytes: u64,
     /// Failures told by [`RestoreEvent::Failed`].

@@ -14,6 +14,7 @@
 //! the next restore into the storage removes it. After a power loss, repositories of the running restore that were not
 //! yet synced may be damaged or gone; a forced restore syncs each new repository before it replaces an old one.
 
+mod already;
 mod build;
 mod early_sync;
 mod fetch;

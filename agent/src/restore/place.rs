@@ -28,6 +28,12 @@ pub(super) struct Place {
 impl Place {
     /// Finds the place in a storage; refuses one that is taken, unless forced, or that a link leads to.
     pub(super) fn find(root: &Path, path: &RepoPath, force: bool) -> Result<Self, Problem> {
+        let place = Self::look(root, path, force)?;
+        if place.is_taken() && !force { Err(place.taken()) } else { Ok(place) }
+    }
+
+    /// The same, whether it is taken or not.
+    pub(super) fn look(root: &Path, path: &RepoPath, force: bool) -> Result<Self, Problem> {
         let target = root.join(path.as_str());
         for folder in folders_above(root, path) {
             match fs::symlink_metadata(&folder) {
@@ -38,8 +44,12 @@ impl Place {
             }
         }
         let disk = force.then(|| Disk::open(root)).transpose()?;
-        let place = Self { root: root.to_owned(), target, disk };
-        if place.is_taken() && !force { Err(place.taken()) } else { Ok(place) }
+        Ok(Self { root: root.to_owned(), target, disk })
+    }
+
+    /// The folder that is there; none when nothing is, or something else.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        fs::symlink_metadata(&self.target).is_ok_and(|found| found.is_dir()).then_some(&self.target)
     }
 
     /// Puts the finished repository at `built` in place. The folder that it goes into is held open from its check to

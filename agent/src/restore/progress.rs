@@ -23,6 +23,7 @@ struct Counters {
     known: AtomicU64,
     done: AtomicU64,
     restored: AtomicU64,
+    already: AtomicU64,
     failed: AtomicU64,
     bytes: AtomicU64,
     stop: AtomicBool,
@@ -46,6 +47,11 @@ impl Progress {
         self.0.working_on.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
         self.0.done.fetch_add(1, Relaxed);
         self.0.restored.fetch_add(u64::from(restored), Relaxed);
+    }
+
+    /// Notes that a repository was there already.
+    pub(super) fn already(&self) {
+        self.0.already.fetch_add(1, Relaxed);
     }
 
     /// Notes a failure.
@@ -98,6 +104,7 @@ impl Progress {
         let load = |n: &AtomicU64| n.load(Relaxed);
         RestoreResult {
             restored: load(&self.0.restored),
+            already: load(&self.0.already),
             bytes: load(&self.0.bytes),
             failures: load(&self.0.failed),
             unmatched: Vec::new(),

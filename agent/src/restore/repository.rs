@@ -53,6 +53,13 @@ impl Restore {
         last_good: Option<&LastGood>,
         number: u64,
     ) -> Result<bool, Problem> {
+        if self.job.skip_existing && last_good.is_none() {
+            let place = Place::look(&self.job.root, &entry.path, false)?;
+            if self.is_there_already(&place, entry) {
+                self.progress.already();
+                return Ok(false);
+            }
+        }
         let place = Place::find(&self.job.root, &entry.path, self.job.force)?;
         let wanted = fetch::fetch(&self.vault, entry, last_good);
         let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else { return Ok(false) };

@@ -237,7 +237,7 @@ fn not_joined(storage: &StorageName) -> Problem {
         .on(storage)
         .answered("the agent was restarted, which ended the restore of this storage")
         .leaving("what was in place stays, each repository whole")
-        .next("restore again with --force, or with --repository what is missing")
+        .next("restore again with --skip-existing")
 }
 
 /// Cancels a restore that nobody has followed for a while; never returns, because the work itself ends then.

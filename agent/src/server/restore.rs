@@ -46,6 +46,7 @@ pub(super) async fn start(
         filter,
         gone_unconfirmed: wire.gone_unconfirmed,
         force: wire.force,
+        skip_existing: wire.skip_existing,
         optimise: wire.optimise,
         last_good: wire.last_good,
         jobs: if config.jobs == 0 { options.jobs } else { config.jobs.min(options.jobs) },
@@ -72,6 +73,7 @@ pub(super) async fn start(
             tracing::info!(storage = %target, restored = result.restored, failures = result.failures, "a restore ends");
             Ok(Finished::Restore(v1::RestoreStorageFinished {
                 restored: result.restored,
+                already: result.already,
                 bytes: result.bytes,
                 failures: result.failures,
                 unmatched: result.unmatched,

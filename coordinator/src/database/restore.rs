@@ -97,6 +97,6 @@ fn told(job: &Job<'_>, brought: Brought) -> Restored {
         failures.push(item(failure::answered(job.connection, "restore database", &more)));
     }
     let remarks = brought.remarks.into_iter().map(item).collect();
-    let item = RestoredItem { name: name.clone(), items: 1, bytes: job.summary.object.size };
+    let item = RestoredItem { name: name.clone(), items: 1, already: 0, bytes: job.summary.object.size };
     Restored { item, failures, remarks }
 }

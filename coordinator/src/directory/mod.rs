@@ -176,7 +176,7 @@ pub async fn restore_one(
     let (id, plain) = (id.clone(), summary.bytes_plain);
     let restored = tokio::task::spawn_blocking(move || swap::restore(reader, &target, &id, plain, &cancel));
     let Swapped { missing, leftovers } = crate::pipe::joined(restored.await)?;
-    let item = RestoredItem { name: summary.name.clone(), items: 1, bytes: summary.object.size };
+    let item = RestoredItem { name: summary.name.clone(), items: 1, already: 0, bytes: summary.object.size };
     Ok(Restored { item, missing: failures(&summary.name, missing), leftovers })
 }
 

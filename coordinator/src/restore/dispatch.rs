@@ -55,7 +55,12 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> (Vec<Restore
             Ok((finished, failures)) => {
                 board.record(failures, finished.failures);
                 let name = storage.target.to_string();
-                items.push(RestoredItem { name, items: finished.restored, bytes: finished.bytes });
+                items.push(RestoredItem {
+                    name,
+                    items: finished.restored,
+                    already: finished.already,
+                    bytes: finished.bytes,
+                });
                 remarks
                     .extend(finished.remarks.into_iter().filter_map(|told| ItemFailure::try_from(told).ok()));
                 let patterns: BTreeSet<String> = finished.unmatched.into_iter().collect();
@@ -83,7 +88,7 @@ fn of_restore(problem: Problem, begun: bool) -> Problem {
     if begun {
         return problem
             .leaving("what was in place stays, each repository whole")
-            .next("check the agent and the network to it, then restore again with --force");
+            .next("check the agent and the network to it, then restore again with --skip-existing");
     }
     Problem { state: None, ..problem }.next("check the agent and the network to it, then restore again")
 }
@@ -159,6 +164,7 @@ impl Restore<'_> {
             vault_id: self.vault_id.to_owned(),
             catalogue: Some((&storage.catalogue).into()),
             force: self.request.force,
+            skip_existing: self.request.skip_existing,
             optimise: self.request.optimise,
             gone_unconfirmed: storage.gone_unconfirmed,
             last_good: self.request.last_good,

@@ -99,7 +99,8 @@ fn finish(
 ) -> Result<RestoreSummary, Problem> {
     remarks.extend(of_databases);
     let (failures, failures_total) = board.failures();
-    let nothing = storages.iter().chain(&databases).chain(&directories).all(|item| item.items == 0);
+    let nothing =
+        storages.iter().chain(&databases).chain(&directories).all(|item| item.items + item.already == 0);
     if nothing && let Some(failure) = failures.first() {
         let problem = failure.problem.clone().while_doing(&format!("restore {}", failure.item));
         let state = state_of_nothing(&failures);

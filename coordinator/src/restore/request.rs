@@ -38,6 +38,8 @@ pub struct RestoreRequest {
     pub to_directory: BTreeMap<String, PathBuf>,
     /// Replace what is there.
     pub force: bool,
+    /// Leave repositories that are there already and equal as they are.
+    pub skip_existing: bool,
     /// Have git prepare repositories for being served.
     pub optimise: bool,
     /// Which backups `latest` counts.
@@ -93,6 +95,7 @@ impl RestoreRequest {
             to_storage: to_storage.collect::<Result<_, Problem>>()?,
             to_directory: wire.to_directory.into_iter().map(|(name, path)| (name, path.into())).collect(),
             force: wire.force,
+            skip_existing: wire.skip_existing,
             optimise: wire.optimise,
             latest: if wire.partial { Latest::Any } else { Latest::Whole },
             numeric_owner: wire.numeric_owner,

@@ -75,6 +75,7 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         skip: args.skip.iter().map(ToString::to_string).collect(),
         to_storage: args.to_storage.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
         force: args.force,
+        skip_existing: args.skip_existing,
         optimise: args.optimise,
         partial: args.partial,
         numeric_owner: args.numeric_owner,

@@ -126,7 +126,11 @@ pub fn restore(summary: &RestoreSummary) -> String {
     let mut part = |label: &str, items: &[RestoredItem], unit: bool| {
         for item in items {
             let what = if unit {
-                format!("{}, ", counted(item.items, "repository", "repositories"))
+                let already = match item.already {
+                    0 => String::new(),
+                    already => format!("{} there already, ", count(already)),
+                };
+                format!("{}, {already}", counted(item.items, "repository", "repositories"))
             } else {
                 String::new()
             };

@@ -44,6 +44,7 @@ impl Desk {
             gone_unconfirmed: false,
             filter: RepoFilter::default(),
             force: false,
+            skip_existing: false,
             optimise: false,
             last_good: false,
             jobs: 2,

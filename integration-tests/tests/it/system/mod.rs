@@ -11,6 +11,7 @@ mod dying_disk;
 mod exit_codes;
 mod fan_out;
 pub mod gate;
+mod going_on;
 mod golden;
 mod gone;
 mod hanging;

@@ -1,0 +1,49 @@
+//! Restores that go on where another one was stopped: `--skip-existing`.
+//!
+//! Does not own: what a killed restore leaves (`daemons`, `faults::restores`).
+
+use std::fs;
+
+use packhorse_model::RestoreSummary;
+use packhorse_testkit::GitRepo;
+
+use super::site::{Site, assert_restored};
+
+#[test]
+fn what_is_there_and_equal_is_left_alone_and_what_differs_is_refused_or_replaced() {
+    let site = Site::new();
+    let config = format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "live"));
+    site.write("packhorse.toml", &config);
+    for name in ["a", "b", "c", "d"] {
+        site.repo(&format!("live/{name}.git")).commit("main", &[("file", name)]);
+    }
+    site.ctl("packhorse.toml", ["create", "--backup-id=0001"]).run().expect_success();
+    let place = format!("--storage=default={}", site.folder("back").display());
+    let restore = |args: &[&str], code: i32| -> RestoreSummary {
+        let call = site.ctl("packhorse.toml", ["restore", "0001", "--json", &place, "--skip-existing"]);
+        let output = call.args(args).run().expect_code(code);
+        serde_json::from_str(&output.stdout).expect("a summary")
+    };
+    let first = restore(&[], 0);
+    assert_eq!((first.storages[0].items, first.storages[0].already), (4, 0));
+    // One is missing, one was worked on, and one has a broken ref; a file of ours shows which is left alone.
+    let back = |name: &str| site.path(&format!("back/{name}.git"));
+    fs::remove_dir_all(back("a")).expect("remove");
+    GitRepo::open(back("b")).commit("more", &[("file", "more")]);
+    fs::write(back("c").join("refs/heads/broken"), "junk").expect("write");
+    fs::write(back("d").join("description"), "ours").expect("write");
+    let second = restore(&[], 3);
+    assert_eq!((second.storages[0].items, second.storages[0].already), (1, 1));
+    let mut failed: Vec<&str> = second.failures.iter().map(|failure| failure.item.as_str()).collect();
+    failed.sort_unstable();
+    assert_eq!(failed, ["b.git", "c.git"]);
+    let third = restore(&["--force"], 0);
+    assert_eq!((third.storages[0].items, third.storages[0].already), (2, 2));
+    assert_eq!(fs::read_to_string(back("d").join("description")).expect("read"), "ours");
+    for name in ["a", "b", "c", "d"] {
+        let state = GitRepo::open(site.path(&format!("live/{name}.git"))).state();
+        assert_restored(&state, back(name));
+    }
+    // When all of it is there, there is nothing to do, and that is all of it.
+    assert_eq!(restore(&[], 0).storages[0].already, 4);
+}
