@@ -11,17 +11,26 @@ use packhorse_testkit::GitRepo;
 
 use crate::world::World;
 
-/// Reads the repository as a server would; says whether it was there.
+/// Reads the repository as a server would; says whether it was there all the time.
 fn read(place: &Path, refs: usize) -> bool {
+    let Some(found) = answer(place, &["for-each-ref", "--format=%(refname)"]) else { return false };
+    assert_eq!(found.lines().count(), refs);
+    answer(place, &["cat-file", "-e", "HEAD^{tree}"]).is_some()
+        && answer(place, &["rev-list", "--objects", "--all", "--quiet"]).is_some()
+}
+
+/// What git says; none when the folder that it was started in has been replaced and removed meanwhile.
+fn answer(place: &Path, args: &[&str]) -> Option<String> {
     if !place.exists() {
-        return false;
+        return None;
     }
-    let repo = GitRepo::open(place);
-    let found = repo.run(&["for-each-ref", "--format=%(refname)"]).lines().count();
-    assert_eq!(found, refs);
-    repo.run(&["cat-file", "-e", "HEAD^{tree}"]);
-    repo.run(&["rev-list", "--objects", "--all", "--quiet"]);
-    true
+    let output = GitRepo::open(place).try_run(args);
+    let told = String::from_utf8_lossy(&output.stderr);
+    if told.contains("current working directory") {
+        return None;
+    }
+    assert!(output.status.success(), "{args:?}: {told}");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[test]
