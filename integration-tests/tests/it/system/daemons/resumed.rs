@@ -75,7 +75,9 @@ fn back_up_meanwhile(fleet: &Fleet, storages: &[&str]) {
     let sections: String = storages.iter().map(|name| fleet.site.storage_section(name, name)).collect();
     let vault = format!("[vault]\nurl = '{}'\n", fleet.site.vault_url());
     fleet.site.write("embedded.toml", &(vault + &sections));
-    fleet.site.ctl("embedded.toml", ["create", "--backup-id", "0003"]).run().expect_success();
+    // It names the storages of the last backup that it does not have.
+    let code = if storages.len() == STORAGES.as_flattened().len() { 0 } else { 3 };
+    fleet.site.ctl("embedded.toml", ["create", "--backup-id", "0003"]).run().expect_code(code);
 }
 
 #[test]
