@@ -74,7 +74,10 @@ pub fn remarks(
         )),
         RunState::Incomplete => remarks.push(of_backup(
             summary,
-            format!("it is incomplete: {} items are missing from it", summary.failures_total),
+            match summary.failures_total {
+                1 => "it is incomplete: one item is missing from it".to_owned(),
+                missing => format!("it is incomplete: {missing} items are missing from it"),
+            },
         )),
     }
     remarks
