@@ -12,7 +12,8 @@ use super::site::{Site, assert_restored};
 #[test]
 fn what_is_there_and_equal_is_left_alone_and_what_differs_is_refused_or_replaced() {
     let site = Site::new();
-    let config = format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "live"));
+    let config =
+        format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "live"));
     site.write("packhorse.toml", &config);
     for name in ["a", "b", "c", "d"] {
         site.repo(&format!("live/{name}.git")).commit("main", &[("file", name)]);

@@ -71,8 +71,12 @@ fn components_are_chosen_and_left_out() {
     assert_eq!(components(&site, &["--only=uploads"]), ["uploads"]);
     assert_eq!(components(&site, &["--only=repositories", "--only=lfs"]), ["default", "lfs"]);
     assert_eq!(components(&site, &["--skip=repositories", "--skip=lfs"]), ["uploads"]);
-    // A named storage chooses among storages; a restore, below, takes it for all that is wanted.
-    assert_eq!(components(&site, &["--storage=default"]), ["default", "uploads", "lfs"]);
+    // A named storage is all that is wanted, as in a restore, below.
+    assert_eq!(components(&site, &["--storage=default"]), ["default"]);
+    assert_eq!(
+        components(&site, &["--storage=default", "--only=repositories", "--only=lfs"]),
+        ["default", "lfs"]
+    );
     site.ctl("packhorse.toml", ["create", "--backup-id=all"]).run().expect_success();
 
     let gone = |site: &Site| {
