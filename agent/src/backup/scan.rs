@@ -118,8 +118,9 @@ type Batches = mpsc::WeakSender<Vec<Item>>;
 fn base_is_lost(run: &Run) -> Problem {
     Problem::new(ErrorKind::Corrupt, Subject::Backup, "read base catalogue")
         .on(&run.storage)
-        .answered("it is damaged or gone, so every repository starts a new chain")
-        .leaving("which repositories were deleted since that backup is not known")
+        .answered(
+            "it is damaged or gone: every repository starts a new chain, and which were deleted since is not known",
+        )
         .next("compare with an earlier backup: backupctl show ID --storage NAME")
 }
 

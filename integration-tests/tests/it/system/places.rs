@@ -61,7 +61,7 @@ fn places_inside_each_other_are_refused_by_every_command_with_both_keys() {
     assert!(!site.path("a/vault").exists() && !site.path("a/deep/new").exists(), "something was made");
     site.write("beside.toml", &config("vault", "git", ["a", "b"]));
     site.folder("git");
-    site.ctl("beside.toml", ["create", "--backup-id=one"]).run().expect_success();
+    site.ctl("beside.toml", ["create", "--init", "--backup-id=one"]).run().expect_success();
     site.ctl("beside.toml", ["restore", "one", "--only=up", "--force"]).run().expect_success();
 }
 

@@ -174,7 +174,8 @@ fn the_file_of_the_daemons_is_read_when_nothing_else_says_where_backups_are() {
     by_itself().args(["create", "--quiet", "--backup-id=0001"]).run().expect_success();
     let listed = by_itself().arg("list").run().expect_success().stdout;
     assert!(listed.contains("0001"), "{listed}");
-    let other = format!("--vault=file://{}", site.path("other").display());
+    let other = Backupctl::vault_made(format!("file://{}", site.path("other").display()));
+    let other = format!("--vault={other}");
     let listed = by_itself().args(["list", &other]).run().expect_success().stdout;
     assert!(listed.starts_with("no backups in"), "flags that say where backups are stand alone: {listed}");
     let below = Backupctl::new().env("PACKHORSE_SYSTEM_CONFIG", config.join("below"));
