@@ -55,6 +55,11 @@ fn new_id(now: Timestamp) -> String {
 }
 
 async fn record(vault: &Vault, task: &Task, host: &str, force: bool, done: &Result<RestoreSummary, Problem>) {
+    // What is no vault, or not the one that is meant, gets no record either.
+    let found_no_vault = done.as_ref().is_err_and(|problem| problem.subject == Subject::Vault);
+    if found_no_vault && task.backup_id().is_none() {
+        return;
+    }
     let Ok(restore) = task.name.parse::<BackupId>() else { return };
     let record = RestoreRecord {
         restore,
