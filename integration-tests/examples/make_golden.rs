@@ -40,7 +40,8 @@ fn main() {
     fs::write(&file, config).expect("write configuration");
 
     let mut all = Value::Null;
-    for (id, make) in [("0001", first as fn(&Path, &Path, &PostgresServer)), ("0002", second)] {
+    // A repository of the second backup is damaged.
+    for (id, make, code) in [("0001", first as fn(&Path, &Path, &PostgresServer), 0), ("0002", second, 3)] {
         make(&storage, &uploads, &server);
         all[id] = expected::describe(&storage, &uploads, &server.table_checksums("main"));
         Backupctl::new()
@@ -49,13 +50,17 @@ fn main() {
             .arg(&file)
             .args(["--backup-id", id])
             .run()
-            .expect_success();
+            .expect_code(code);
     }
     let text = serde_json::to_string_pretty(&json!(all)).expect("JSON can be written");
     fs::write(target.join("expected.json"), text + "\n").expect("write expected.json");
     // The vault is readable by its owner only; in the project's tree it is for everybody.
     run_checked(hermetic_command("chmod").args(["-R", "a+rX"]).arg(&target));
 }
+
+/// A repository that the second backup lacks, and one that has a broken ref then.
+const GONE: &str = "group/gone.git";
+const DAMAGED: &str = "group/damaged.git";
 
 fn first(storage: &Path, uploads: &Path, server: &PostgresServer) {
     let [sha1, sha256, empty] = REPOSITORIES.map(|path| storage.join(path));
@@ -73,6 +78,9 @@ fn first(storage: &Path, uploads: &Path, server: &PostgresServer) {
     sha256.commit("trunk", &[("file", "sha256\n")]);
     sha256.set_head("refs/heads/trunk");
     GitRepo::init(empty);
+    for path in [GONE, DAMAGED] {
+        GitRepo::init(storage.join(path)).commit("main", &[("file", path)]);
+    }
 
     fs::create_dir(uploads.join("sub")).expect("create folder");
     fs::write(uploads.join("sub/picture"), [0, 1, 2, 0xff]).expect("write file");
@@ -89,6 +97,8 @@ fn second(storage: &Path, uploads: &Path, server: &PostgresServer) {
     sha1.update_ref(b"refs/heads/caf\xc3\xa9", &tip);
     sha1.delete_ref("refs/heads/gone-later");
     sha1.detach_head(&tip);
+    fs::remove_dir_all(storage.join(GONE)).expect("delete a repository");
+    fs::write(storage.join(DAMAGED).join("refs/heads/broken"), "junk\n").expect("break a ref");
     fs::write(uploads.join("new"), "new\n").expect("write file");
     server.psql("main", "INSERT INTO users VALUES (3, 'Bea');");
 }

@@ -76,6 +76,13 @@ pub struct DatabaseContents {
     pub rows: Vec<TableRows>,
 }
 
+impl DatabaseContents {
+    /// Whether there is nothing in the database.
+    pub fn is_empty(&self) -> bool {
+        self.relations.values().all(|number| *number == 0)
+    }
+}
+
 /// How many rows a table had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRows {

@@ -59,12 +59,19 @@ pub struct StorageSummary {
     /// file system that is not mounted is more likely. They stay in the catalogue until that is said, or they are back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gone_unconfirmed: u64,
+    /// Repositories that had refs and have none now, so many that nobody may lose them without a word; likewise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub emptied_unconfirmed: u64,
     /// Some of those that are gone, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<String>,
     /// What may hold repositories and was not looked into.
     #[serde(default, skip_serializing_if = "PassedOver::is_empty")]
     pub passed_over: PassedOver,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -135,6 +142,9 @@ pub struct DatabaseSummary {
     pub bytes_plain: u64,
     /// Major version of the server it came from.
     pub server_major: u32,
+    /// Whether it holds nothing, and an earlier backup does, and nobody said that this is meant.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub emptied_unconfirmed: bool,
     /// What belongs to the database itself, which no dump holds; absent from backups of the first versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<DatabaseAttributes>,
@@ -152,6 +162,12 @@ pub struct DirectorySummary {
     pub object: ObjectDigest,
     /// Bytes of the archive before compression.
     pub bytes_plain: u64,
+    /// Whether the folder held nothing; absent in backups of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<bool>,
+    /// Whether it is empty, and an earlier backup is not, and nobody said that this is meant.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub emptied_unconfirmed: bool,
     /// Files that changed, shrank or vanished while they were read, as tar reported them; capped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed_while_read: Vec<String>,

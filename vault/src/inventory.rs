@@ -97,7 +97,11 @@ pub async fn resolve(
             if let Some(problem) = unreadable.into_iter().next() {
                 return Err(problem.while_doing("find backup").next("name the backup by its ID"));
             }
+            let whole = backups.iter().filter(|backup| latest.counts(backup)).count();
             let newest = backups.first().cloned();
+            if whole > 0 && whole <= *back {
+                return Err(not_found().answered(format!("there are only {whole} such backups")));
+            }
             let mut counted = backups.into_iter().filter(|backup| latest.counts(backup));
             counted
                 .nth(*back)
@@ -109,11 +113,6 @@ pub async fn resolve(
 /// There are backups, but none that `latest` means.
 fn none_whole(selector: &BackupSelector, newest: &CommittedBackup) -> Problem {
     let what = if newest.partial { "partial" } else { "incomplete" };
-    let what = if newest.partial || newest.state == RunState::Incomplete {
-        what
-    } else {
-        "the only one of its kind"
-    };
     Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
         .on(selector)
         .answered(format!(
@@ -194,6 +193,9 @@ pub struct StorageBase {
     /// Whether it has repositories that are gone, and nobody said that they were deleted on purpose.
     #[serde(default)]
     pub gone_unconfirmed: bool,
+    /// Repositories that had refs once, and have none, and nobody said that this is meant.
+    #[serde(default)]
+    pub emptied_unconfirmed: u64,
 }
 
 /// What a run builds on and is compared with.
@@ -270,6 +272,7 @@ fn usable(summary: &RunSummary, storage: &StorageName) -> Option<StorageBase> {
         finished_at,
         catalogue,
         gone_unconfirmed,
+        emptied_unconfirmed: found.emptied_unconfirmed,
     })
 }
 

@@ -62,11 +62,6 @@ impl Bundle {
         Self { object: writer.object, index: None, knowledge: Knowledge::default() }
     }
 
-    /// Bytes written so far.
-    pub fn bytes_written(&self) -> u64 {
-        self.object.bytes_written() + self.index.as_ref().map_or(0, ObjectWriter::bytes_written)
-    }
-
     /// Bytes that are held outside the vault's budget until it is completed.
     pub fn bytes_buffered(&self) -> usize {
         self.object.bytes_buffered() + self.index.as_ref().map_or(0, ObjectWriter::bytes_buffered)

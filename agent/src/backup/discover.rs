@@ -237,6 +237,23 @@ fn join(relative: &str, name: &str) -> String {
     if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") }
 }
 
+/// What a folder holds beside a repository of its own, so that nobody may replace it as one: none when there is nothing.
+pub fn holds_others(dir: &Path) -> io::Result<Option<String>> {
+    if !fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir()) {
+        return Ok(None);
+    }
+    let entries = list(dir)?;
+    let has = |name: &&str| entries.iter().any(|entry| entry.name == **name);
+    if !entries.is_empty() && !PARTS.iter().any(has) {
+        return Ok(Some("it is a folder with other contents, and no repository".to_owned()));
+    }
+    let inner = inner_repositories(&entries, "", dir).into_iter().next();
+    Ok(inner.and_then(|found| match found {
+        Found::Inner(name) => Some(format!("another repository lies in it: {name}")),
+        _ => None,
+    }))
+}
+
 /// Folders that git makes in a repository, and Gitaly; none of them holds repositories.
 const OWN_FOLDERS: [&str; 10] =
     ["objects", "refs", "hooks", "info", "logs", "branches", "custom_hooks", "worktrees", "reftable", "lfs"];

@@ -46,11 +46,12 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+pub use discover::holds_others;
 use packhorse_model::{
     BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, PassedOver, Problem, RepoFilter,
     RepoPath, StorageName, Subject,
@@ -147,6 +148,8 @@ pub struct StorageResult {
     pub base_repositories: u64,
     /// Those of them that were gone at the last backup, too.
     pub still_gone: u64,
+    /// Repositories that had refs in the base and have none now.
+    pub emptied: u64,
     /// Some of those that are gone.
     pub gone: Vec<String>,
     /// What is odd, and is no failure.
@@ -179,6 +182,8 @@ pub struct Run {
     given_up: OnceLock<Problem>,
     /// Threads that hang and were left behind.
     left_behind: AtomicUsize,
+    /// Repositories that had refs in the base and have none now.
+    emptied: AtomicU64,
 }
 
 /// Steps that are committed at once, small ones; a larger one counts as several, to bound memory.
@@ -211,6 +216,7 @@ impl Run {
             stopping: job.stopping,
             given_up: OnceLock::new(),
             left_behind: AtomicUsize::new(0),
+            emptied: AtomicU64::new(0),
         }
     }
 
@@ -341,6 +347,7 @@ pub async fn back_up_storage(
         unmatched,
         base_repositories,
         still_gone,
+        emptied: run.emptied.load(Relaxed),
         gone: collated.gone,
         remarks: remarks.into_iter().map(|problem| about("(whole storage)".into(), problem)).collect(),
         passed_over,

@@ -194,6 +194,9 @@ impl Reading {
             let file_type = entry.file_type().map_err(failed)?;
             if file_type.is_dir() {
                 self.folder(&entry.path(), name)?;
+            } else if !file_type.is_file() && !file_type.is_symlink() {
+                // A pipe would be waited for.
+                self.leave_out(name, broken(name, "it is no file"))?;
             } else {
                 match read_target(&entry.path(), name, self.format) {
                     Ok(target) => self.loose.extend(target.map(|target| (name.clone(), target))),
@@ -208,8 +211,18 @@ impl Reading {
     /// The refs of `packed-refs`. A line that is none is left out, and so is one that does not end: it was cut off.
     fn packed(&mut self, path: &Path) -> Result<RefList, RefsError> {
         let content = match fs::read(path) {
+            // Git writes at least a header.
+            Ok(content) if content.is_empty() => {
+                self.left_out.push(LeftOut::new(b"packed-refs", "the file is empty"));
+                return Ok(RefList::new());
+            }
             Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RefList::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::symlink_metadata(path).is_ok() {
+                    self.left_out.push(LeftOut::new(b"packed-refs", "it is a link that leads nowhere"));
+                }
+                return Ok(RefList::new());
+            }
             Err(source) => {
                 let error = RefsError::Io { path: path.display().to_string(), source };
                 return self.leave_out(b"packed-refs", error).map(|()| RefList::new());

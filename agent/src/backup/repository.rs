@@ -177,9 +177,9 @@ async fn commit_step(
     slot: Slot,
 ) -> Result<CatalogueEntry, SnapshotError> {
     // Git is done: another repository may have it while the vault is waited for.
-    // A bundle tells by itself what arrives of it.
-    let (told, buffered) =
-        bundle.as_ref().map_or((0, 0), |bundle| (bundle.bytes_written(), bundle.bytes_buffered()));
+    let buffered = bundle.as_ref().map_or(0, Bundle::bytes_buffered);
+    // A bundle tells by itself what arrives of it, and of what is stored beside it; not the manifest.
+    let is_told = bundle.is_some();
     let _room = run.room_to_commit(snapshot, buffered).await;
     drop(slot);
     let (place, damage) = (run.place(&candidate.path), damage::damage_of(snapshot, last_good.clone()));
@@ -187,7 +187,7 @@ async fn commit_step(
         Ok(committed) => committed,
         Err(error) => return lost_race(run, candidate, snapshot, error).await,
     };
-    run.progress.arrived(committed.bytes_new.saturating_sub(told));
+    run.progress.arrived(if is_told { committed.manifest.size } else { committed.bytes_new });
     run.progress.stored(committed.bytes_new);
     Ok(entry(candidate, snapshot, last_good, Some(committed)))
 }

@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use packhorse_model::Outcome;
@@ -231,6 +231,10 @@ impl Floor {
                 return self.push_blocking(item.number, entry, item.permit);
             }
         };
+        let had_refs = item.base.as_ref().is_some_and(|base| base.entry.refs > 0);
+        if had_refs && snapshot.refs.is_empty() {
+            self.run.emptied.fetch_add(1, Relaxed);
+        }
         if let Some(entry) = settles(&self.run, &snapshot, &item) {
             return self.push_blocking(item.number, entry, item.permit);
         }

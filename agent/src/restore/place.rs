@@ -15,7 +15,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::restore::{folders::Folder, io_problem::io_problem, owner::Owner};
+use crate::{
+    backup::holds_others,
+    restore::{folders::Folder, io_problem::io_problem, owner::Owner},
+};
 
 /// Where a repository goes. All of this type is blocking.
 pub(super) struct Place {
@@ -29,7 +32,11 @@ impl Place {
     /// Finds the place in a storage; refuses one that is taken, unless forced, or that a link leads to.
     pub(super) fn find(root: &Path, path: &RepoPath, force: bool) -> Result<Self, Problem> {
         let place = Self::look(root, path, force)?;
-        if place.is_taken() && !force { Err(place.taken()) } else { Ok(place) }
+        if place.is_taken() && !force {
+            return Err(place.taken());
+        }
+        place.refuse_others(&place.target)?;
+        Ok(place)
     }
 
     /// The same, whether it is taken or not.
@@ -77,6 +84,7 @@ impl Place {
 
     fn replace(&self, disk: &Disk, built: &Path, folder: &Folder, name: &str) -> Result<(), Problem> {
         disk.sync()?;
+        self.refuse_others(&self.target)?;
         match renameat_with(CWD, built, &folder.fd, name, RenameFlags::EXCHANGE) {
             Ok(()) => remove(built),
             Err(Errno::INVAL | Errno::NOSYS) => self.replace_in_two_steps(built, folder, name),
@@ -94,6 +102,18 @@ impl Place {
             return Err(self.failed(&error.into()));
         }
         remove(&old)
+    }
+
+    /// A folder that is no repository, or holds others, is not replaced: nothing says that a backup has what is in it.
+    fn refuse_others(&self, dir: &Path) -> Result<(), Problem> {
+        let found = holds_others(dir).map_err(|e| io_problem("look at folder", dir.display(), &e))?;
+        found.map_or(Ok(()), |others| {
+            Err(Problem::new(ErrorKind::AlreadyExists, Subject::Repository, "restore repository")
+                .on(self.target.display())
+                .answered(others)
+                .leaving("it was not touched")
+                .next("move it away, or restore to another storage"))
+        })
     }
 
     fn is_taken(&self) -> bool {

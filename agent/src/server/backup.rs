@@ -69,7 +69,7 @@ pub(super) async fn start(
                 failed = counts.failed,
                 "backup ends"
             );
-            Ok(Finished::Backup(finished(&result)))
+            Ok(Finished::Backup(Box::new(finished(&result))))
         },
     );
     let joined = joined.await?;
@@ -80,7 +80,7 @@ pub(super) async fn start(
         let event = match told {
             Told::Progress(progress) => Event::Progress(progress),
             Told::Failure(failure) => Event::Failure(failure),
-            Told::Finished(Finished::Backup(finished)) => Event::Finished(finished),
+            Told::Finished(Finished::Backup(finished)) => Event::Finished(*finished),
             Told::Finished(Finished::Restore(_)) => return Err(Status::internal("the job is a restore")),
         };
         Ok(v1::BackupStorageEvent { event: Some(event) })
@@ -179,6 +179,7 @@ fn finished(result: &StorageResult) -> v1::BackupStorageFinished {
         unproven: result.unproven,
         base_repositories: result.base_repositories,
         still_gone: result.still_gone,
+        emptied: result.emptied,
         gone: result.gone.clone(),
         remarks: result.remarks.iter().map(Into::into).collect(),
         passed_over: (!result.passed_over.is_empty()).then(|| (&result.passed_over).into()),

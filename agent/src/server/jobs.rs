@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 #[derive(Clone, Debug)]
 pub enum Finished {
     /// Of a backup.
-    Backup(v1::BackupStorageFinished),
+    Backup(Box<v1::BackupStorageFinished>),
     /// Of a restore.
     Restore(v1::RestoreStorageFinished),
 }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn done(bytes_new: u64) -> Finished {
-        Finished::Backup(v1::BackupStorageFinished { bytes_new, ..Default::default() })
+        Finished::Backup(Box::new(v1::BackupStorageFinished { bytes_new, ..Default::default() }))
     }
 
     fn bytes(end: &Result<Finished, Problem>) -> Option<u64> {

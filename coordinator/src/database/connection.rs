@@ -102,6 +102,12 @@ impl Connection {
         &self.name
     }
 
+    /// Where it leads, as far as the settings say.
+    pub(super) fn leads_to(&self) -> Vec<Option<&str>> {
+        let set = |name: &str| self.environment.get(name).map(String::as_str);
+        vec![set("PGHOST"), set("PGHOSTADDR"), set("PGPORT"), set("PGSERVICE"), self.database()]
+    }
+
     /// What a child gets as its environment.
     pub(super) fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment

@@ -82,6 +82,7 @@ async fn dump_at(
     let bytes_plain = compressed.plain;
     let object = compressed.finish().await?;
     Ok(DatabaseSummary {
+        emptied_unconfirmed: false,
         name: name.to_owned(),
         object,
         bytes_plain,

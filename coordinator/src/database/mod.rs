@@ -64,6 +64,11 @@ impl Database {
         Connection::new(config, env).map(|connection| Self { connection })
     }
 
+    /// Whether the settings of both lead to one database.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.connection.leads_to() == other.connection.leads_to()
+    }
+
     /// The name in the configuration.
     pub fn name(&self) -> &str {
         self.connection.name()

@@ -65,7 +65,22 @@ pub(super) async fn archive(
     let failures = failures(directory, &report);
     let (name, exclude) = (directory.name.clone(), directory.exclude.clone());
     let changed_while_read = report.changed;
-    Ok((DirectorySummary { name, object, bytes_plain, changed_while_read, exclude }, failures))
+    let summary = DirectorySummary {
+        name,
+        object,
+        bytes_plain,
+        empty: is_empty(&directory.path),
+        emptied_unconfirmed: false,
+        changed_while_read,
+        exclude,
+    };
+    Ok((summary, failures))
+}
+
+/// Whether the folder holds nothing, as a mount point does without its file system; none when nobody can tell.
+fn is_empty(folder: &Path) -> Option<bool> {
+    let mut entries = std::fs::read_dir(folder).ok()?;
+    Some(entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found")))
 }
 
 fn arguments(directory: &Directory) -> Vec<OsString> {

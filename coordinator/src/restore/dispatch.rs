@@ -76,7 +76,9 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> (Vec<Restore
             }
         }
     }
-    for pattern in unmatched.unwrap_or_default() {
+    // In a storage that failed there may be what was not found in the others.
+    let all_looked = items.len() == plan.storages.len();
+    for pattern in unmatched.filter(|_| all_looked).unwrap_or_default() {
         board.failed(matched_nothing(pattern));
     }
     remarks.truncate(RunSummary::MAX_FAILURES);

@@ -19,9 +19,10 @@ use packhorse_service::places::Place;
 
 use crate::{
     CoordinatorOptions,
+    database::Database,
     directory::{Target, path_of},
     fleet::Fleet,
-    run::components,
+    run::{check_named, components},
 };
 
 /// A request parsed, not yet looked up.
@@ -139,6 +140,7 @@ impl RestoreRequest {
         let mut plan = RestorePlan::default();
         // What is named means just that: a storage, repository or directory. The rest stays as it is.
         let named = !self.storages.is_empty() || !self.filter.is_all() || !self.to_storage.is_empty();
+        check_named(&selection, named)?;
         if selection.selects(&Component::Repositories)
             && (named || self.to_directory.is_empty() || !self.only.is_empty())
         {
@@ -146,7 +148,7 @@ impl RestoreRequest {
         }
         let parts = !self.only.is_empty() || !named && self.to_directory.is_empty();
         if parts {
-            plan_databases(&selection, summary, options, &mut plan);
+            plan_databases(&selection, summary, options, &mut plan)?;
         }
         self.plan_directories(&selection, parts, summary, options, &mut plan);
         let wanted = |failure: &&ItemFailure| {
@@ -267,14 +269,23 @@ fn plan_databases(
     summary: &RunSummary,
     options: &CoordinatorOptions,
     plan: &mut RestorePlan,
-) {
+) -> Result<(), Problem> {
+    let mut targets: Vec<&Database> = Vec::new();
     for database in summary.databases.iter().filter(|_| selection.selects(&Component::Databases)) {
-        if options.databases.iter().any(|configured| configured.name() == database.name) {
-            plan.databases.push(database.clone());
-        } else {
+        let Some(target) = options.databases.iter().find(|target| target.name() == database.name) else {
             plan.failures.push(no_place(Component::Databases, &database.name, "[[database]]"));
+            continue;
+        };
+        if let Some(other) = targets.iter().find(|other| other.is_same_as(target)) {
+            return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
+                .on(format!("[[database]] {} and {}", other.name(), target.name()))
+                .answered("both lead to one database, and the backup would be restored into it twice")
+                .next("correct a url, or take one of them out of the configuration of this restore"));
         }
+        targets.push(target);
+        plan.databases.push(database.clone());
     }
+    Ok(())
 }
 
 /// What the backup's run failed on as a whole, so that the backup holds nothing of it.

@@ -64,8 +64,11 @@ pub async fn dispatch(
         let ended = ended.and_then(|(finished, failures)| {
             let mut summary = summary(plan, storage, request, &finished)?;
             board.record(failures, finished.failures);
-            if let Some(failure) = gone::too_many(&options.gone, request, &storage.storage, &finished) {
+            let emptied_before = storage.base.as_ref().map_or(0, |base| base.emptied_unconfirmed);
+            let lost = gone::Lost::of(&finished, emptied_before);
+            if let Some(failure) = gone::too_many(&options.gone, request, &storage.storage, &lost) {
                 summary.gone_unconfirmed = summary.counts.gone;
+                summary.emptied_unconfirmed = lost.emptied;
                 summary.failures += 1;
                 board.failed(failure);
             }
@@ -86,7 +89,9 @@ pub async fn dispatch(
             Err(problem) => board.failed(whole_storage(storage, problem)),
         }
     }
-    for pattern in unmatched.unwrap_or_default() {
+    // In a storage that failed there may be what was not found in the others.
+    let all_looked = done.len() == plan.storages.len();
+    for pattern in unmatched.filter(|_| all_looked).unwrap_or_default() {
         board.failed(matched_nothing(pattern));
     }
     done
@@ -96,7 +101,8 @@ pub async fn dispatch(
 pub fn matched_nothing(pattern: String) -> ItemFailure {
     let problem = Problem::new(ErrorKind::NotFound, Subject::Repository, "find repository")
         .on(&pattern)
-        .answered("matches no repository of the selected storages");
+        .answered("matches no repository of the selected storages")
+        .next(format!("look with `backupctl find {pattern}` which backups have it"));
     ItemFailure { component: Component::Repositories, storage: None, item: pattern, problem }
 }
 
@@ -139,6 +145,7 @@ fn summary(
         unproven: finished.unproven,
         failures: finished.failures,
         gone_unconfirmed: 0,
+        emptied_unconfirmed: 0,
         gone: finished.gone.clone(),
         passed_over: finished.passed_over.clone().map(Into::into).unwrap_or_default(),
     })

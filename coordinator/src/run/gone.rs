@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 
 use packhorse_model::{
-    BackupId, Component, ErrorKind, GonePart, ItemFailure, Problem, RunSummary, StorageName, Subject,
+    BackupId, Component, DatabaseContents, DatabaseSummary, DirectorySummary, ErrorKind, GonePart,
+    ItemFailure, Problem, RunSummary, StorageName, Subject,
 };
 use packhorse_proto::v1::BackupStorageFinished;
 use packhorse_service::config::RunSection;
@@ -50,43 +51,164 @@ impl AcceptGone {
     }
 }
 
-/// Why so many repositories of a storage may not be gone without a word; none when they may.
+/// What a storage has lost since the last backup.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lost {
+    /// Repositories that the last backup has.
+    base: u64,
+    /// Those of them that are gone.
+    gone: u64,
+    /// Those of them that were gone before, too, without being confirmed.
+    still_gone: u64,
+    /// Those of them that had refs, now or before without being confirmed, and have none.
+    pub emptied: u64,
+    /// Others that were found and went away before they were read.
+    missing: u64,
+    /// Repositories that are there.
+    there: u64,
+}
+
+impl Lost {
+    /// What an agent found; `emptied_before` of the storage's repositories had lost their refs before.
+    pub fn of(finished: &BackupStorageFinished, emptied_before: u64) -> Self {
+        let counts = finished.counts.unwrap_or_default();
+        let emptied_still = if counts.empty >= emptied_before { emptied_before } else { 0 };
+        Self {
+            base: finished.base_repositories,
+            gone: counts.gone,
+            still_gone: finished.still_gone,
+            emptied: finished.emptied + emptied_still,
+            missing: counts.missing,
+            there: counts.backed_up + counts.unchanged + counts.empty + counts.failed + counts.damaged,
+        }
+    }
+
+    fn is_too_much(&self, share: f64, of_all: bool) -> bool {
+        let lost = self.gone + self.emptied + self.missing;
+        let known = self.base + self.missing;
+        #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
+        let above_share = lost >= AT_LEAST && lost as f64 > share * known as f64;
+        let whole =
+            of_all && lost > 0 && (self.there == 0 || self.base > 0 && self.gone + self.emptied >= self.base);
+        // What was not confirmed once does not become too few to matter because others were added.
+        above_share || whole || self.still_gone > 0
+    }
+
+    fn told(&self) -> String {
+        let parts = [
+            (self.gone, "are gone"),
+            (self.emptied, "have lost all their refs"),
+            (self.missing, "went away before they were read"),
+        ];
+        let parts = parts.iter().filter(|(number, _)| *number > 0);
+        let parts: Vec<String> = parts.map(|(number, what)| format!("{number} {what}")).collect();
+        format!("of {} repositories that it held, {}", self.base + self.missing, parts.join(", "))
+    }
+}
+
+/// Why a storage may not lose so many repositories without a word; none when it may.
 pub fn too_many(
     rules: &GoneRules,
     request: &RunRequest,
     storage: &StorageName,
-    finished: &BackupStorageFinished,
+    lost: &Lost,
 ) -> Option<ItemFailure> {
-    let counts = finished.counts.unwrap_or_default();
-    let (gone, base) = (counts.gone, finished.base_repositories);
-    if gone == 0 || request.accept_gone.covers(storage.as_str()) {
+    let is_accepted = request.accept_gone.covers(storage.as_str());
+    if is_accepted || !lost.is_too_much(rules.share, request.filter.is_all()) {
         return None;
     }
-    let there = counts.backed_up + counts.unchanged + counts.empty + counts.failed + counts.damaged;
-    let nothing_left = there == 0 && request.filter.is_all();
-    #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
-    let above_share = gone >= AT_LEAST && gone as f64 > rules.share * base as f64;
-    // What was not confirmed once does not become too few to matter because others were added.
-    if !nothing_left && !above_share && finished.still_gone == 0 {
-        return None;
-    }
-    let answer = match nothing_left {
-        true => format!("it holds none of the {base} repositories that the last backup has"),
-        false => format!("{gone} of the {base} repositories that the last backup has are gone"),
-    };
     let problem = Problem::new(ErrorKind::NotFound, Subject::Host, "find repositories")
         .on(storage)
-        .answered(answer)
-        .leaving("they stay in the backup as they were last")
+        .answered(lost.told())
+        .leaving("what is gone stays in the backup as it was last")
         .next(format!(
-            "check that the storage's file system is mounted; if they were deleted on purpose, run \
-             `backupctl create --accept-gone {storage}`"
+            "check that the storage's file system is mounted; if this was meant, run `backupctl create \
+             --accept-gone {storage}`"
         ));
     Some(ItemFailure {
         component: Component::Repositories,
         storage: Some(storage.to_string()),
         item: WHOLE_STORAGE.into(),
         problem,
+    })
+}
+
+/// A database or directory, by component and name.
+pub type Part = (Component, String);
+
+/// The databases and directories that are not empty in the last backup, or were not before, without being confirmed.
+pub fn filled(last: Option<&RunSummary>) -> Vec<Part> {
+    let Some(last) = last else { return Vec::new() };
+    let is_filled = |database: &&DatabaseSummary| {
+        database.emptied_unconfirmed || database.contents.as_ref().is_some_and(|held| !held.is_empty())
+    };
+    let databases = last.databases.iter().filter(is_filled);
+    let databases = databases.map(|database| (Component::Databases, database.name.clone()));
+    let is_filled = |directory: &&DirectorySummary| {
+        let held = directory.empty.map_or(directory.bytes_plain > SMALLEST_ARCHIVE, |empty| !empty);
+        held || directory.emptied_unconfirmed
+    };
+    let directories = last.directories.iter().filter(is_filled).map(|directory| directory.name.clone());
+    databases.chain(directories.map(|name| (Component::Directory(name.clone()), name))).collect()
+}
+
+/// Bytes of an archive that may hold nothing.
+const SMALLEST_ARCHIVE: u64 = 10_240;
+
+/// Marks databases and directories that are suddenly empty, and gives their failures.
+pub fn emptied(
+    filled: &[Part],
+    request: &RunRequest,
+    databases: &mut [DatabaseSummary],
+    directories: &mut [DirectorySummary],
+) -> Vec<ItemFailure> {
+    let is_meant = |part: &Part| !filled.contains(part) || request.accept_gone.covers(&part.1);
+    let mut failures = Vec::new();
+    for database in databases {
+        let part = (Component::Databases, database.name.clone());
+        let is_empty = database.contents.as_ref().is_some_and(DatabaseContents::is_empty);
+        database.emptied_unconfirmed = is_empty && !is_meant(&part);
+        failures.extend(database.emptied_unconfirmed.then(|| suddenly_empty(part)));
+    }
+    for directory in directories {
+        let part = (Component::Directory(directory.name.clone()), directory.name.clone());
+        directory.emptied_unconfirmed = directory.empty == Some(true) && !is_meant(&part);
+        failures.extend(directory.emptied_unconfirmed.then(|| suddenly_empty(part)));
+    }
+    failures
+}
+
+fn suddenly_empty((component, name): Part) -> ItemFailure {
+    let (subject, check) = match component {
+        Component::Databases => (Subject::Database, "that this is the database that is meant"),
+        _ => (Subject::Directory, "that its file system is mounted"),
+    };
+    let problem = Problem::new(ErrorKind::NotFound, subject, "compare with the last backup")
+        .on(&name)
+        .answered("it is empty, and was not at the last backup")
+        .leaving("the backup holds it as it is: empty")
+        .next(format!("check {check}; if this was meant, run `backupctl create --accept-gone {name}`"));
+    ItemFailure { component, storage: None, item: name, problem }
+}
+
+/// Refuses to confirm what nobody knows.
+pub fn check_accepted(
+    request: &RunRequest,
+    options: &CoordinatorOptions,
+    storages: &[StorageName],
+    last: Option<&RunSummary>,
+) -> Result<(), Problem> {
+    let mut known: BTreeSet<String> = storages.iter().map(ToString::to_string).collect();
+    known.extend(options.databases.iter().map(|database| database.name().to_owned()));
+    known.extend(options.directories.iter().map(|directory| directory.name().to_owned()));
+    known.extend(last.map(parts_of).unwrap_or_default().into_iter().map(|(_, name, _)| name));
+    let unknown = request.accept_gone.names.iter().find(|name| !known.contains(name.as_str()));
+    unknown.map_or(Ok(()), |name| {
+        let names: Vec<&str> = known.iter().map(String::as_str).collect();
+        Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "accept what is gone")
+            .on(name)
+            .answered(format!("no storage, database or directory is called so; known: {}", names.join(", ")))
+            .or_nearest(name.as_str(), names.iter().copied()))
     })
 }
 
@@ -215,7 +337,7 @@ mod tests {
             ..BackupStorageFinished::default()
         };
         let storage: StorageName = "default".parse().expect("valid name");
-        too_many(&options().gone, &request(wire), &storage, &finished).is_some()
+        too_many(&options().gone, &request(wire), &storage, &Lost::of(&finished, 0)).is_some()
     }
 
     #[test]

@@ -37,7 +37,7 @@ use self::{collect::Parts, order::RunOrder, plan::RunPlan};
 pub use self::{
     dispatch::{ended_early, filter_parts, matched_nothing},
     gone::GoneRules,
-    request::{RunRequest, components},
+    request::{RunRequest, check_named, components},
     shares::Shares,
 };
 use crate::{
@@ -132,13 +132,16 @@ async fn carry_out(
     for remark in &plan.remarks {
         board.remark(remark.clone());
     }
-    let (storages, databases, directories) = tokio::join!(
+    let (storages, mut databases, mut directories) = tokio::join!(
         dispatch::dispatch(plan, options, request, context.shares, board, stop),
         back_up_databases(context, request, plan),
         back_up_directories(context, request, plan),
     );
     if stop.is_stopping() {
         return Err(Problem::cancelled("create backup").on(&plan.run.id));
+    }
+    for failure in gone::emptied(&plan.filled, request, &mut databases, &mut directories) {
+        board.failed(failure);
     }
     let parts = Parts { storages, databases, directories };
     let nothing = parts.is_empty(request);

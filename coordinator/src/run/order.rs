@@ -13,7 +13,10 @@ use packhorse_proto::v1::BackupMode;
 use packhorse_vault::{RunJournal, StorageBase};
 use serde::{Deserialize, Serialize};
 
-use super::{gone::AcceptGone, request::RunRequest};
+use super::{
+    gone::{AcceptGone, Part},
+    request::RunRequest,
+};
 use crate::CoordinatorOptions;
 
 /// The order of a run.
@@ -36,6 +39,9 @@ pub struct RunOrder {
     /// What has left the configuration.
     #[serde(default)]
     pub gone: Vec<GonePart>,
+    /// Databases and directories that must not be empty without a word.
+    #[serde(default)]
+    pub filled: Vec<Part>,
     /// What is odd, and is no failure.
     #[serde(default)]
     pub remarks: Vec<ItemFailure>,
@@ -93,6 +99,7 @@ impl RunOrder {
             accept_gone: request.accept_gone.names.clone(),
             schedule: request.schedule.clone(),
             gone: Vec::new(),
+            filled: Vec::new(),
             remarks: Vec::new(),
             storages: Vec::new(),
             some_storages_only: false,

@@ -56,6 +56,8 @@ pub struct RunPlan {
     pub gone: Vec<GonePart>,
     /// What is odd, and is no failure.
     pub remarks: Vec<ItemFailure>,
+    /// Databases and directories that must not be empty without a word.
+    pub filled: Vec<gone::Part>,
     /// IDs that are in use.
     taken: BTreeSet<BackupId>,
 }
@@ -113,6 +115,8 @@ pub async fn plan(
     if !request.dry_run {
         marker.prove_create_only(vault).await?;
     }
+    gone::check_accepted(request, options, &names, last_whole.as_ref())?;
+    let filled = gone::filled(last_whole.as_ref());
     let gone = gone::parts_gone(last_whole.as_ref(), &names.into_iter().collect(), request, options);
     // Who names what a run is about leaves the rest out on purpose, and the backup is not one of everything.
     let leaves_out = request.is_limited() && gone.iter().any(|part| !part.confirmed);
@@ -134,6 +138,7 @@ pub async fn plan(
         some_storages_only: some_only || leaves_out,
         failures,
         gone,
+        filled,
         remarks: in_the_future(now, &backups).into_iter().collect(),
         taken: backups.into_iter().map(|backup| backup.backup_id).collect(),
     })
@@ -169,6 +174,7 @@ pub async fn resume(
         some_storages_only: order.some_storages_only,
         failures,
         gone: order.gone.clone(),
+        filled: order.filled.clone(),
         remarks: order.remarks.clone(),
         taken: BTreeSet::new(),
     })
@@ -267,6 +273,7 @@ fn order(
     order.some_storages_only = plan.some_storages_only;
     order.failures = plan.failures.clone();
     order.gone = plan.gone.clone();
+    order.filled = plan.filled.clone();
     order.remarks = plan.remarks.clone();
     serde_json::to_value(order)
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write journal").answered(e))

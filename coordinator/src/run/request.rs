@@ -59,7 +59,23 @@ pub fn components(
             .answered(format!("is unknown; known: {known}"))
             .or_nearest(unknown, known.split(", ")));
     }
+    if let Some(both) = selection.only.intersection(&selection.skip).next() {
+        return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "select component")
+            .on(both)
+            .answered("is both selected and left out"));
+    }
     Ok(selection)
+}
+
+/// Refuses storages or repositories that are named beside components without repositories: nothing would come of them.
+pub fn check_named(selection: &ComponentSelection, names_repositories: bool) -> Result<(), Problem> {
+    if !names_repositories || selection.selects(&Component::Repositories) {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "select component")
+        .on(Component::Repositories)
+        .answered("storages or repositories are named, but the selected components leave repositories out")
+        .next("add --only repositories, or name no storages and repositories"))
 }
 
 /// Storage names, each once.
@@ -87,6 +103,7 @@ impl RunRequest {
         let storages = distinct(&wire.storages)?;
         let filter = filter_from_wire(wire.filter.as_slice())?;
         let mut components = components(&wire.only, &wire.skip, &directories)?;
+        check_named(&components, !(storages.is_empty() && filter.is_all()))?;
         // A storage or repository that is named means just that, as in a restore.
         let has_others = !options.databases.is_empty() || !options.directories.is_empty();
         if has_others && components.only.is_empty() && !(storages.is_empty() && filter.is_all()) {

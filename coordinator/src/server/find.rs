@@ -3,7 +3,9 @@
 //! Does not own: patterns (`model::RepoPattern`). Backups are gone through one after another, the newest first, and their
 //! catalogues streamed, checked against their digests; what cannot be read is told, and the search goes on.
 
-use packhorse_model::{Component, Outcome, Problem, RepoPath, RepoPattern, RunSummary, StorageName, nearest};
+use packhorse_model::{
+    Component, Outcome, Problem, RepoPath, RepoPattern, RunSummary, StorageSummary, nearest,
+};
 use packhorse_proto::{
     status_of_problem,
     v1::{self, find_response::Part},
@@ -113,7 +115,7 @@ impl Search {
         for storage in &summary.storages {
             let Some(catalogue) = &storage.catalogue else { continue };
             match CatalogueReader::open(&self.vault, catalogue, &storage.storage).await {
-                Ok(reader) => self.catalogue(reader, summary, &storage.storage, newest).await?,
+                Ok(reader) => self.catalogue(reader, summary, storage, newest).await?,
                 Err(error) => self.unreadable(error).await?,
             }
         }
@@ -124,7 +126,7 @@ impl Search {
         &mut self,
         reader: CatalogueReader,
         summary: &RunSummary,
-        storage: &StorageName,
+        storage: &StorageSummary,
         newest: bool,
     ) -> Result<(), Gone> {
         let (mut items, mut near) = (Vec::new(), None);
@@ -139,10 +141,11 @@ impl Search {
             if self.pattern.matches(&entry.path) {
                 items.push(v1::FoundItem {
                     component: Component::Repositories.to_string(),
-                    storage: Some(storage.to_string()),
+                    storage: Some(storage.storage.to_string()),
                     name: entry.path.to_string(),
                     outcome: word(entry.outcome),
-                    restorable: entry.manifest.is_some(),
+                    restorable: entry.manifest.is_some()
+                        && (entry.outcome.is_there() || storage.gone_unconfirmed > 0),
                 });
             } else if newest && !self.found {
                 near = nearer(&self.pattern.text, near, entry.path.as_str());

@@ -86,7 +86,7 @@ fn reason(failure: &ItemFailure) -> String {
     }
     // The longest first: the object's path ends with the item's.
     if let Some(object) = problem.object.as_deref().filter(|object| object.ends_with(failure.item.as_str())) {
-        reason = reason.replace(&format!(": {object}"), "").replace(object, "it");
+        reason = without_whole(&reason.replace(&format!(": {object}"), ""), object);
     }
     let item = failure.item.as_str();
     if item.len() > 3 {
@@ -96,11 +96,44 @@ fn reason(failure: &ItemFailure) -> String {
     }
 }
 
+/// The text with "it" for a name, where the name stands by itself and is not part of a word or of a longer path.
+fn without_whole(text: &str, name: &str) -> String {
+    let belongs = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '@' | '+');
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(name) {
+        let (before, after) = (&rest[..at], &rest[at + name.len()..]);
+        let alone =
+            !before.ends_with(belongs) && !out_ends(&out, before, belongs) && !after.starts_with(belongs);
+        out.push_str(before);
+        out.push_str(if alone { "it" } else { name });
+        rest = after;
+    }
+    out + rest
+}
+
+/// Whether what comes right before the rest, which is empty, belongs to the name.
+fn out_ends(out: &str, before: &str, belongs: impl Fn(char) -> bool) -> bool {
+    before.is_empty() && out.ends_with(belongs)
+}
+
 #[cfg(test)]
 mod tests {
     use packhorse_model::{Component, ErrorKind, Problem, Subject};
 
     use super::*;
+
+    #[test]
+    fn a_name_is_taken_out_of_a_reason_only_where_it_stands_by_itself() {
+        let cases = [
+            ("d: d is away, find directory", "d", "it: it is away, find directory"),
+            ("/srv/git/undir/x.git: denied", "undir/x.git", "/srv/git/undir/x.git: denied"),
+            ("look at a.git, a.git", "a.git", "look at it, it"),
+            ("aa", "a", "aa"),
+        ];
+        for (text, name, expected) in cases {
+            assert_eq!(without_whole(text, name), expected);
+        }
+    }
 
     fn failure(item: &str, what: &str, answer: &str) -> ItemFailure {
         let problem = Problem::new(ErrorKind::AlreadyExists, Subject::Repository, what)

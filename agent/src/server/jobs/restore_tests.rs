@@ -90,7 +90,7 @@ async fn a_restore_is_not_begun_again_by_who_only_joins() {
     let lost = bench.ask(JobKind::Restore, "run 1", true).await.err().expect("there is none");
     assert_eq!((lost.kind, lost.subject), (ErrorKind::NotFound, Subject::Agent));
     assert!(lost.answer.as_deref().is_some_and(|answer| answer.contains("the agent was restarted")));
-    assert!(lost.next.as_deref().is_some_and(|next| next.contains("--force")));
+    assert!(lost.next.as_deref().is_some_and(|next| next.contains("--skip-existing")));
 
     let (job, _follower) = bench.begin(JobKind::Restore).await;
     let other = bench.ask(JobKind::Restore, "run 2", true).await.err().expect("another's");

@@ -125,7 +125,7 @@ fn a_restore_whose_agent_is_killed_names_the_storage_and_is_not_begun_again() {
     assert!(text(&error["answer"]).contains("the agent was restarted"), "{error:#}");
     assert_eq!(text(&error["object"]), "default", "{error:#}");
     assert!(text(&error["state"]).contains("what was in place stays"), "{error:#}");
-    assert!(text(&error["next"]).contains("--force"), "{error:#}");
+    assert!(text(&error["next"]).contains("--skip-existing"), "{error:#}");
     assert_eq!(compare_storage(&crew, &states), 2, "it was begun again");
     let refused = json(&crew.ctl(["restore", "0001", "--json"]).run().expect_code(3));
     assert_eq!(refused["failures_total"], 2, "what is in place is not replaced unasked: {refused:#}");
@@ -147,7 +147,7 @@ fn a_restore_whose_agent_stays_away_names_the_storage_and_what_became_of_it() {
     let error = error_of(&mut restore, 14);
     assert!(text(&error["answer"]).contains("the agent was lost"), "{error:#}");
     assert!(text(&error["state"]).contains("what was in place stays"), "{error:#}");
-    assert!(text(&error["next"]).contains("--force"), "{error:#}");
+    assert!(text(&error["next"]).contains("--skip-existing"), "{error:#}");
     crew.place.server.release();
     crew.start_agent();
     assert_eq!(compare_storage(&crew, &states), 2);

@@ -249,3 +249,107 @@ fn quick_runs_take_ids_of_their_own() {
         (0..40).map(created).map(|output| json(&output)["backup_id"].to_string()).collect();
     assert_eq!(ids.len(), 40);
 }
+
+#[test]
+fn a_directory_or_a_storage_that_is_suddenly_empty_is_missed_each_night() {
+    let site = Site::new();
+    let uploads = format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", site.folder("uploads").display());
+    configure(&site, &["default"], &uploads);
+    repositories(&site, "default", 3);
+    site.write("uploads/file", "content");
+    run(&site, "0001", &[], 0);
+    // Mount points without their file systems; a server has made its repositories anew.
+    fs::remove_file(site.path("uploads/file")).expect("remove");
+    delete(&site, "default", 0..3);
+    for number in 0..3 {
+        site.repo(&format!("default/{number:02}.git"));
+    }
+    for id in ["0002", "0003"] {
+        let summary = run(&site, id, &[], 3);
+        assert_eq!(failed(&summary), ["default (whole storage)", "uploads"], "{id}: {:?}", summary.failures);
+        assert_eq!(summary.storages[0].emptied_unconfirmed, 3);
+    }
+    run(&site, "0004", &["--accept-gone=uploads"], 3);
+    run(&site, "0005", &["--accept-gone=default"], 0);
+    run(&site, "0006", &[], 0);
+    let unknown = run_fails(&site, &["--accept-gone=uplods"]);
+    assert!(unknown.stderr.contains("did you mean uploads"), "{unknown:#?}");
+}
+
+#[track_caller]
+fn run_fails(site: &Site, args: &[&str]) -> CliOutput {
+    ctl(site, &["create"]).args(args).run().expect_code(2)
+}
+
+#[test]
+fn all_that_was_there_is_missed_also_when_something_else_is() {
+    let site = site(&["default"], "");
+    repositories(&site, "default", 3);
+    run(&site, "0001", &[], 0);
+    delete(&site, "default", 0..3);
+    site.repo("default/other.git").commit("main", &[("a", "1")]);
+    let summary = run(&site, "0002", &[], 3);
+    assert_eq!(failed(&summary), ["default (whole storage)"]);
+    assert_eq!((summary.repositories.gone, summary.repositories.backed_up), (3, 1));
+    // Where one that is gone is looked for, it is told which backup brings it back.
+    let found = json(&ctl(&site, &["find", "00.git", "--json"]).run().expect_success());
+    assert!(found.to_string().contains("\"restorable\":true"), "{found:#}");
+    run(&site, "0003", &["--accept-gone"], 0);
+    let refused = ctl(&site, &["restore", "0003", "--repository=00.git", "--force"]).run().expect_code(1);
+    assert!(refused.stderr.contains("backupctl find 00.git"), "{refused:#?}");
+}
+
+#[test]
+fn what_is_no_repository_is_never_replaced() {
+    let site = site(&["default"], "");
+    site.repo("default/team").commit("main", &[("a", "1")]);
+    site.repo("default/x.git").commit("main", &[("a", "1")]);
+    run(&site, "0001", &[], 0);
+    // An ordinary folder of repositories is at the place of one, and a repository lies in another.
+    fs::remove_dir_all(site.path("default/team")).expect("delete");
+    let app = site.repo("default/team/app.git");
+    app.commit("main", &[("a", "1")]);
+    site.repo("default/x.git/inner.git").commit("main", &[("a", "1")]);
+    let output = ctl(&site, &["restore", "0001", "--force"]).run().expect_code(1);
+    assert!(output.stderr.contains("no repository") || output.stderr.contains("lies in it"), "{output:#?}");
+    for kept in ["default/team/app.git/HEAD", "default/x.git/inner.git/HEAD"] {
+        assert!(site.path(kept).exists(), "{kept}");
+    }
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let site = Site::new();
+    let uploads = format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", site.folder("uploads").display());
+    configure(&site, &["default"], &uploads);
+    repositories(&site, "default", 1);
+    run(&site, "0001", &[], 0);
+    for args in [["--only=uploads", "--storage=default"], ["--only=uploads", "--skip=uploads"]] {
+        for command in [&["create"][..], &["restore", "0001"]] {
+            ctl(&site, command).args(args).run().expect_code(2);
+        }
+    }
+}
+
+#[test]
+fn two_databases_are_not_restored_into_one() {
+    let server = packhorse_testkit::PostgresServer::start();
+    for (name, table) in [("one", "a"), ("two", "b")] {
+        server.create_database(name);
+        server.psql(name, &format!("CREATE TABLE {table} (id int); INSERT INTO {table} VALUES (1)"));
+    }
+    let databases = |main: &str, ci: &str| {
+        let section =
+            |name: &str, to: &str| format!("[[database]]\nname = '{name}'\nurl = '{}'\n", server.url(to));
+        section("main", main) + &section("ci", ci)
+    };
+    let site = site(&["default"], &databases("one", "two"));
+    run(&site, "0001", &[], 0);
+    configure(&site, &["default"], &databases("one", "one"));
+    let refused = ctl(&site, &["restore", "0001", "--only=db", "--force"]).run().expect_code(2);
+    assert!(refused.stderr.contains("main and ci") || refused.stderr.contains("ci and main"), "{refused:#?}");
+    // One that is emptied is missed, too.
+    configure(&site, &["default"], &databases("one", "two"));
+    server.psql("two", "DROP TABLE b");
+    assert_eq!(failed(&run(&site, "0002", &[], 3)), ["ci"]);
+}
