@@ -219,7 +219,7 @@ impl Hosts {
     pub fn stop(self, allowed: &[&str]) {
         let Self { agents, coordinator, network, .. } = self;
         // Daemons are there before the vault is made, and say so, as of a store that is silent for a while.
-        let allowed = [allowed, &["no vault here", "has not answered for"]].concat();
+        let allowed = [allowed, &["no vault here", "has not answered for", "answers again"]].concat();
         for mut daemon in agents.into_iter().flatten().chain([coordinator]) {
             assert_eq!(daemon.terminate(), 0, "{}", daemon.lines().join("\n"));
             daemon.assert_no_complaints(&allowed);
