@@ -100,7 +100,11 @@ pub async fn resolve(
             let whole = backups.iter().filter(|backup| latest.counts(backup)).count();
             let newest = backups.first().cloned();
             if whole > 0 && whole <= *back {
-                return Err(not_found().answered(format!("there are only {whole} such backups")));
+                let answer = match whole {
+                    1 => "there is only one such backup".to_owned(),
+                    _ => format!("there are only {whole} such backups"),
+                };
+                return Err(not_found().answered(answer));
             }
             let mut counted = backups.into_iter().filter(|backup| latest.counts(backup));
             counted
