@@ -272,7 +272,7 @@ fn a_directory_or_a_storage_that_is_suddenly_empty_is_missed_each_night() {
     run(&site, "0004", &["--accept-gone=uploads"], 3);
     run(&site, "0005", &["--accept-gone=default"], 0);
     run(&site, "0006", &[], 0);
-    let unknown = run_fails(&site, &["--accept-gone=uplods"]);
+    let unknown = run_fails(&site, &["--accept-gone=upload"]);
     assert!(unknown.stderr.contains("did you mean uploads"), "{unknown:#?}");
 }
 
