@@ -88,8 +88,9 @@ impl Lost {
         let known = self.base + self.missing;
         #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
         let above_share = lost >= AT_LEAST && lost as f64 > share * known as f64;
-        let whole =
-            of_all && lost > 0 && (self.there == 0 || self.base > 0 && self.gone + self.emptied >= self.base);
+        // The only repository of a storage may lose its refs: somebody deleted the last branch.
+        let is_all = self.gone + self.emptied >= self.base && (self.gone > 0 || self.emptied > 1);
+        let whole = of_all && lost > 0 && (self.there == 0 || self.base > 0 && is_all);
         // What was not confirmed once does not become too few to matter because others were added.
         above_share || whole || self.still_gone > 0
     }
