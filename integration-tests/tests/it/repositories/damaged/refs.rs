@@ -65,6 +65,35 @@ fn lines_of_packed_refs_that_are_none() {
     world.check(&[world.backup(&[])]);
 }
 
+/// Git writes at least a header: what a crash emptied is not a repository without packed refs.
+#[test]
+fn packed_refs_that_are_empty_or_a_link_to_nowhere() {
+    let (world, repo) = world_with(&[]);
+    repo.pack_refs();
+    repo.commit("loose", &[("loose", "1")]);
+    let good = world.backup(&[]);
+    let names: Vec<String> = repo.state().refs.keys().map(|name| name.escape_ascii().to_string()).collect();
+    let packed: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| *name != "refs/heads/loose").collect();
+    let expected = super::without(&world, &packed);
+    let path = repo.path().join("packed-refs");
+    fs::write(&path, "").expect("empty it");
+    let id = assert_left_out(&world, &[], &["packed-refs"], &expected);
+    assert_last_good(&world, &id, &good);
+    fs::remove_file(&path).expect("remove");
+    symlink("/nowhere", &path).expect("link");
+    assert_left_out(&world, &[], &["packed-refs"], &expected);
+}
+
+#[test]
+fn a_pipe_among_refs_is_not_waited_for() {
+    let (world, repo) = world_with(&[]);
+    let good = world.backup(&[]);
+    let pipe = repo.path().join("refs/heads/pipe");
+    packhorse_testkit::run_checked(packhorse_testkit::hermetic_command("mkfifo").arg(&pipe));
+    assert_left_out(&world, &[], &["refs/heads/pipe"], &good.states);
+}
+
 #[test]
 fn heads_that_are_none() {
     for content in ["", "ref: refs/heads/.invalid\n", "ref: config\n"] {
