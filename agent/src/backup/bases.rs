@@ -39,12 +39,28 @@ impl Base {
     }
 }
 
+/// What the committed backup has of a repository, whatever a run wrote since that committed nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct InBase {
+    /// What became of it then.
+    pub outcome: Outcome,
+    /// Whether it had refs.
+    pub has_refs: bool,
+}
+
+impl InBase {
+    /// What its line says.
+    pub fn of(entry: &CatalogueEntry) -> Self {
+        Self { outcome: entry.outcome, has_refs: entry.refs > 0 }
+    }
+}
+
 /// What the sources have of one path.
 pub struct Known {
     /// The newest.
     pub base: Option<Base>,
-    /// What the committed backup says became of it.
-    pub in_base: Option<Outcome>,
+    /// What the committed backup has.
+    pub in_base: Option<InBase>,
 }
 
 /// The lines of all sources.
@@ -94,7 +110,7 @@ impl Bases {
     /// Blocking.
     pub fn of(&mut self, path: &RepoPath, own: &BackupId, storage: &StorageName) -> Result<Known, Problem> {
         let committed = self.committed_line(path)?;
-        let in_base = committed.as_ref().map(|entry| entry.outcome);
+        let in_base = committed.as_ref().map(InBase::of);
         let mut found = None;
         for lines in &mut self.unfinished {
             let mut line = None;

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Run, absent,
-    bases::{Base, Bases, Known, Origin},
+    bases::{Base, Bases, InBase, Known, Origin},
     discover::{Candidate, Found, Walk},
     watch::Watch,
 };
@@ -51,6 +51,8 @@ pub struct Item {
     pub found: Sight,
     /// What the vault has of it.
     pub base: Option<Base>,
+    /// Whether it had refs in the committed backup.
+    pub had_refs: bool,
     /// Room in the window.
     pub permit: OwnedSemaphorePermit,
 }
@@ -210,7 +212,7 @@ impl Scan {
                 None => Sight::Gone(path),
             };
             self.there += u64::from(matches!(sight, Sight::Unusable(..)));
-            let in_base = Some(entry.outcome);
+            let in_base = Some(InBase::of(&entry));
             if matches!((&sight, entry.outcome), (Sight::Gone(_), Outcome::Gone)) {
                 self.scanned.still_gone += 1;
             }
@@ -233,21 +235,22 @@ impl Scan {
                 self.matched.insert(at);
             }
         }
-        let counts = in_base.is_some_and(|outcome| is_looked_for(run, outcome));
+        let counts = in_base.is_some_and(|known| is_looked_for(run, known.outcome));
         self.scanned.base_repositories += u64::from(counts);
         // Room comes from those who work.
-        watch.waiting(|| self.put(found, base))?;
+        let had_refs = in_base.is_some_and(|known| known.has_refs);
+        watch.waiting(|| self.put(found, base, had_refs))?;
         if self.batch.len() == BATCH {
             watch.waiting(|| self.hand_over(run, batches))?;
         }
         Ok(())
     }
 
-    fn put(&mut self, found: Sight, base: Option<Base>) -> Result<(), Problem> {
+    fn put(&mut self, found: Sight, base: Option<Base>, had_refs: bool) -> Result<(), Problem> {
         let permit = Handle::current().block_on(Arc::clone(&self.window).acquire_owned());
         let permit =
             permit.map_err(|e| Problem::new(ErrorKind::Internal, Subject::Agent, "walk").answered(e))?;
-        self.batch.push(Item { number: self.number, found, base, permit });
+        self.batch.push(Item { number: self.number, found, base, had_refs, permit });
         self.number += 1;
         Ok(())
     }

@@ -97,7 +97,7 @@ async fn keep_reading(floor: Arc<Floor>) {
             // A defect beside an item is one that the catalogue notices by the number of its lines.
             Given::Defect(None, _) | Given::Done => return,
         };
-        let Item { number, found: Sight::Repository(candidate), base, permit } = item else { continue };
+        let Item { number, found: Sight::Repository(candidate), base, permit, .. } = item else { continue };
         let problem = match problem {
             GivenUp::Hangs(said) => repository::hangs(&candidate.path, &candidate.dir, &said),
             GivenUp::Defect(panic) => repository::defect(&candidate.path, &panic),
@@ -231,8 +231,7 @@ impl Floor {
                 return self.push_blocking(item.number, entry, item.permit);
             }
         };
-        let had_refs = item.base.as_ref().is_some_and(|base| base.entry.refs > 0);
-        if had_refs && snapshot.refs.is_empty() {
+        if item.had_refs && snapshot.refs.is_empty() {
             self.run.emptied.fetch_add(1, Relaxed);
         }
         if let Some(entry) = settles(&self.run, &snapshot, &item) {

@@ -353,3 +353,25 @@ fn two_databases_are_not_restored_into_one() {
     server.psql("two", "DROP TABLE b");
     assert_eq!(failed(&run(&site, "0002", &[], 3)), ["ci"]);
 }
+
+/// What a run stored that committed nothing is built on, and is not what the next one is compared with.
+#[test]
+fn a_run_that_committed_nothing_hides_no_loss() {
+    let site = site(&["default"], "");
+    repositories(&site, "default", 3);
+    run(&site, "0001", &[], 0);
+    delete(&site, "default", 0..3);
+    for number in 0..3 {
+        site.repo(&format!("default/{number:02}.git"));
+    }
+    assert_eq!(failed(&run(&site, "0002", &[], 3)), ["default (whole storage)"]);
+    // As if it had been killed before its end: its manifests are there, its report and its record are not.
+    for name in ["report.json", "backup_information.json"] {
+        fs::remove_file(site.path("vault/backups/0002").join(name)).expect("remove");
+    }
+    let summary = run(&site, "0003", &[], 3);
+    assert_eq!(
+        (failed(&summary), summary.storages[0].emptied_unconfirmed),
+        (vec!["default (whole storage)".into()], 3)
+    );
+}

@@ -157,11 +157,11 @@ fn a_link_to_hooks_comes_back_as_a_link() {
     let (world, repo) = world_with(&[]);
     fs::create_dir(world.path("shared")).expect("create folder");
     fs::write(world.path("shared/update"), "#!/bin/sh\n").expect("write hook");
-    symlink("../../shared", repo.path().join("custom_hooks")).expect("link");
+    symlink("../../hooks", repo.path().join("custom_hooks")).expect("link");
     let point = world.backup(&[]);
     let folder = world.restore(&point.id);
     let link = fs::read_link(folder.join("b.git/custom_hooks")).expect("a link");
-    assert_eq!(link.to_str(), Some("../../shared"));
+    assert_eq!(link.to_str(), Some("../../hooks"));
     let again = world.backup(&[]);
     assert_eq!(again.summary.repositories.unchanged, 2);
 }
