@@ -365,7 +365,11 @@ fn a_run_that_committed_nothing_hides_no_loss() {
         site.repo(&format!("default/{number:02}.git"));
     }
     assert_eq!(failed(&run(&site, "0002", &[], 3)), ["default (whole storage)"]);
-    // As if it had been killed before its end: its manifests are there, its report and its record are not.
+    // As if it had been killed before its end: its manifests and its journal's segment are there, which has the form of a
+    // catalogue; its report and its record are not.
+    let segments = site.folder("vault/packhorse/runs/0002/segments/default");
+    let catalogue = site.path("vault/backups/0002/repositories/default.jsonl.zst");
+    fs::copy(catalogue, segments.join("0-000000.jsonl.zst")).expect("copy");
     for name in ["report.json", "backup_information.json"] {
         fs::remove_file(site.path("vault/backups/0002").join(name)).expect("remove");
     }
