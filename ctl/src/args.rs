@@ -102,6 +102,7 @@ impl Args {
         while let Some((_, inner)) = innermost.subcommand() {
             innermost = inner;
         }
+        args.common.forget_empty();
         let typed = |id: &&str| innermost.value_source(id) == Some(ValueSource::CommandLine);
         args.common.typed = LOCAL
             .iter()
@@ -118,6 +119,18 @@ impl Args {
 const LOCAL: [&str; 4] = ["coordinator", "vault", "config", "git"];
 
 impl Common {
+    /// A variable that is set to nothing is not set.
+    fn forget_empty(&mut self) {
+        for text in [&mut self.coordinator, &mut self.vault] {
+            *text = text.take().filter(|text| !text.is_empty());
+        }
+        let paths =
+            [&mut self.config, &mut self.git, &mut self.tls_cert, &mut self.tls_key, &mut self.tls_ca];
+        for path in paths {
+            *path = path.take().filter(|path| !path.as_os_str().is_empty());
+        }
+    }
+
     /// The coordinator that is in force, if it is not our own.
     pub fn coordinator_in_force(&self) -> Option<&String> {
         self.coordinator.as_ref().filter(|_| !self.embedded)

@@ -351,7 +351,10 @@ impl Vault {
     /// Names at the top of the vault, of whatever is there.
     pub(crate) async fn names_at_top(&self) -> Result<Vec<String>, VaultError> {
         if let Some(folder) = self.folder() {
-            return folder.names().map_err(|e| self.failed_file("list", "", &e));
+            return folder.names().map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => no_folder(self.label()),
+                _ => self.failed_file("list", "", &e),
+            });
         }
         self.inner.counter.list();
         let prefix = Some(&self.inner.prefix).filter(|prefix| !prefix.as_ref().is_empty());

@@ -83,7 +83,7 @@ pub async fn resolve(
     let not_found = || {
         Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
             .on(selector)
-            .answered("the vault has no such committed backup")
+            .answered(format!("{} has no such committed backup", vault.label()))
             .next("run `backupctl list`")
     };
     match selector {
@@ -104,23 +104,24 @@ pub async fn resolve(
                     1 => "there is only one such backup".to_owned(),
                     _ => format!("there are only {whole} such backups"),
                 };
-                return Err(not_found().answered(answer));
+                return Err(not_found().answered(format!("{answer} in {}", vault.label())));
             }
             let mut counted = backups.into_iter().filter(|backup| latest.counts(backup));
             counted
                 .nth(*back)
-                .ok_or_else(|| newest.map_or_else(not_found, |newest| none_whole(selector, &newest)))
+                .ok_or_else(|| newest.map_or_else(not_found, |newest| none_whole(vault, selector, &newest)))
         }
     }
 }
 
 /// There are backups, but none that `latest` means.
-fn none_whole(selector: &BackupSelector, newest: &CommittedBackup) -> Problem {
+fn none_whole(vault: &Vault, selector: &BackupSelector, newest: &CommittedBackup) -> Problem {
     let what = if newest.partial { "partial" } else { "incomplete" };
     Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
         .on(selector)
         .answered(format!(
-            "the vault has no such backup of everything; the newest of all, {}, is {what}",
+            "{} has no such backup of everything; the newest of all, {}, is {what}",
+            vault.label(),
             newest.backup_id
         ))
         .next("name a backup by its ID, or add --partial; `backupctl list` shows them")
@@ -135,11 +136,14 @@ async fn by_prefix(vault: &Vault, prefix: &BackupId, not_found: Problem) -> Resu
     let names = vault.list_names(&ObjectKey::backups()).await?;
     let begins = |name: &&String| name.starts_with(prefix.as_str());
     let ids: Vec<BackupId> = names.iter().filter(begins).filter_map(|name| name.parse().ok()).collect();
-    if prefix.as_str().len() < SHORTEST_PREFIX || ids.is_empty() {
-        return Err(not_found.or_nearest(prefix.as_str(), names.iter().map(String::as_str)));
-    }
+    let is_prefix = prefix.as_str().len() >= SHORTEST_PREFIX && !ids.is_empty();
     if ids.contains(prefix) || vault.head(&ObjectKey::run(prefix)).await?.is_some() {
-        return Err(not_found.answered("a run with this ID committed nothing"));
+        return Err(not_found
+            .answered("a run with this ID has committed nothing")
+            .next(format!("run `backupctl status {prefix}`")));
+    }
+    if !is_prefix {
+        return Err(not_found.or_nearest(prefix.as_str(), names.iter().map(String::as_str)));
     }
     let (mut found, mut records) =
         (Vec::new(), stream::iter(ids).map(|id| record(vault, id)).buffered(PARALLEL));

@@ -57,33 +57,43 @@ pub struct UnfinishedRun {
     pub end: Option<RunEnd>,
 }
 
+fn taken(key: &ObjectKey) -> VaultError {
+    let answer = "the backup ID is taken: choose another, or leave it out";
+    VaultError::new(ErrorKind::AlreadyExists, "start run", key, answer)
+}
+
 /// Journals read at once.
 const PARALLEL: usize = 32;
 
 impl RunJournal {
     /// Claims the backup ID; refused when another run has it or objects of it exist.
     pub async fn claim(&self, vault: &Vault) -> Result<(), VaultError> {
-        let refuse = |key: &ObjectKey| {
-            let answer = "the backup ID is taken: choose another, or leave it out";
-            VaultError::new(ErrorKind::AlreadyExists, "start run", key, answer)
-        };
-        let folder = ObjectKey::backup(&self.backup_id);
-        if !vault.list_names(&folder).await?.is_empty() {
-            return Err(refuse(&folder));
-        }
-        // A run of Gitaly's own leaves nothing but this.
-        let marker = ObjectKey::marker(&self.backup_id);
-        if vault.head(&marker).await?.is_some() {
-            return Err(refuse(&marker));
-        }
+        Self::check_without_objects(vault, &self.backup_id).await?;
         let key = ObjectKey::run(&self.backup_id);
         let json = serde_json::to_vec_pretty(self)
             .map_err(|e| VaultError::new(ErrorKind::Internal, "start run", &key, e))?;
         match vault.create(&key, json.into()).await {
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(refuse(&key)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(taken(&key)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Refuses a backup ID that could not be claimed now.
+    pub async fn check_free(vault: &Vault, id: &BackupId) -> Result<(), VaultError> {
+        Self::check_without_objects(vault, id).await?;
+        let key = ObjectKey::run(id);
+        if vault.head(&key).await?.is_some() { Err(taken(&key)) } else { Ok(()) }
+    }
+
+    async fn check_without_objects(vault: &Vault, id: &BackupId) -> Result<(), VaultError> {
+        let folder = ObjectKey::backup(id);
+        if !vault.list_names(&folder).await?.is_empty() {
+            return Err(taken(&folder));
+        }
+        // A run of Gitaly's own leaves nothing but this.
+        let marker = ObjectKey::marker(id);
+        if vault.head(&marker).await?.is_some() { Err(taken(&marker)) } else { Ok(()) }
     }
 }
 

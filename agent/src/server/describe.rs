@@ -4,7 +4,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use packhorse_model::Problem;
+use packhorse_model::{Problem, StorageName};
 use packhorse_proto::v1;
 use packhorse_service::{
     Tls,
@@ -21,6 +21,7 @@ pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> 
     let marker = FormatMarker::if_any(&shared.vault.briefly()).await?;
     let places: Vec<_> = options.places().collect();
     let places = blocking(move || locate(&places)).await?;
+    let missing = missing(&options);
     Ok(v1::DescribeResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git_version: Git::new(&options.git).version()?,
@@ -31,7 +32,12 @@ pub async fn describe(shared: &Shared) -> Result<v1::DescribeResponse, Problem> 
         clock_ms: jiff::Timestamp::now().as_millisecond(),
         kernel: kernel().unwrap_or_default(),
         places: places.iter().map(place).collect(),
-        remarks: storages(&options).into_iter().chain(shared.tls.as_ref().and_then(Tls::remark)).collect(),
+        missing_storages: missing.iter().map(|(name, _)| name.to_string()).collect(),
+        remarks: missing
+            .into_iter()
+            .map(|(_, remark)| remark)
+            .chain(shared.tls.as_ref().and_then(Tls::remark))
+            .collect(),
     })
 }
 
@@ -44,11 +50,12 @@ fn place(location: &Location) -> v1::Place {
     v1::Place { key, shown, extents: extents.collect() }
 }
 
-/// The storages that are not there or cannot be read.
-pub fn storages(options: &AgentOptions) -> Vec<String> {
+/// The storages that are not there or cannot be read, each with a sentence that says so.
+pub fn missing(options: &AgentOptions) -> Vec<(StorageName, String)> {
     let missing = options.storages.iter().filter_map(|storage| {
         let error = std::fs::read_dir(&storage.path).err()?;
-        Some(format!("storage {} is not there: {}: {error}", storage.name, storage.path.display()))
+        let remark = format!("storage {} is not there: {}: {error}", storage.name, storage.path.display());
+        Some((storage.name.clone(), remark))
     });
     missing.collect()
 }

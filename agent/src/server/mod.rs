@@ -160,7 +160,7 @@ impl Agent {
     pub fn look(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         async move {
-            for remark in describe::storages(&shared.options.now()) {
+            for (_, remark) in describe::missing(&shared.options.now()) {
                 tracing::warn!("{remark}");
             }
             if let Err(error) = FormatMarker::of(&shared.vault.briefly()).await {

@@ -109,11 +109,12 @@ impl Fleet {
     }
 
     /// The storages of an agent that others claim too, each with who does.
-    pub fn conflicts_of(&self, agent: &AgentHandle) -> impl Iterator<Item = String> {
+    pub fn conflicts_of(&self, agent: &AgentHandle) -> impl Iterator<Item = (&StorageName, String)> {
         let claims = |name: &StorageName| agent.description.storages.iter().any(|own| own == name.as_str());
         let conflicts = self.conflicts.iter().filter(move |(name, _)| claims(name));
         conflicts.map(|(name, problem)| {
-            format!("storage {name} is not backed up: {}", problem.answer.as_deref().unwrap_or_default())
+            let answer = problem.answer.as_deref().unwrap_or_default();
+            (name, format!("storage {name} is not backed up: {answer}"))
         })
     }
 

@@ -14,6 +14,7 @@
 
 mod collect;
 mod dispatch;
+mod dry;
 mod gone;
 mod order;
 mod plan;
@@ -77,6 +78,8 @@ pub async fn create(
         () = stop.token.cancelled() => return Err(Problem::cancelled("plan backup")),
     };
     if request.dry_run {
+        dry::check_id(vault, &request).await.map_err(without_vault)?;
+        plan.remarks.extend(dry::not_looked_at(&plan, &request, options));
         return carry_out(context, &plan, &request, run).await;
     }
     // Once it has begun, the claim is not broken off: nobody would know whether there is a run to be ended.

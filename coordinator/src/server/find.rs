@@ -78,6 +78,8 @@ struct Gone;
 
 impl Search {
     async fn run(mut self, backups: Vec<CommittedBackup>, unreadable: Vec<Problem>) -> Result<(), Gone> {
+        let vault = v1::VaultName { url: self.vault.label().to_owned(), id: self.vault.id() };
+        self.tell(Part::Vault(vault)).await?;
         for problem in unreadable {
             self.tell(Part::Unreadable((&problem).into())).await?;
         }

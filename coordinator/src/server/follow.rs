@@ -9,7 +9,7 @@ use packhorse_model::Problem;
 use packhorse_proto::v1::RunAccepted;
 use packhorse_vault::{FormatMarker, committed, load_summary, name_of_run};
 
-use super::{Shared, json, named, tasks::Task};
+use super::{Shared, elsewhere, json, named, tasks::Task};
 use crate::board::Board;
 
 /// What is followed.
@@ -35,7 +35,10 @@ pub async fn find(shared: &Shared, name: &str) -> Result<Followed, Problem> {
         Ok(task) => return Ok(Followed::Task(task)),
         Err(problem) => problem,
     };
-    committed_run(shared, name).await?.map(Followed::Committed).ok_or(unknown)
+    match committed_run(shared, name).await? {
+        Some(board) => Ok(Followed::Committed(board)),
+        None => Err(elsewhere::told(shared, name, unknown).await),
+    }
 }
 
 /// Newest backups whose runs are looked at for a name.

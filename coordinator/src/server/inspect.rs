@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use super::{json, restored};
-use crate::fleet::Fleet;
+use crate::fleet::{AgentHandle, Fleet};
 
 /// Catalogue lines in one message.
 const LINES: usize = 500;
@@ -134,6 +134,15 @@ async fn send_lines(
     Ok(())
 }
 
+/// The storages of an agent that no run can back up now.
+fn missing(fleet: &Fleet, agent: &AgentHandle) -> Vec<String> {
+    let mut missing = agent.description.missing_storages.clone();
+    missing.extend(fleet.conflicts_of(agent).map(|(name, _)| name.to_string()));
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
 /// The agents as they answered. One that uses another vault than the coordinator cannot be used.
 pub async fn agents(fleet: &Fleet, vault: &Vault, tls: Option<&Tls>) -> v1::AgentsResponse {
     let (vault_id, vault_problem) = match FormatMarker::of(vault).await {
@@ -148,6 +157,7 @@ pub async fn agents(fleet: &Fleet, vault: &Vault, tls: Option<&Tls>) -> v1::Agen
             storages: handle.description.storages.clone(),
             problem: Some((&handle.other_vault(vault.label(), &vault_id)).into()),
             remarks: handle.remarks(),
+            missing_storages: handle.description.storages.clone(),
         },
         Ok(handle) => v1::AgentStatus {
             address: address.to_string(),
@@ -155,7 +165,12 @@ pub async fn agents(fleet: &Fleet, vault: &Vault, tls: Option<&Tls>) -> v1::Agen
             git_version: handle.description.git_version.clone(),
             storages: handle.description.storages.clone(),
             problem: None,
-            remarks: handle.remarks().into_iter().chain(fleet.conflicts_of(handle)).collect(),
+            remarks: handle
+                .remarks()
+                .into_iter()
+                .chain(fleet.conflicts_of(handle).map(|(_, said)| said))
+                .collect(),
+            missing_storages: missing(fleet, handle),
         },
         Err(problem) => v1::AgentStatus {
             address: address.to_string(),

@@ -3,6 +3,7 @@
 //! Does not own: the work (`run`, `restore`, `inspect`). A run is a tracked task: it goes on when its caller goes away,
 //! can be followed again, and ends when it is cancelled by name.
 
+mod elsewhere;
 mod find;
 mod follow;
 mod inspect;
@@ -255,7 +256,12 @@ impl CoordinatorService for Service {
                 () = self.shared.stopping.cancelled() => {}
             }
         }
-        let task = self.shared.tasks.find(&name).map_err(|e| status_of_problem(&e))?;
+        let task = match self.shared.tasks.find(&name) {
+            Ok(task) => task,
+            Err(unknown) => {
+                return Err(status_of_problem(&elsewhere::told(&self.shared, &name, unknown).await));
+            }
+        };
         tracing::info!(who, run = task.name, backup = task.backup_id(), "a cancel was asked for");
         task.stop.cancel(who);
         let end = task.board.wait().await.err();
@@ -275,7 +281,16 @@ impl CoordinatorService for Service {
         _request: Request<v1::InitVaultRequest>,
     ) -> Result<Response<v1::InitVaultResponse>, Status> {
         let vault = self.shared.vault.briefly();
-        let marker = FormatMarker::make(&vault).await.map_err(|e| status_of_problem(&e.into()))?;
+        let marker = FormatMarker::make(&vault).await.map_err(|e| {
+            let problem = Problem::from(e);
+            // A daemon makes no folder: where a file system is not mounted, it would be made below the mount point.
+            status_of_problem(&match problem.kind {
+                ErrorKind::NotFound => {
+                    problem.next("make or mount the folder on the coordinator's host, then run again")
+                }
+                _ => problem,
+            })
+        })?;
         let vault = v1::VaultName { url: vault.label().to_owned(), id: marker.vault_id };
         Ok(Response::new(v1::InitVaultResponse { vault: Some(vault) }))
     }

@@ -39,7 +39,8 @@ pub async fn status(shared: &Shared) -> v1::StatusResponse {
     v1::StatusResponse { tasks, unfinished, vault_url, vault_problem: problem, vault_id, schedules }
 }
 
-fn told(shared: &Shared, tasks: &[v1::TaskStatus], run: UnfinishedRun) -> v1::UnfinishedRun {
+/// An unfinished run, with what became of it.
+pub fn told(shared: &Shared, tasks: &[v1::TaskStatus], run: UnfinishedRun) -> v1::UnfinishedRun {
     let options = shared.options();
     let backup_id = run.journal.backup_id.to_string();
     let task = tasks.iter().find(|task| task.backup_id == backup_id || task.run == run.journal.attempt);

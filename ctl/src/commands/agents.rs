@@ -10,7 +10,7 @@ use crate::{
     session::Session,
 };
 
-/// Lists the agents; exits with 14 when one does not answer.
+/// Lists the agents; exits with 14 when one does not answer, with 3 when a storage of one is missing.
 pub async fn run(common: &Common, _args: &AgentsArgs) -> Result<Exit, Problem> {
     let session = Session::open(common, &[]).await?;
     let answer = session.answer(session.client().agents(AgentsRequest {})).await;
@@ -28,6 +28,7 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
                 json!({
                     "address": agent.address, "version": agent.version, "git_version": agent.git_version,
                     "storages": agent.storages, "problem": problem_of(agent), "remarks": agent.remarks,
+                    "missing_storages": agent.missing_storages,
                 })
             })
             .collect();
@@ -54,5 +55,11 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
         render::note(&render::problem(&problem));
         return Exit::of_problem(&problem);
     }
-    if answer.agents.iter().all(|agent| agent.problem.is_none()) { Exit::Complete } else { Exit::Unreachable }
+    if answer.agents.iter().any(|agent| agent.problem.is_some()) {
+        Exit::Unreachable
+    } else if answer.agents.iter().any(|agent| !agent.missing_storages.is_empty()) {
+        Exit::Incomplete
+    } else {
+        Exit::Complete
+    }
 }

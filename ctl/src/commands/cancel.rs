@@ -31,7 +31,10 @@ fn show(common: &Common, answer: CancelResponse) -> Exit {
                 render::text(&format!("{} was cancelled: {state}", answer.run));
             }
             Some(end) => render::text(&format!("{} had ended: {end}", answer.run)),
-            None => render::text(&format!("{} had ended with success", answer.run)),
+            None => {
+                let run = answer.run.clone();
+                render::text(&format!("{run} had ended before; see `backupctl show {run}`"));
+            }
         }
     }
     let exit = if was_stopped { Exit::Complete } else { Exit::Failed };

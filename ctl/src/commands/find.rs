@@ -1,7 +1,7 @@
 //! `backupctl find`.
 
 use packhorse_model::{ErrorKind, Exit, Problem, Subject};
-use packhorse_proto::v1::{FindRequest, FoundItem, FoundItems, find_response::Part};
+use packhorse_proto::v1::{FindRequest, FoundItem, FoundItems, VaultName, find_response::Part};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +20,7 @@ pub async fn run(common: &Common, args: &FindArgs) -> Result<Exit, Problem> {
 
 #[derive(Default)]
 struct Answer {
+    vault: VaultName,
     found: Vec<FoundItems>,
     unreadable: Vec<Problem>,
     nearest: Option<String>,
@@ -35,6 +36,7 @@ async fn find(session: &Session, common: &Common, pattern: &str) -> Result<Exit,
             () = session.stopped() => return Err(Problem::cancelled("find in backups")),
         };
         match next.and_then(|response| response.part) {
+            Some(Part::Vault(vault)) => answer.vault = vault,
             Some(Part::Found(items)) => answer.found.push(items),
             Some(Part::Unreadable(problem)) => answer.unreadable.push(problem.into()),
             Some(Part::Nearest(name)) => answer.nearest = Some(name),
@@ -51,13 +53,16 @@ fn show(common: &Common, pattern: &str, answer: &Answer) -> Result<Exit, Problem
     if answer.found.is_empty() && answer.unreadable.is_empty() {
         return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find in backups")
             .on(pattern)
-            .answered("no backup holds it")
+            .answered(format!("no backup in {} holds it", answer.vault.url))
             .or_nearest(pattern, answer.nearest.as_deref()));
     }
     if common.json {
-        render::json(&json!({ "found": items_json(answer), "unreadable": answer.unreadable }));
+        render::json(&json!({
+            "vault": answer.vault.url, "vault_id": answer.vault.id,
+            "found": items_json(answer), "unreadable": answer.unreadable,
+        }));
     } else if !answer.found.is_empty() {
-        render::text(&table(answer));
+        render::text(&format!("{}\nvault {}", table(answer).trim_end(), answer.vault.url));
     }
     Ok(if answer.unreadable.is_empty() { Exit::Complete } else { Exit::Damaged })
 }

@@ -138,7 +138,12 @@ fn one_line(text: &str, error: &toml::de::Error) -> String {
         None if line.starts_with('[') => line,
         None => "?",
     };
-    let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let message = match line.strip_prefix('[') {
+        Some(table) if !table.starts_with('[') && error.message().contains("expected a sequence") => {
+            format!("there may be several of these: write [{line}]")
+        }
+        _ => error.message().lines().map(str::trim).collect::<Vec<_>>().join(" "),
+    };
     format!("line {}: {key}: {message}", number + 1)
 }
 
@@ -188,7 +193,10 @@ mod tests {
             ("[agent_service]\nstall_timeout='0s'\n", "line 2: stall_timeout: must not be zero"),
             ("[agent_service]\nbandwidth='5 parsecs'\n", "line 2: bandwidth"),
             ("[coordinator]\nbandwidth=-1\n", "line 2: bandwidth"),
-            ("[storage]\nname = 'a'\n", "line 1: [storage]: invalid type"),
+            (
+                "[storage]\nname = 'a'\n",
+                "line 1: [storage]: there may be several of these: write [[storage]]",
+            ),
             ("[[database]]\nname = 'a'\nurl = ['secret']\n", "line 3: url: invalid type"),
             ("[[schedule]]\nname='a'\n", "cron"),
             ("[[schedule]]\nname=''\ncron='* * * * *'\n", "name"),

@@ -57,7 +57,7 @@ fn is_of_transport(status: &Status) -> bool {
 }
 
 fn problem(address: &Address, subject: Subject, error: &tonic::transport::Error) -> Problem {
-    let (mut answer, mut refused) = (error.to_string(), None);
+    let (mut answer, mut refused, mut no_right) = (error.to_string(), None, false);
     let mut source = error.source();
     while let Some(cause) = source {
         // Some errors say what their cause says.
@@ -66,6 +66,7 @@ fn problem(address: &Address, subject: Subject, error: &tonic::transport::Error)
             answer = format!("{answer}: {text}");
         }
         refused = refused.or_else(|| refused_by_tls(cause));
+        no_right |= is_denied(cause);
         source = cause.source();
     }
     let (what, daemon) = match subject {
@@ -75,8 +76,15 @@ fn problem(address: &Address, subject: Subject, error: &tonic::transport::Error)
     let problem = |kind| Problem::new(kind, subject, what).on(address).answered(answer);
     match refused {
         Some(next) => problem(ErrorKind::Denied).next(next),
+        None if no_right => problem(ErrorKind::Denied)
+            .next("run as root or as the user that owns the socket, or give yourself a role: docs/operations.md, \"Unix sockets\""),
         None => problem(ErrorKind::Unavailable).next(format!("check that {daemon} runs there")),
     }
+}
+
+/// Whether the socket is one that we may not open.
+fn is_denied(cause: &(dyn Error + 'static)) -> bool {
+    cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// What to do when one side refused the other's certificate.

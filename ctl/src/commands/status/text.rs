@@ -35,6 +35,9 @@ pub fn all(
     if !schedules.is_empty() {
         parts.push(schedules_text(schedules, width));
     }
+    if !tasks.is_empty() || !elsewhere.is_empty() {
+        parts.push(format!("vault {vault}\n"));
+    }
     parts.join("\n")
 }
 
@@ -59,6 +62,7 @@ fn task_row(task: &TaskStatus) -> [String; 7] {
     let bytes = sum(|s| s.bytes) + progress.parts.iter().map(|part| part.bytes).sum::<u64>();
     let is_known = progress.storages.iter().all(|storage| storage.known_all);
     let done = match sum(|s| s.known) {
+        _ if task.ended => String::new(),
         0 => String::new(),
         known if is_known => format!("{}%", sum(|s| s.done) * 100 / known),
         _ => "?".into(),

@@ -107,8 +107,21 @@ fn a_run_that_was_killed_is_told_as_dead_and_one_that_was_cancelled_as_that() {
     gate.wait_until_reached();
     let open = json(&ctl(&["status", "--json"]).run().expect_success());
     assert_eq!(text(&open["unfinished"][0]["fate"]), "elsewhere", "its process lives: {open:#}");
+    // Nobody but that process can end it: who asks here is told where it is.
+    for args in [&["cancel", "0003"][..], &["cancel"], &["status", "--follow", "0003"]] {
+        let output = ctl(args).run().expect_code(10);
+        let pid = format!("kill {}", killed.pid());
+        assert!(output.stderr.contains("0003 is not a run of this coordinator"), "{output:#?}");
+        assert!(output.stderr.contains(&pid), "{output:#?}");
+    }
     killed.kill();
     gate.open();
+    for (id, told) in [("0001", "backup 0001 is committed"), ("0002", "asked to stop"), ("0003", "is gone")] {
+        let output = ctl(&["cancel", id]).run().expect_code(10);
+        assert!(output.stderr.contains(told), "{output:#?}");
+    }
+    let output = ctl(&["show", "0003"]).run().expect_code(10);
+    assert!(output.stderr.contains("backupctl status 0003"), "{output:#?}");
     let status = json(&ctl(&["status", "--json"]).run().expect_success());
     let fates: Vec<(String, String)> = status["unfinished"]
         .as_array()
@@ -167,6 +180,40 @@ fn a_repository_is_found_in_all_backups_and_a_near_name_is_told() {
 }
 
 #[test]
+fn a_dry_run_says_what_it_did_not_look_at_and_refuses_an_id_that_is_taken() {
+    let site = site(&format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", env!("CARGO_MANIFEST_DIR")));
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    let output = ctl(&["create", "--dry-run", "--backup-id=0001"]).run().expect_success();
+    assert!(output.stdout.contains("not at uploads"), "{output:#?}");
+    let output = ctl(&["create", "--dry-run", "--only=repositories"]).run().expect_success();
+    assert!(!output.stdout.contains("uploads"), "{output:#?}");
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    let output = ctl(&["create", "--dry-run", "--backup-id=0001"]).run().expect_code(1);
+    assert!(output.stderr.contains("the backup ID is taken"), "{output:#?}");
+}
+
+#[test]
+fn every_answer_names_the_vault() {
+    let site = site("");
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    let url = site.vault_url();
+    for (args, code) in [
+        (&["list"][..], 0),
+        (&["show", "0001"], 0),
+        (&["find", "app.git"], 0),
+        (&["status"], 0),
+        (&["agents"], 0),
+        (&["find", "nothing"], 10),
+        (&["show", "0002"], 10),
+        (&["show", "latest~1"], 10),
+    ] {
+        let output = ctl(args).run().expect_code(code);
+        assert!(output.stdout.contains(&url) || output.stderr.contains(&url), "{args:?}: {output:#?}");
+    }
+}
+
+#[test]
 fn the_file_of_the_daemons_is_read_when_nothing_else_says_where_backups_are() {
     let site = site("");
     let config = site.path("packhorse.toml");
@@ -178,6 +225,9 @@ fn the_file_of_the_daemons_is_read_when_nothing_else_says_where_backups_are() {
     let other = format!("--vault={other}");
     let listed = by_itself().args(["list", &other]).run().expect_success().stdout;
     assert!(listed.starts_with("no backups in"), "flags that say where backups are stand alone: {listed}");
+    // A variable without a value says nothing.
+    let empty = by_itself().env("PACKHORSE_COORDINATOR", "").env("PACKHORSE_VAULT", "");
+    assert!(empty.arg("list").run().expect_success().stdout.contains("0001"));
     let below = Backupctl::new().env("PACKHORSE_SYSTEM_CONFIG", config.join("below"));
     let output = below.arg("list").run().expect_code(2);
     assert!(output.stderr.contains("packhorse.toml/below"), "{output:#?}");

@@ -261,6 +261,8 @@ fn agents_tell_a_storage_that_is_not_there() {
     let config =
         format!("[vault]\nurl = '{url}'\n[[storage]]\nname = 'gone'\npath = '{}'\n", storage.display());
     site.write("packhorse.toml", &config);
-    let agents = site.ctl("packhorse.toml", ["agents"]).run().expect_success();
+    let agents = site.ctl("packhorse.toml", ["agents"]).run().expect_code(3);
     assert!(agents.stdout.contains("storage gone is not there"), "{agents:#?}");
+    let agents = json(&site.ctl("packhorse.toml", ["agents", "--json"]).run().expect_code(3));
+    assert_eq!(agents["agents"][0]["missing_storages"], serde_json::json!(["gone"]), "{agents:#}");
 }

@@ -78,6 +78,6 @@ fn without_peers_nobody_else_can_even_connect() {
         return skipped("only root can call as another user");
     }
     let (code, error) = call_as(&site, NOBODY, &address, &["list"]);
-    assert_eq!(code, Some(14), "{error}");
-    assert!(error.contains("Permission denied"), "{error}");
+    assert_eq!(code, Some(12), "{error}");
+    assert!(error.contains("Permission denied") && error.contains("user that owns the socket"), "{error}");
 }
