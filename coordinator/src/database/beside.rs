@@ -19,6 +19,7 @@ use super::{
     replay::{Fault, Replayed, Rules},
     restore::{Brought, Job, UNTOUCHED},
     session::{self, Failed},
+    slots,
     swap::{Old, Swap},
     target::Target,
     wanted::Wanted,
@@ -103,7 +104,10 @@ impl Beside<'_> {
         swap.carry_out().await?;
         let mut remarks = self.subscriptions().await;
         if target.existing.is_some() {
+            let slots = slots::of(&self.maintenance, &names.old).await;
             remarks.extend(self.leave_old(old).await);
+            let is_kept = !slots.is_empty() && slots::of(&self.maintenance, &names.old).await == slots;
+            remarks.extend(slots::remark(self.job.connection, &slots, is_kept));
         }
         Ok(Some(Brought { faults, number, remarks }))
     }

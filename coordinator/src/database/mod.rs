@@ -30,6 +30,7 @@ mod psql;
 mod replay;
 mod restore;
 mod session;
+mod slots;
 mod snapshot;
 mod statement;
 mod swap;

@@ -281,3 +281,28 @@ async fn a_database_that_is_missing_is_made_and_old_backups_need_one() {
     world.restore(&shop, &old, true).await.expect("restored");
     assert_eq!(world.server.psql("shop", "SHOW work_mem"), "8MB");
 }
+
+#[tokio::test]
+async fn replication_slots_of_the_old_database_are_told() {
+    let server = PostgresServer::start_with(None, "wal_level = logical\n");
+    let world = World::on(server);
+    let (shop, summary) = world.shop("CREATE TABLE t (a int)").await;
+    let slots = "SELECT string_agg(slot_name || ' of ' || database, ' ') FROM pg_replication_slots";
+    let told = |restored: &Restored, what: &str| {
+        let mut remarks = restored.remarks.iter().filter(|remark| remark.problem.what == "replace database");
+        remarks.any(|remark| remark.problem.answer.as_deref().is_some_and(|said| said.contains(what)))
+    };
+    let make = || world.server.psql("shop", "SELECT pg_create_logical_replication_slot('feed', 'pgoutput')");
+    make();
+    let keep = RestoreOptions { keep_old: true, ..FORCE };
+    let restored = world.restore_as(&shop, &summary, keep).await.expect("restored");
+    assert!(told(&restored, "which is kept: feed"), "{:?}", restored.remarks);
+    assert!(world.server.psql("postgres", slots).starts_with("feed of shop_packhorse_"));
+    world.server.psql("postgres", "SELECT pg_drop_replication_slot('feed')");
+    let restored = world.restore_as(&shop, &summary, FORCE).await.expect("restored");
+    assert_eq!(restored.remarks, []);
+    make();
+    let restored = world.restore_as(&shop, &summary, FORCE).await.expect("restored");
+    assert!(told(&restored, "went with the old database: feed"), "{:?}", restored.remarks);
+    assert_eq!(world.server.psql("postgres", slots), "");
+}
