@@ -19,6 +19,7 @@ mod ports;
 mod postgres;
 mod processes;
 mod skipped;
+mod terminal;
 mod tree;
 mod watchdog;
 mod xml;
@@ -37,6 +38,7 @@ pub use ports::free_port;
 pub use postgres::PostgresServer;
 pub use processes::{Backupctl, Binary, CliOutput, Daemon};
 pub use skipped::skipped;
+pub use terminal::Terminal;
 pub use tree::{Kind, TreeEntry, TreeState};
 
 /// The signals that `Daemon::signal` sends.

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     command::hermetic_command,
     processes::{Binary, Daemon},
+    terminal::Terminal,
 };
 
 /// A call of `backupctl` in the making.
@@ -103,6 +104,11 @@ impl Backupctl {
         let call = format!("{:?}", self.0);
         let output = self.0.stdin(Stdio::null()).output();
         CliOutput::new(output.unwrap_or_else(|error| panic!("start {call}: {error}")), call)
+    }
+
+    /// Starts it with a terminal of this many columns as its standard error.
+    pub fn on_terminal(self, columns: u16) -> Terminal {
+        Terminal::spawn(self.0, columns)
     }
 
     /// Starts it and leaves it running, for tests that signal or kill it.

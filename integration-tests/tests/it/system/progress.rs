@@ -2,9 +2,9 @@
 //!
 //! Does not own: how a line is put together (`ctl`).
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
-use packhorse_testkit::{GitRepo, hermetic_command, wait_until};
+use packhorse_testkit::{Backupctl, GitRepo};
 
 use super::{gate::Gate, site::Site};
 
@@ -28,47 +28,71 @@ fn held() -> (Site, Gate) {
     (site, gate)
 }
 
-#[test]
-fn a_terminal_shows_what_is_being_worked_on() {
+/// A held run on a terminal of this many columns, when it has shown this text.
+fn screen(columns: u16, flags: &[&str], variables: &[(&str, &str)], text: &str) -> String {
     let (site, gate) = held();
     gate.close();
-    let screen = site.path("screen");
-    let backupctl = packhorse_testkit::Binary::Backupctl.path();
-    let config = site.path("packhorse.toml");
-    // A terminal without a size shows nothing.
-    let size = "stty cols 200 rows 50";
-    let call = format!(
-        "{size} && exec {} --config {} create --backup-id 0002",
-        backupctl.display(),
-        config.display()
-    );
-    let mut script = hermetic_command("script");
-    script.env("TERM", "xterm");
-    script.args(["--quiet", "--return", "--flush", "--command", &call]).arg(&screen);
-    let quiet = std::process::Stdio::null;
-    let mut child = script.stdin(quiet()).stdout(quiet()).spawn().expect("script starts");
+    let call = Backupctl::new().arg("--config").arg(site.path("packhorse.toml")).env("TERM", "xterm");
+    let call = call.args(["create", "--backup-id=0002"]).args(flags).envs(variables.iter().copied());
+    let mut terminal = call.on_terminal(columns);
     gate.wait_until_reached();
-    let shown = || String::from_utf8_lossy(&fs::read(&screen).unwrap_or_default()).into_owned();
-    wait_until("the live line", Duration::from_secs(60), || {
-        let text = shown();
-        // What git has written so far has not arrived anywhere.
-        let line = text.lines().flat_map(|line| line.split('\r')).any(|line| {
-            line.contains("1/2 repositories")
-                && line.contains("50%")
-                && line.contains(" 0 B")
-                && line.contains("group/b.git")
-        });
-        if line { Ok(()) } else { Err(text) }
-    });
+    terminal.wait_for(text, Duration::from_secs(60));
     gate.open();
-    assert!(child.wait().expect("script ends").success(), "{}", shown());
-    assert!(shown().contains("1 backed up, 1 unchanged, 0 failed"), "{}", shown());
+    assert_eq!(terminal.wait(), 0, "{}", terminal.written());
+    terminal.written()
+}
+
+/// The lines of a screen without what moves its cursor or has colour.
+fn lines(screen: &str) -> Vec<String> {
+    let mut plain = String::new();
+    let mut rest = screen.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            '\x1b' => drop(rest.by_ref().skip(1).find(char::is_ascii_alphabetic)),
+            '\r' => plain.push('\n'),
+            other => plain.push(other),
+        }
+    }
+    plain.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn a_terminal_shows_what_is_being_worked_on() {
+    let screen = screen(200, &[], &[], "1/2 repositories");
+    // What git has written so far has not arrived anywhere.
+    let whole =
+        lines(&screen).into_iter().find(|line| line.contains("1/2 repositories") && line.contains("50%"));
+    let whole = whole.unwrap_or_else(|| panic!("{screen}"));
+    assert!(whole.contains(" 0 B") && whole.contains("group/b.git"), "{whole}");
+    assert!(screen.contains("\x1b[32m█"), "in colour: {screen:?}");
+}
+
+#[test]
+fn a_narrow_terminal_cuts_the_line() {
+    let screen = screen(40, &[], &[], "1/2");
+    let long = lines(&screen).into_iter().find(|line| line.chars().count() > 40 && line.contains("1/2"));
+    assert_eq!(long, None, "{screen:?}");
+}
+
+#[test]
+fn no_color_and_dumb_terminals_are_kept() {
+    let plain = screen(200, &[], &[("NO_COLOR", "1")], "1/2 repositories");
+    assert!(plain.contains("██") && !plain.contains("\x1b[32m") && !plain.contains("\x1b[31m"), "{plain:?}");
+    let dumb = screen(200, &[], &[("TERM", "dumb")], "0002 on 0001");
+    assert!(!dumb.contains('\x1b'), "{dumb:?}");
+}
+
+#[test]
+fn verbose_shows_a_line_for_each_storage() {
+    const HALF: &str = "\x1b[32m██████████\x1b[0m░░░░░░░░░░  50%  1/2 repositories";
+    let screen = screen(200, &["-v"], &[], &format!("  default       {HALF}"));
+    assert!(screen.contains(&format!("] {HALF}")), "the whole has a line of its own: {screen:?}");
 }
 
 #[test]
 fn a_pipe_gets_plain_lines_and_the_summary_says_everything() {
     let (site, _gate) = held();
-    let output = packhorse_testkit::Backupctl::new()
+    let output = Backupctl::new()
         .arg("--config")
         .arg(site.path("packhorse.toml"))
         .args(["create", "--backup-id", "0002"])
