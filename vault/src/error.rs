@@ -170,13 +170,15 @@ fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'s
         };
         return (ErrorKind::Unavailable, Some(next));
     }
-    const PLATFORM: [&str; 4] =
-        ["no credentials: ", "/latest/api/token", "/latest/meta-data/", "/computeMetadata/"];
+    const PLATFORM: [&str; 5] = [
+        "no credentials: ",
+        "/latest/api/token",
+        "/latest/meta-data/",
+        "/computeMetadata/",
+        "/metadata/identity/",
+    ];
     if PLATFORM.iter().any(|asked| answer.contains(asked)) {
-        return (
-            ErrorKind::Denied,
-            Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the platform needs"),
-        );
+        return (ErrorKind::Denied, Some(give_credentials(answer)));
     }
     if is_denied_file(error) {
         return (ErrorKind::Denied, Some(MAY_WRITE));
@@ -204,6 +206,17 @@ fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'s
         E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => (ErrorKind::Invalid, None),
         _ if answer.contains("No space left") => (ErrorKind::Unavailable, Some("free space in the vault")),
         _ => (ErrorKind::Unavailable, Some(TRY_AGAIN)),
+    }
+}
+
+/// What is missing, by the store that the client's error names.
+fn give_credentials(answer: &str) -> &'static str {
+    if answer.contains("GCS") {
+        "set GOOGLE_APPLICATION_CREDENTIALS, or what the platform needs"
+    } else if answer.contains("MicrosoftAzure") {
+        "set AZURE_STORAGE_ACCOUNT_KEY, or what the platform needs"
+    } else {
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the platform needs"
     }
 }
 

@@ -71,7 +71,7 @@ fn remote(
                 .with_client_options(Connector::options())
                 .with_http_connector(line(options, budget)?)
                 .build()
-                .map_err(|e| invalid(label, e))?,
+                .map_err(|e| without_account(invalid(label, e)))?,
         ),
         other => {
             return Err(invalid(label, format!("scheme {other:?} is none of file, s3, gs, az")));
@@ -142,6 +142,14 @@ fn parse(options: &VaultSettings) -> Result<(VaultSettings, Url), VaultError> {
         }
     }
     Ok((options, url))
+}
+
+/// The account is not in the URL, so an operator may not know that it is missing.
+fn without_account(error: VaultError) -> VaultError {
+    if error.to_string().contains("Account must be specified") {
+        return error.leaving("nothing was read or written", "set AZURE_STORAGE_ACCOUNT_NAME");
+    }
+    error
 }
 
 fn bucket_url(url: &Url) -> String {

@@ -14,10 +14,7 @@ const TRIES: u32 = 3;
 const TIME: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "no credentials: the environment has none (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, …), and the platform's service \
-     at {0} does not answer"
-)]
+#[error("no credentials: the environment has none, and the platform's service at {0} does not answer")]
 struct NoCredentials(String);
 
 /// A client that asks the platform.

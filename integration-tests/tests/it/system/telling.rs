@@ -4,7 +4,7 @@
 
 use std::{fs, time::Duration};
 
-use packhorse_testkit::{Backupctl, CliOutput, GitRepo};
+use packhorse_testkit::{Backupctl, Binary, CliOutput, GitRepo, hermetic_command, skipped};
 
 use super::{
     gate::Gate,
@@ -211,6 +211,30 @@ fn every_answer_names_the_vault() {
         let output = ctl(args).run().expect_code(code);
         assert!(output.stdout.contains(&url) || output.stderr.contains(&url), "{args:?}: {output:#?}");
     }
+}
+
+#[test]
+fn credentials_that_are_missing_are_named_as_their_store_names_them() {
+    // On a host without a network there is no platform either.
+    let alone = hermetic_command("unshare").args(["--net", "true"]).status();
+    if !alone.is_ok_and(|status| status.success()) {
+        return skipped("only root can make a network namespace");
+    }
+    for (url, code, variable) in [
+        ("s3://bucket/backups", 12, "AWS_ACCESS_KEY_ID"),
+        ("gs://bucket/backups", 12, "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az://container/backups", 2, "AZURE_STORAGE_ACCOUNT_NAME"),
+    ] {
+        let mut command = hermetic_command("unshare");
+        command.arg("--net").arg(Binary::Backupctl.path()).args(["list", "--vault", url]);
+        let output = Backupctl::from(command).run().expect_code(code);
+        assert!(output.stderr.contains(&format!("set {variable}")), "{output:#?}");
+    }
+    let mut command = hermetic_command("unshare");
+    command.arg("--net").arg(Binary::Backupctl.path()).args(["list", "--vault", "az://container/backups"]);
+    let account = Backupctl::from(command).env("AZURE_STORAGE_ACCOUNT_NAME", "account");
+    let output = account.run().expect_code(12);
+    assert!(output.stderr.contains("set AZURE_STORAGE_ACCOUNT_KEY"), "{output:#?}");
 }
 
 #[test]
