@@ -3,7 +3,13 @@
 //! Does not own: what `backupctl certs` makes. These can also be what no honest authority makes: expired, or of the
 //! wrong kind.
 
-use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -41,20 +47,30 @@ impl CertificateAuthority {
 
     /// A certificate for a name and for loopback addresses, valid for both sides of a connection.
     pub fn issue(&self, san: &str) -> IssuedCertificate {
-        self.sign(san, 2096, None)
+        self.sign(san, until(2096), None)
     }
 
     /// The same, for a host's address too.
     pub fn issue_at(&self, san: &str, address: IpAddr) -> IssuedCertificate {
-        self.sign(san, 2096, Some(address))
+        self.sign(san, until(2096), Some(address))
     }
 
     /// The same as `issue`, but it was valid long ago.
     pub fn issue_expired(&self, san: &str) -> IssuedCertificate {
-        self.sign(san, 2021, None)
+        self.sign(san, until(2021), None)
     }
 
-    fn sign(&self, san: &str, until: i32, address: Option<IpAddr>) -> IssuedCertificate {
+    /// The same as `issue`, but it expires after this time.
+    pub fn issue_for(&self, san: &str, time: Duration) -> IssuedCertificate {
+        self.sign(san, |params| params.not_after = (SystemTime::now() + time).into(), None)
+    }
+
+    fn sign(
+        &self,
+        san: &str,
+        end: impl FnOnce(&mut CertificateParams),
+        address: Option<IpAddr>,
+    ) -> IssuedCertificate {
         let loopback = ["127.0.0.1", "::1"].map(str::to_owned).into_iter();
         let names: Vec<String> = loopback.chain(address.map(|address| address.to_string())).collect();
         let mut params = CertificateParams::new(names).expect("addresses are names");
@@ -62,13 +78,17 @@ impl CertificateAuthority {
         let san = if san.contains("://") { SanType::URI(name()) } else { SanType::DnsName(name()) };
         params.subject_alt_names.push(san);
         params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(until, 1, 1);
+        end(&mut params);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("make a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("sign a certificate");
         IssuedCertificate { certificate: certificate.pem(), key: key.serialize_pem(), ca: self.certificate() }
     }
+}
+
+fn until(year: i32) -> impl FnOnce(&mut CertificateParams) {
+    move |params| params.not_after = date_time_ymd(year, 1, 1)
 }
 
 impl IssuedCertificate {

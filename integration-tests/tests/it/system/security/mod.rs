@@ -58,10 +58,22 @@ impl Secured {
             peer("coordinator.internal", "coordinator"),
         );
         site.write("agent.toml", &agent);
+        Self::of(site, authority)
+    }
+
+    /// Starts both on files that are there.
+    fn of(site: Site, authority: CertificateAuthority) -> Self {
         let (agent, agent_address) = start(&site, Binary::Agent, "agent");
         write_coordinator(&site, &agent_address, &PEERS);
         let (coordinator, address) = start(&site, Binary::Coordinator, "coordinator");
         Self { site, authority, agent, coordinator, agent_address, address }
+    }
+
+    /// Stops both, and starts them again.
+    fn restarted(mut self) -> Self {
+        assert_eq!(self.coordinator.terminate(), 0);
+        assert_eq!(self.agent.terminate(), 0);
+        Self::of(self.site, self.authority)
     }
 
     /// A call of `backupctl` with the certificate of `name`.

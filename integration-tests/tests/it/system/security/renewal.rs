@@ -2,7 +2,7 @@
 //!
 //! Does not own: reading them. New connections use the new files; files that are not good change nothing.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use packhorse_testkit::{CertificateAuthority, wait_until};
 
@@ -34,6 +34,30 @@ fn new_certificates_are_used_without_a_restart() {
         output => Err(format!("{output:?}")),
     });
     secured.ctl("renewed", ["create"]).run().expect_success();
+    secured.stop();
+}
+
+#[test]
+fn a_certificate_that_soon_expires_is_told_by_the_daemon_and_by_agents() {
+    let secured = Secured::start();
+    assert!(!secured.ctl("ops.internal", ["agents"]).run().expect_success().stdout.contains("expires"));
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600 + 3600);
+    for (name, left) in [("agent.internal", 10), ("coordinator.internal", 29)] {
+        secured.authority.issue_for(name, days(left)).write(&secured.site.path(name));
+    }
+    wait_until("what the agent and the coordinator say", SOON, || {
+        let output = secured.ctl("ops.internal", ["agents"]).run().expect_success();
+        let agent = output.stdout.contains("expires on") && output.stdout.contains("in 10 days");
+        let coordinator = output.stderr.contains("the coordinator: its certificate")
+            && output.stderr.contains("in 29 days");
+        if agent && coordinator { Ok(()) } else { Err(format!("{output:#?}")) }
+    });
+    // At its next start each says so in its log.
+    let secured = secured.restarted();
+    for daemon in [&secured.agent, &secured.coordinator] {
+        let line = daemon.wait_for_line("expires on", SOON);
+        assert!(line.contains("WARN"), "{line}");
+    }
     secured.stop();
 }
 
