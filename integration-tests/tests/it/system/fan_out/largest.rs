@@ -20,8 +20,9 @@ use super::{
 
 /// Small repositories, all of which come before the large one by name.
 const SMALL: usize = 150;
-/// How many may go before it: the one that is held, and few more while it goes from whoever looked at it to the queue.
-const AT_MOST: usize = 10;
+/// How many may go before it: the one that is held, and some more while it goes from whoever looked at it to the queue,
+/// which takes its time on a busy machine. In the order of names it would come after all of them.
+const AT_MOST: usize = SMALL / 2;
 
 /// Puts a FIFO in place of the repository's packed refs.
 fn pack_refs_into_fifo(repo: &Path) {
