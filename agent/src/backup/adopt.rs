@@ -1,5 +1,8 @@
 //! Finds what an unfinished run made durable for one repository, where its journal does not tell.
 //!
+//! Also owns what every line of such a run has to pass, wherever it comes from: nothing of it is taken over before the vault
+//! has said that the manifest and all that it names are there, each with its size. What is inside is not read again.
+//!
 //! Does not own: the journal (`bases`). A run's segments end some seconds before it died, but every manifest that it wrote
 //! lies under a name that can be formed, and a manifest exists only when all that it names is durable. So nothing that was
 //! sent has to be sent again. Asked only for repositories that changed, and only when there are unfinished runs.
@@ -12,8 +15,8 @@ use packhorse_vault::{
 
 use super::{
     Run,
-    bases::{Base, RUNS},
-    damage,
+    bases::{Base, Origin, RUNS},
+    damage, plan,
     repository::facts_of,
     snapshot::Snapshot,
 };
@@ -54,27 +57,78 @@ pub async fn find(
                 return Ok(Some(Found { base, manifest }));
             }
             Ok(None) => {}
-            // It would have saved work, and nothing more.
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                tracing::warn!(repository = %path, %error, "the manifest of an unfinished run is unusable");
-            }
-            Err(error) => return Err(Problem::from(error).while_doing("look for unfinished work")),
+            Err(error) if is_lack(&error) => tell_lack(path, &error),
+            Err(error) => return Err(not_asked(error)),
         }
     }
     Ok(None)
 }
 
 /// This run's own state of the repository, which another writer of the same run was faster to commit.
-pub async fn own(run: &Run, path: &RepoPath, snapshot: &Snapshot) -> Result<Option<Base>, Problem> {
+pub async fn own(
+    run: &Run,
+    path: &RepoPath,
+    snapshot: &Snapshot,
+) -> Result<Option<CatalogueEntry>, VaultError> {
     let key = ObjectKey::manifest(&run.storage, path, &run.attempt.id);
-    let entry = read(run, path, &key, Some(snapshot)).await?;
-    Ok(entry.map(|(entry, _)| Base::unfinished(entry, &run.attempt.id, &run.storage)))
+    Ok(read(run, path, &key, Some(snapshot)).await?.map(|(entry, _)| entry))
 }
 
-/// The line of that state.
+/// The same, whatever the repository looks like.
 pub async fn own_line(run: &Run, path: &RepoPath) -> Result<Option<CatalogueEntry>, VaultError> {
     let key = ObjectKey::manifest(&run.storage, path, &run.attempt.id);
     Ok(read(run, path, &key, None).await?.map(|(entry, _)| entry))
+}
+
+/// Whether everything that a line names is in the vault; of the committed backup's it is taken to be.
+pub async fn whole(run: &Run, base: Option<&Base>) -> Result<bool, VaultError> {
+    let Some(base) = base.filter(|base| base.origin != Origin::Committed) else { return Ok(true) };
+    match look_at(run, &base.entry).await {
+        Err(error) if is_lack(&error) => {
+            tell_lack(&base.entry.path, &error);
+            Ok(false)
+        }
+        looked => looked.map(|()| true),
+    }
+}
+
+/// The newest line of a repository that is not backed up now: that of an unfinished run if all of that is there.
+pub async fn last(run: &Run, base: Option<Base>) -> Option<CatalogueEntry> {
+    // What nobody could tell now is not relied on.
+    let whole = whole(run, base.as_ref()).await.unwrap_or(false);
+    let base = if whole { base } else { base.and_then(Base::into_committed) };
+    base.map(|base| base.entry)
+}
+
+async fn look_at(run: &Run, entry: &CatalogueEntry) -> Result<(), VaultError> {
+    // A line without a manifest names nothing.
+    let Some(manifest) = plan::manifest_of(&run.vault, entry).await? else { return Ok(()) };
+    let objects = manifest.packhorse.as_ref().map(|table| table.objects.as_slice());
+    let lists_none = || VaultError::corrupt("read manifest", &entry.path, "lists no objects");
+    run.vault.check_present(objects.ok_or_else(lists_none)?).await
+}
+
+/// Whether the vault said that something is not there, or not as it was stored.
+fn is_lack(error: &VaultError) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt)
+}
+
+/// It would have saved work, and nothing more.
+fn tell_lack(path: &RepoPath, error: &VaultError) {
+    tracing::warn!(repository = %path, %error, "what an unfinished run stored is not whole: it is not used");
+}
+
+/// The problem of a repository of which nobody can tell what an unfinished run stored.
+pub fn not_asked(error: VaultError) -> Problem {
+    Problem::from(error).while_doing("look for unfinished work")
+}
+
+/// The problem of a repository that an earlier attempt at this run has stored, under a name that cannot be written again.
+pub fn not_whole(error: VaultError) -> Problem {
+    Problem::from(error)
+        .while_doing("take over what an earlier attempt at this run stored")
+        .leaving("the last good backup of this repository stays in the vault")
+        .next("make another backup: backupctl create")
 }
 
 async fn read(
@@ -94,6 +148,7 @@ async fn read(
     if let Some(name) = manifest.first_without_digest() {
         return Err(VaultError::corrupt("read manifest", key, format!("ends before the digest of {name}")));
     }
+    run.vault.check_present(&table.objects).await?;
     let stored = digest_of(key, &bytes);
     let path_is_own = *key == ObjectKey::manifest(&run.storage, path, &run.attempt.id);
     let same =
@@ -149,3 +204,6 @@ async fn own_facts(
     let target = manifest.head_reference.as_deref().map(packhorse_model::encode_ref_name);
     Ok((refs.len() as u64, target.or(head.map(|oid| oid.to_string()))))
 }
+
+#[cfg(test)]
+mod tests;

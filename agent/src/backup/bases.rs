@@ -28,14 +28,29 @@ pub struct Base {
     pub entry: CatalogueEntry,
     /// Where the line comes from.
     pub origin: Origin,
+    /// The committed backup's line, where this one is of a run that committed nothing.
+    pub committed: Option<Box<CatalogueEntry>>,
 }
 
 impl Base {
+    /// A line of the committed backup.
+    pub fn committed(entry: CatalogueEntry) -> Self {
+        Self { entry, origin: Origin::Committed, committed: None }
+    }
+
     /// A line of an unfinished run; it is our own when this run wrote the manifest that it names.
     pub fn unfinished(entry: CatalogueEntry, own: &BackupId, storage: &StorageName) -> Self {
         let manifest = ObjectKey::manifest(storage, &entry.path, own);
         let is_own = entry.manifest.as_deref() == Some(manifest.as_str());
-        Self { entry, origin: if is_own { Origin::OwnRun } else { Origin::Unfinished } }
+        Self { entry, origin: if is_own { Origin::OwnRun } else { Origin::Unfinished }, committed: None }
+    }
+
+    /// What the committed backup has.
+    pub fn into_committed(self) -> Option<Self> {
+        match self.origin {
+            Origin::Committed => Some(self),
+            Origin::Unfinished | Origin::OwnRun => self.committed.map(|entry| Self::committed(*entry)),
+        }
     }
 }
 
@@ -119,8 +134,12 @@ impl Bases {
             }
             found = found.or(line);
         }
-        let unfinished = found.map(|entry| Base::unfinished(entry, own, storage));
-        let base = unfinished.or(committed.map(|entry| Base { entry, origin: Origin::Committed }));
+        let base = match found {
+            None => committed.map(Base::committed),
+            Some(entry) => {
+                Some(Base { committed: committed.map(Box::new), ..Base::unfinished(entry, own, storage) })
+            }
+        };
         Ok(Known { base, in_base })
     }
 

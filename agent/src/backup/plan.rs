@@ -114,7 +114,8 @@ fn unusable(base: &CatalogueEntry, error: VaultError, known: Vec<ClosedPack>) ->
     Err(Problem::from(error).while_doing("plan increment"))
 }
 
-async fn manifest_of(vault: &Vault, base: &CatalogueEntry) -> Result<Option<Manifest>, VaultError> {
+/// The manifest that a line names, whole.
+pub async fn manifest_of(vault: &Vault, base: &CatalogueEntry) -> Result<Option<Manifest>, VaultError> {
     let Some(key) = &base.manifest else { return Ok(None) };
     let key = ObjectKey::from_stored(key)?;
     let bytes = vault.get(&key).await?;

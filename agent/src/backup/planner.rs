@@ -57,6 +57,8 @@ pub enum Next {
 pub struct Planner {
     /// What the vault has of it.
     base: Option<Base>,
+    /// Whether everything that `base` names was seen, where that is of an unfinished run.
+    looked: bool,
     /// What an unfinished run has of it.
     found: Option<Found>,
     asked_for_unfinished: bool,
@@ -67,12 +69,26 @@ pub struct Planner {
 impl Planner {
     /// A planner for a repository of about this many bytes, of which the vault has `base`.
     pub fn new(base: Option<Base>, size: u64) -> Self {
-        Self { base, found: None, asked_for_unfinished: false, size }
+        Self { base, looked: false, found: None, asked_for_unfinished: false, size }
     }
 
-    /// The line that the vault has of it.
+    /// The line that the vault has of it: not that of an unfinished run before it was looked at.
     pub fn known(&self) -> Option<CatalogueEntry> {
-        self.base.as_ref().map(|base| base.entry.clone())
+        let base = self.base.clone();
+        let base = if self.looked { base } else { base.and_then(Base::into_committed) };
+        base.map(|base| base.entry)
+    }
+
+    /// Drops what an unfinished run has of it unless all of that is in the vault.
+    pub async fn look(&mut self, run: &Run) -> Result<(), SnapshotError> {
+        if !self.looked {
+            let whole = adopt::whole(run, self.base.as_ref()).await;
+            let whole = whole.map_err(|error| SnapshotError::Failed(adopt::not_asked(error)))?;
+            self.base =
+                self.base.take().and_then(|base| if whole { Some(base) } else { base.into_committed() });
+            self.looked = true;
+        }
+        Ok(())
     }
 
     /// What the repository needs when it looks like this.
@@ -82,6 +98,7 @@ impl Planner {
         candidate: &Candidate,
         snapshot: &Snapshot,
     ) -> Result<Next, SnapshotError> {
+        self.look(run).await?;
         let base = self.base.as_ref().filter(|_| self.found.is_none());
         if let Some(entry) = settled(run, (snapshot, &candidate.dir), base) {
             return Ok(Next::Settled(entry.into()));

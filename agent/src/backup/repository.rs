@@ -36,10 +36,13 @@ const LAST_CHANCE: Duration = Duration::from_secs(2);
 pub async fn back_up(
     run: &Arc<Run>,
     candidate: Candidate,
-    (planner, plan): (Planner, Option<Plan>),
+    (mut planner, plan): (Planner, Option<Plan>),
     seen: Option<Seen>,
     slot: Slot,
 ) -> CatalogueEntry {
+    if let Err(error) = planner.look(run).await {
+        return without(&candidate, planner.known(), error);
+    }
     let known = planner.known();
     match attempt(run, &candidate, (planner, plan), seen, slot).await {
         Ok(entry) => entry,
@@ -61,7 +64,7 @@ pub fn settled(
     (snapshot, dir): (&Snapshot, &Path),
     base: Option<&Base>,
 ) -> Option<CatalogueEntry> {
-    let Base { entry, origin } = base?;
+    let Base { entry, origin, .. } = base?;
     entry.manifest.as_ref()?;
     let outcome = match origin {
         // Its manifest has the name that another try would need: the state of a moment ago is this run's result.
@@ -278,14 +281,22 @@ async fn lost_race(
     snapshot: &Snapshot,
     error: VaultError,
 ) -> Result<CatalogueEntry, SnapshotError> {
-    if error.kind() == ErrorKind::AlreadyExists
-        && let Ok(Some(base)) = adopt::own(run, &candidate.path, snapshot).await
-        // At the first attempt it may be what an earlier run of this ID left, whose journal is gone.
-        && (!run.attempt.attempt.is_first() || base.entry.fingerprint.as_ref() == Some(&snapshot.fingerprint))
-    {
-        return Ok(base.entry);
+    if error.kind() != ErrorKind::AlreadyExists {
+        return Err(SnapshotError::Failed(error.into()));
     }
-    Err(SnapshotError::Failed(error.into()))
+    match adopt::own(run, &candidate.path, snapshot).await {
+        // At the first attempt it may be what an earlier run of this ID left, whose journal is gone.
+        Ok(Some(entry))
+            if !run.attempt.attempt.is_first()
+                || entry.fingerprint.as_ref() == Some(&snapshot.fingerprint) =>
+        {
+            Ok(entry)
+        }
+        Err(found) if matches!(found.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+            Err(SnapshotError::Failed(adopt::not_whole(found)))
+        }
+        _ => Err(SnapshotError::Failed(error.into())),
+    }
 }
 
 type Bundled = (Plan, Result<Option<Bundle>, BundleError>);

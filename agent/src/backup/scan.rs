@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     Run, absent,
-    bases::{Base, Bases, InBase, Known, Origin},
+    bases::{Base, Bases, InBase, Known},
     discover::{Candidate, Found, Walk},
     watch::Watch,
 };
@@ -216,7 +216,7 @@ impl Scan {
             if matches!((&sight, entry.outcome), (Sight::Gone(_), Outcome::Gone)) {
                 self.scanned.still_gone += 1;
             }
-            let known = Known { base: Some(Base { entry, origin: Origin::Committed }), in_base };
+            let known = Known { base: Some(Base::committed(entry)), in_base };
             self.add(run, sight, known, watch, batches)?;
         }
         Ok(())

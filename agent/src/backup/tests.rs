@@ -30,7 +30,7 @@ async fn back_up(
     run(vault, job(root, id, base)).await
 }
 
-fn job(root: &Path, id: &str, base: Option<ObjectDigest>) -> BackupJob {
+pub(super) fn job(root: &Path, id: &str, base: Option<ObjectDigest>) -> BackupJob {
     BackupJob {
         attempt: RunAttempt::first(id.parse().expect("valid ID")),
         storage: "default".parse().expect("valid name"),
@@ -283,7 +283,7 @@ async fn whoever_adopts_a_step_tells_what_is_left_out_of_it() {
     assert_eq!(looked.expect("dry run").counts.damaged, 1);
 }
 
-fn open(folder: &Path) -> Vault {
+pub(super) fn open(folder: &Path) -> Vault {
     std::fs::create_dir_all(folder).expect("create the vault's folder");
     packhorse_vault::open(&VaultSettings::new(format!("file://{}", folder.display()))).expect("open vault")
 }

@@ -20,7 +20,8 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Run, Slots,
+    Run, Slots, adopt,
+    bases::Origin,
     collate::Line,
     discover::Candidate,
     pack_proof, planner,
@@ -102,7 +103,7 @@ async fn keep_reading(floor: Arc<Floor>) {
             GivenUp::Hangs(said) => repository::hangs(&candidate.path, &candidate.dir, &said),
             GivenUp::Defect(panic) => repository::defect(&candidate.path, &panic),
         };
-        let entry = repository::failed(&candidate, base.map(|base| base.entry), problem);
+        let entry = repository::failed(&candidate, adopt::last(&floor.run, base).await, problem);
         floor.push(number, entry, Some(permit)).await;
     }
 }
@@ -173,15 +174,14 @@ fn read_all(floor: &Floor, place: &Place) {
         run.progress.found(1);
         let candidate = match item.found {
             Sight::Repository(ref candidate) => candidate.clone(),
-            Sight::Unusable(path, problem) => {
-                let base = item.base.map(|base| base.entry);
-                let entry = repository::failed_entry(&path, base, problem);
-                watch.waiting(|| floor.push_blocking(item.number, entry, item.permit));
+            Sight::Unusable(ref path, ref problem) => {
+                let (path, problem) = (path.clone(), problem.clone());
+                watch.waiting(|| floor.pass_by(item, |last| repository::failed_entry(&path, last, problem)));
                 continue;
             }
-            Sight::Gone(path) => {
-                let entry = repository::gone(&path, item.base.map(|base| base.entry));
-                watch.waiting(|| floor.push_blocking(item.number, entry, item.permit));
+            Sight::Gone(ref path) => {
+                let path = path.clone();
+                watch.waiting(|| floor.pass_by(item, |last| repository::gone(&path, last)));
                 continue;
             }
         };
@@ -202,7 +202,9 @@ fn read_all(floor: &Floor, place: &Place) {
 
 fn settles(run: &Run, snapshot: &Snapshot, item: &Item) -> Option<CatalogueEntry> {
     let Sight::Repository(candidate) = &item.found else { return None };
-    let entry = repository::settled(run, (snapshot, &candidate.dir), item.base.as_ref())?;
+    // The vault is asked for what is of an unfinished run, by the planner.
+    let base = item.base.as_ref().filter(|base| base.origin == Origin::Committed);
+    let entry = repository::settled(run, (snapshot, &candidate.dir), base)?;
     // With a manifest for every run there is something to write, even so.
     (!run.manifests.in_every_run() || run.dry_run).then_some(entry)
 }
@@ -222,14 +224,7 @@ impl Floor {
     fn settle(&self, item: Item, candidate: Candidate, looked: Result<(Snapshot, u64), SnapshotError>) {
         let (snapshot, size) = match looked {
             Ok(looked) => looked,
-            Err(SnapshotError::Gone) => {
-                let entry = repository::gone(&candidate.path, item.base.map(|base| base.entry));
-                return self.push_blocking(item.number, entry, item.permit);
-            }
-            Err(SnapshotError::Failed(problem)) => {
-                let entry = repository::failed(&candidate, item.base.map(|base| base.entry), problem);
-                return self.push_blocking(item.number, entry, item.permit);
-            }
+            Err(error) => return self.pass_by(item, |last| repository::without(&candidate, last, error)),
         };
         if item.had_refs && snapshot.refs.is_empty() {
             self.run.emptied.fetch_add(1, Relaxed);
@@ -239,6 +234,12 @@ impl Floor {
         }
         let Some(room) = Handle::current().block_on(self.queue.room()) else { return };
         self.queue.push(size, (item.number, candidate, item.base, item.permit), snapshot, room);
+    }
+
+    /// Tells what becomes of a repository that is not backed up now, by the newest line of it. Blocking.
+    fn pass_by(&self, item: Item, line: impl FnOnce(Option<CatalogueEntry>) -> CatalogueEntry) {
+        let last = Handle::current().block_on(adopt::last(&self.run, item.base));
+        self.push_blocking(item.number, line(last), item.permit);
     }
 
     fn push_blocking(&self, number: u64, entry: CatalogueEntry, permit: OwnedSemaphorePermit) {

@@ -17,6 +17,7 @@ mod dispatch;
 mod dry;
 mod gone;
 mod order;
+mod parts;
 mod plan;
 mod publish;
 mod request;
@@ -31,10 +32,14 @@ use packhorse_model::{
     StorageName, Subject,
 };
 use packhorse_proto::v1::RunAccepted;
-use packhorse_vault::{Attempt, RunEnd, RunJournal, Vault, finished_part, record_part};
-use serde::{Deserialize, Serialize};
+use packhorse_vault::{Attempt, RunEnd, RunJournal, Vault};
 
-use self::{collect::Parts, order::RunOrder, plan::RunPlan};
+use self::{
+    collect::Parts,
+    order::RunOrder,
+    parts::{DirectoryDone, earlier, record},
+    plan::RunPlan,
+};
 pub use self::{
     dispatch::{ended_early, filter_parts, matched_nothing},
     gone::GoneRules,
@@ -270,13 +275,6 @@ async fn back_up_databases(
     done
 }
 
-/// A directory that is in the vault, with what is missing of it.
-#[derive(Clone, Serialize, Deserialize)]
-struct DirectoryDone {
-    summary: DirectorySummary,
-    failures: Vec<ItemFailure>,
-}
-
 async fn back_up_directories(
     context: &RunContext<'_>,
     request: &RunRequest,
@@ -323,28 +321,4 @@ async fn back_up_directories(
         }
     }
     summaries
-}
-
-/// What an earlier attempt at this run finished.
-async fn earlier<T: serde::de::DeserializeOwned>(vault: &Vault, plan: &RunPlan, part: &str) -> Option<T> {
-    if plan.run.attempt.is_first() {
-        return None;
-    }
-    finished_part(vault, &plan.run.id, part).await.unwrap_or_else(|error| {
-        tracing::warn!(backup = %plan.run.id, %error, "the journal of {part} is unusable, doing it again");
-        None
-    })
-}
-
-/// Records what is finished, for whoever resumes the run. Without the record it would be done again, and no more.
-async fn record<T: Clone + Serialize + serde::de::DeserializeOwned>(
-    vault: &Vault,
-    plan: &RunPlan,
-    part: &str,
-    done: T,
-) -> T {
-    record_part(vault, &plan.run.id, part, done.clone()).await.unwrap_or_else(|error| {
-        tracing::warn!(backup = %plan.run.id, %error, "the journal does not say that {part} is done");
-        done
-    })
 }

@@ -1,14 +1,15 @@
 //! Step 5 of a run, publish: the report, Gitaly's marker, and last the commit record. The backup exists from then on.
 //!
 //! Does not own: what the report says. Each is created once. A report that is there already was written by an earlier
-//! attempt at the same run: it says what that attempt found, all of it durable, and it is the one that is committed. When
-//! nobody can say whether the last one was written, the error says just that. A crash before the last write leaves a run
-//! that `list` and `restore` do not see.
+//! attempt at the same run: it says what that attempt found, all of it durable, and it is the one that is committed, once
+//! the vault has said that the catalogues, dumps and archives which it names are there with their sizes. When nobody can
+//! say whether the last one was written, the error says just that. A crash before the last write leaves a run that `list`
+//! and `restore` do not see.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Problem, RunSummary, Subject};
-use packhorse_vault::{BackupInformation, FORMAT, ObjectKey, Vault, digest_of};
+use packhorse_vault::{BackupInformation, FORMAT, ObjectKey, Vault, VaultError, digest_of};
 
 /// Commits a backup, and says what was committed.
 pub async fn publish(
@@ -25,7 +26,7 @@ pub async fn finish(
     id: &BackupId,
     instance_version: &str,
 ) -> Result<Option<RunSummary>, Problem> {
-    let Some((summary, report)) = written(vault, id).await? else { return Ok(None) };
+    let Some((summary, report)) = written(vault, id).await.map_err(uncommitted)? else { return Ok(None) };
     commit(vault, &summary, report, instance_version).await.map_err(uncommitted)?;
     Ok(Some(summary))
 }
@@ -65,9 +66,28 @@ async fn written(vault: &Vault, id: &BackupId) -> Result<Option<(RunSummary, Obj
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let summary = serde_json::from_slice(&bytes)
+    let summary: RunSummary = serde_json::from_slice(&bytes)
         .map_err(|e| Problem::new(ErrorKind::Corrupt, Subject::Vault, "read report").on(&key).answered(e))?;
+    vault.check_present(&objects_of(&summary)).await.map_err(not_whole)?;
     Ok(Some((summary, digest_of(&key, &bytes))))
+}
+
+/// A report cannot be written again, so the run cannot be committed without what it names.
+fn not_whole(error: VaultError) -> Problem {
+    let is_lack = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt);
+    let problem = Problem::from(error).while_doing("take over what an earlier attempt at this run stored");
+    if !is_lack {
+        return problem;
+    }
+    Problem { kind: ErrorKind::Corrupt, ..problem }.next("make another backup: backupctl create")
+}
+
+/// What a report itself names: the catalogues name the rest.
+fn objects_of(summary: &RunSummary) -> Vec<ObjectDigest> {
+    let catalogues = summary.storages.iter().filter_map(|storage| storage.catalogue.clone());
+    let dumps = summary.databases.iter().map(|database| database.object.clone());
+    let archives = summary.directories.iter().map(|directory| directory.object.clone());
+    catalogues.chain(dumps).chain(archives).collect()
 }
 
 async fn commit(

@@ -10,6 +10,7 @@ mod aftermath;
 mod configuration;
 mod forge;
 mod ground;
+mod lost;
 mod matrix;
 mod play;
 mod point;

@@ -33,15 +33,17 @@ fn held(ground: &Ground) -> (Town, Daemon) {
     (town, call)
 }
 
-/// What the segment lists is known by it; what no segment lists is found by its name.
+/// What the segment lists is known by it, and asked for; what no segment lists is found by its name.
 #[track_caller]
 fn assert_segments_were_read(town: &Town, before: usize) {
     let log = town.server.log();
-    let has_read = |key: &str| {
-        log[before..].iter().any(|request| request.operation == Operation::Get && request.key.contains(key))
+    let has = |operation: Operation, key: &str| {
+        log[before..].iter().any(|request| request.operation == operation && request.key.contains(key))
     };
+    let has_read = |key: &str| has(Operation::Get, key);
     assert!(has_read("/segments/one/"), "the segment was not read");
-    assert!(!has_read("manifests/one/hooked.git/0001.toml"), "what the segment lists was asked for again");
+    let is_asked_for = has(Operation::Head, "v/one/hooked.git/0001/001.bundle");
+    assert!(is_asked_for, "what the segment lists was taken over unseen");
     assert!(has_read("manifests/one/team/app.git/0001.toml"), "what no segment lists is found by its name");
 }
 
