@@ -34,6 +34,10 @@ enum Found {
 impl Vault {
     /// Creates an object that must not exist yet. Durable when it returns.
     pub async fn create(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
+        self.unless_stopped(("create object", key.as_str()), self.create_surely(key, bytes)).await
+    }
+
+    async fn create_surely(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectDigest, VaultError> {
         let digest = digest_of(key, &bytes);
         let mut patience = self.patience();
         loop {

@@ -17,7 +17,7 @@ use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, path
 use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     ObjectKey, ObjectReader, ObjectWriter, Pace, PartSize, RequestCounts, VaultError, counts::Counter,
@@ -29,6 +29,8 @@ use crate::{
 pub struct Vault {
     inner: Arc<Inner>,
     pace: Pace,
+    /// When cancelled, nothing is waited for any more.
+    pub(crate) stop: CancellationToken,
     /// Whether requests go by way of the brief store.
     brief: bool,
     /// Whether files of a folder are read on the thread that asks.
@@ -106,7 +108,8 @@ impl Vault {
             pinned_id: None,
             known_id: Mutex::default(),
         };
-        Self { inner: Arc::new(inner), pace: Pace::default(), brief: false, here: false }
+        let (pace, stop) = (Pace::default(), CancellationToken::new());
+        Self { inner: Arc::new(inner), pace, stop, brief: false, here: false }
     }
 
     /// The vault, which must have this identity; for one that nobody has cloned yet.
@@ -250,13 +253,22 @@ impl Vault {
     }
 
     pub(crate) async fn open_get(&self, key: &ObjectKey) -> Result<GetResult, VaultError> {
+        const READ: &str = "read object";
         self.inner.counter.get();
-        let result = self.store().get_opts(&self.path(key), GetOptions::default()).await;
-        result.map_err(|e| self.failed("read object", key.as_str(), e))
+        let path = self.path(key);
+        let asking = async {
+            let result = self.store().get_opts(&path, GetOptions::default()).await;
+            result.map_err(|e| self.failed(READ, key.as_str(), e))
+        };
+        self.unless_stopped((READ, key.as_str()), asking).await
     }
 
     /// The size of the object; none when it does not exist.
     pub async fn head(&self, key: &ObjectKey) -> Result<Option<u64>, VaultError> {
+        self.unless_stopped(("look up object", key.as_str()), self.ask_for(key)).await
+    }
+
+    async fn ask_for(&self, key: &ObjectKey) -> Result<Option<u64>, VaultError> {
         self.inner.counter.head();
         match self.store().head(&self.path(key)).await {
             Ok(meta) => Ok(Some(meta.size)),
@@ -280,6 +292,11 @@ impl Vault {
         &self,
         objects: Vec<(ObjectKey, Bytes)>,
     ) -> Result<Vec<ObjectDigest>, VaultError> {
+        let first = objects.first().map(|(key, _)| key.to_string()).unwrap_or_default();
+        self.unless_stopped(("create object", &first), self.create_each(objects)).await
+    }
+
+    async fn create_each(&self, objects: Vec<(ObjectKey, Bytes)>) -> Result<Vec<ObjectDigest>, VaultError> {
         let Some(folder) = &self.inner.folder else {
             let creating = objects.into_iter().map(|(key, bytes)| async move {
                 let _turn = self.inner.creations.acquire().await;
@@ -313,9 +330,14 @@ impl Vault {
     /// Writes a copy of an object under a name that may exist: only `+latest.toml`, which other tools read, and which
     /// nothing of ours trusts.
     pub async fn write_latest(&self, latest: &ObjectKey, bytes: Bytes) -> Result<(), VaultError> {
+        const WRITE: &str = "write object";
         self.inner.counter.put();
-        let put = self.store().put(&self.path(latest), bytes.into()).await;
-        put.map(drop).map_err(|e| self.failed("write object", latest.as_str(), e))
+        let path = self.path(latest);
+        let writing = async {
+            let put = self.store().put(&path, bytes.into()).await;
+            put.map(drop).map_err(|e| self.failed(WRITE, latest.as_str(), e))
+        };
+        self.unless_stopped((WRITE, latest.as_str()), writing).await
     }
 
     /// A blocking writer of a new object of unknown size.

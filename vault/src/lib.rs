@@ -37,6 +37,7 @@ mod segments;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod until;
 mod upload;
 mod words;
 

@@ -2,7 +2,7 @@
 //!
 //! Does not own: retries, which are paced with the upload that they belong to. Both can be changed while uploads are under
 //! way. An upload waits for its turn before it is sent and holds nothing else of the pace meanwhile, so two cannot block
-//! each other.
+//! each other. One that gives up while it waits leaves its time to others.
 
 use std::{
     sync::{
@@ -29,9 +29,24 @@ pub struct Pace {
 struct Bandwidth {
     /// 0 for as many as there are.
     bytes_per_second: AtomicU64,
-    /// When the bytes so far will have passed.
-    passed: Mutex<Instant>,
+    passed: Mutex<Passed>,
     changed: Notify,
+}
+
+#[derive(Debug)]
+struct Passed {
+    /// When the bytes so far will have passed.
+    at: Instant,
+    /// Times that the rate was changed.
+    changes: u64,
+}
+
+/// The time that some bytes take, from their turn on; it is given back when they are not sent.
+#[derive(Debug)]
+struct Taken<'a> {
+    bandwidth: &'a Bandwidth,
+    time: Duration,
+    changes: u64,
 }
 
 /// The right to send one object or part.
@@ -58,7 +73,7 @@ impl Pace {
     pub fn new(uploads: usize, bytes_per_second: u64) -> Self {
         let bandwidth = Bandwidth {
             bytes_per_second: AtomicU64::new(bytes_per_second),
-            passed: Mutex::new(Instant::now()),
+            passed: Mutex::new(Passed { at: Instant::now(), changes: 0 }),
             changed: Notify::new(),
         };
         Self { uploads: Limit::new(uploads_of(uploads)), bandwidth: Arc::new(bandwidth), whole: None }
@@ -77,22 +92,23 @@ impl Pace {
 
     /// Waits until this many bytes may be sent. Turns come last, so that nobody has one while it waits for anything else.
     pub async fn upload(&self, bytes: usize) -> Upload {
-        self.bandwidth.pass(bytes).await;
+        let mut taken = vec![self.bandwidth.pass(bytes).await];
         if let Some(whole) = &self.whole {
-            whole.bandwidth.pass(bytes).await;
+            taken.push(whole.bandwidth.pass(bytes).await);
         }
         let own = self.uploads.take().await;
         let whole = match &self.whole {
             Some(whole) => Some(whole.uploads.take().await),
             None => None,
         };
+        taken.into_iter().flatten().for_each(Taken::keep);
         Upload { _turns: (own, whole) }
     }
 }
 
 impl Bandwidth {
-    /// Waits until the bytes before these have passed.
-    async fn pass(&self, bytes: usize) {
+    /// Waits until the bytes before these have passed; none when there is no limit.
+    async fn pass(&self, bytes: usize) -> Option<Taken<'_>> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -100,31 +116,53 @@ impl Bandwidth {
             changed.as_mut().enable();
             let rate = self.bytes_per_second.load(Relaxed);
             if rate == 0 {
-                return;
+                return None;
             }
-            let turn = {
-                let mut passed = self.passed();
-                let turn = (*passed).max(Instant::now());
-                *passed = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
-                turn
-            };
+            let (turn, taken) = self.take(Duration::from_secs_f64(bytes as f64 / rate as f64));
             tokio::select! {
-                () = tokio::time::sleep_until(turn) => return,
+                () = tokio::time::sleep_until(turn) => return Some(taken),
                 // By another rate the turn is another one.
                 () = changed => {}
             }
         }
     }
 
+    fn take(&self, time: Duration) -> (Instant, Taken<'_>) {
+        let mut passed = self.passed();
+        let turn = passed.at.max(Instant::now());
+        passed.at = turn + time;
+        (turn, Taken { bandwidth: self, time, changes: passed.changes })
+    }
+
     fn set(&self, bytes_per_second: u64) {
         if self.bytes_per_second.swap(bytes_per_second, Relaxed) != bytes_per_second {
-            *self.passed() = Instant::now();
+            {
+                let mut passed = self.passed();
+                *passed = Passed { at: Instant::now(), changes: passed.changes + 1 };
+            }
             self.changed.notify_waiters();
         }
     }
 
-    fn passed(&self) -> std::sync::MutexGuard<'_, Instant> {
+    fn passed(&self) -> std::sync::MutexGuard<'_, Passed> {
         self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken<'_> {
+    /// The bytes are sent.
+    fn keep(mut self) {
+        self.time = Duration::ZERO;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut passed = self.bandwidth.passed();
+        // What was taken by another rate was forgotten with it.
+        if passed.changes == self.changes {
+            passed.at = passed.at.checked_sub(self.time).unwrap_or(passed.at);
+        }
     }
 }
 
@@ -160,6 +198,19 @@ mod tests {
         a.set(0, 0);
         whole.set(0, 0);
         assert!(!waits(a).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_leaves_its_time_to_others() {
+        let pace = Pace::new(0, 1).part(0, 1);
+        drop(pace.upload(10).await);
+        let begun = Instant::now();
+        for _ in 0..3 {
+            let gave_up = tokio::time::timeout(Duration::from_secs(1), pace.upload(3600)).await;
+            assert!(gave_up.is_err(), "ten seconds are taken");
+        }
+        drop(pace.upload(1).await);
+        assert_eq!(begun.elapsed(), Duration::from_secs(10), "only for what was sent");
     }
 
     #[tokio::test]

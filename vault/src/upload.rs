@@ -2,7 +2,7 @@
 //!
 //! Does not own: where the bytes come from. Nothing is staged on disk. An object gets its name only in
 //! [`ObjectWriter::finish`]; a writer that is dropped instead aborts its multipart upload, so nothing partial is ever
-//! visible and nothing is left to pay for. Memory is bounded: a part's buffer is taken from the vault's shared budget
+//! visible and nothing is left to pay for; so does one whose vault is told to stop. Memory is bounded: a part's buffer is taken from the vault's shared budget
 //! before it is filled and given back when the store has it. A writer takes a whole part at once and never waits for one
 //! while it holds one, so writers cannot block each other half way; one that waits for other writers' results while it
 //! has a part ([`Vault::slow_writer`]) takes none from the budget. Parts are hashed beside the writer, on their way to
@@ -101,7 +101,7 @@ impl ObjectWriter {
 
     pub(crate) fn new(vault: Vault, key: ObjectKey, part_size: PartSize, budgeted: bool) -> Self {
         let part_size = usize::try_from(part_size.bytes()).unwrap_or(usize::MAX);
-        let (buffer, permit, stop) = (Vec::new(), Hold::default(), CancellationToken::new());
+        let (buffer, permit, stop) = (Vec::new(), Hold::default(), vault.stop.clone());
         let runtime = Handle::current();
         Self {
             vault,
@@ -317,21 +317,26 @@ async fn send_parts(
     let failed = |e| vault.failed("upload object", key.as_str(), e);
     vault.counter().put();
     let mut upload = vault.upload_store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
-    let result = feed(&vault, &mut upload, &mut parts, &arrived).await;
+    let feeding = async { feed(&vault, &mut upload, &mut parts, &arrived).await.map_err(failed) };
+    let result = vault.unless_stopped(("upload object", key.as_str()), feeding).await;
     match result {
         Ok(true) => {}
         Ok(false) => return abort(&vault, &key, &mut upload).await.map_err(failed).map(|()| Sent::Done),
         Err(error) => {
             let _ = abort(&vault, &key, &mut upload).await;
-            return Err(failed(error));
+            return Err(error);
         }
     }
     vault.counter().put();
     let patience = vault.patience();
-    if let Err(error) = upload.complete().await {
+    let completing = async { upload.complete().await.map_err(failed) };
+    if let Err(error) = vault.unless_stopped(("upload object", key.as_str()), completing).await {
         // From then on it cannot be completed any more, so what is found at its name is final.
         let _ = abort(&vault, &key, &mut upload).await;
-        return Ok(Sent::Unsure(failed(error), patience.left().max(vault.brief_budget())));
+        return match error.kind() {
+            ErrorKind::Cancelled => Err(error),
+            _ => Ok(Sent::Unsure(error, patience.left().max(vault.brief_budget()))),
+        };
     }
     make_durable(&vault).await.map_err(failed)?;
     Ok(Sent::Done)

@@ -8,8 +8,8 @@
 //! Retries: the vault's client has its own; git is tried again on a repository that moves (`repository`). A failed
 //! repository is an entry, never the end of the storage. Of a damaged one, what is whole is backed up (`damage`).
 //!
-//! Cancellation: one token stops the walk, kills git and leaves the catalogue unwritten; another stops the walk and lets
-//! what is at hand come to its end.
+//! Cancellation: one token stops the walk, kills git, breaks off what waits for the vault and leaves the catalogue unwritten;
+//! another stops the walk and lets what is at hand come to its end.
 //!
 //! A crash leaves: manifests, each whole, and segments that list most of them. The next attempt at this run takes them as
 //! its own results, the next run as what it builds on (`adopt`); nothing names the rest. The catalogue is the last thing
@@ -249,6 +249,12 @@ impl Run {
         self.cancel.is_cancelled() || self.stopping.is_cancelled()
     }
 
+    /// Why the storage is not backed up to its end, if it is not.
+    fn stopped(&self) -> Option<Problem> {
+        let cancelled = || Problem::cancelled("back up storage").on(&self.storage);
+        self.given_up.get().cloned().or_else(|| self.begins_nothing().then(cancelled))
+    }
+
     /// Waits until that is so.
     async fn ends(&self) {
         tokio::select! {
@@ -295,6 +301,7 @@ pub async fn back_up_storage(
     // A child token, so that whatever ends this storage early also stops its parts.
     let cancel = cancel.child_token();
     let _stop_parts = cancel.clone().drop_guard();
+    let vault = vault.until(cancel.clone());
     let bases = Bases::open(&vault, &job.storage, job.base.as_ref(), &job.unfinished).await?;
     let slots = job.slots.clone();
     let run = Arc::new(Run::new(vault, job, progress, cancel));
@@ -315,16 +322,19 @@ pub async fn back_up_storage(
         }
     });
     let (scanned, ()) = tokio::join!(walk, work);
-    let stopped = run.given_up.get().cloned();
-    let cancelled = || Problem::cancelled("back up storage").on(&run.storage);
-    let stopped = stopped.or_else(|| run.begins_nothing().then(cancelled));
+    let stopped = run.stopped();
     let settled = match (&scanned, stopped) {
         (_, Some(problem)) => Err(problem),
         (Err(problem), None) => Err(problem.clone()),
         (Ok(scanned), None) => Ok(scanned.items),
     };
     let _ = settled_out.send(settled);
-    let collated = collate.await.unwrap_or_else(|panic| Err(defect(panic)))?;
+    let collated = collate.await.unwrap_or_else(|panic| Err(defect(panic)));
+    // What a stop broke off is no reason of its own.
+    let collated = collated.map_err(|problem| match problem.kind {
+        ErrorKind::Cancelled => run.stopped().unwrap_or(problem),
+        _ => problem,
+    })?;
     let scan::Scanned { unnamable, unmatched, remarks, passed_over, base_repositories, still_gone, .. } =
         scanned?;
     let failures = collated.counts.failed + collated.counts.damaged + unnamable.len() as u64;
@@ -397,7 +407,7 @@ fn write_catalogue(
         let (attempt, storage) = (run.attempt.clone(), run.storage.clone());
         Some(collate::Writers {
             catalogue,
-            segments: SegmentWriter::new(run.vault.clone(), attempt, storage),
+            segments: SegmentWriter::new(run.vault.unbound(), attempt, storage),
         })
     };
     collate::run(lines, writers, run.storage.as_str(), events, expected)

@@ -38,6 +38,16 @@ pub struct JobName {
     pub backup: BackupId,
 }
 
+impl JobName {
+    /// The ID by which `backupctl` knows it.
+    fn id(&self) -> &str {
+        match self.kind {
+            JobKind::Backup => self.backup.as_str(),
+            JobKind::Restore => &self.run,
+        }
+    }
+}
+
 /// What kind of job it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
@@ -56,6 +66,9 @@ impl fmt::Display for JobName {
 
 /// Time that a restore goes on without a coordinator.
 const ORPHANED: Duration = Duration::from_secs(120);
+
+/// Time that whoever cancels a job waits for its end.
+const ENDING: Duration = Duration::from_secs(15);
 
 /// A job.
 pub struct Job {
@@ -185,11 +198,13 @@ impl Jobs {
         });
     }
 
-    /// Stops a job; whether there was one under way.
-    pub fn cancel(&self, storage: &StorageName, run: &str) -> bool {
+    /// Stops a job, and waits a while for its end, from which on the storage is free; whether there was one under way.
+    pub async fn cancel(&self, storage: &StorageName, run: &str) -> bool {
         let job = self.lock().get(storage).filter(|job| job.name.run == run).cloned();
-        let job = job.filter(|job| job.course.ended().is_none());
-        job.map(|job| job.cancel.cancel()).is_some()
+        let Some(job) = job.filter(|job| job.course.ended().is_none()) else { return false };
+        job.cancel.cancel();
+        let _ = tokio::time::timeout(ENDING, job.course.wait()).await;
+        true
     }
 
     fn admit(
@@ -220,16 +235,26 @@ impl Jobs {
             {
                 Ok(Admitted::Replace(Arc::clone(job)))
             }
-            Some(job) => Err(Problem::new(ErrorKind::Unavailable, Subject::Agent, START_JOB)
-                .on(storage)
-                .answered(format!("the storage is busy with {}", job.name))
-                .next("wait for it, or cancel it where it was started")),
+            Some(job) => Err(busy(storage, job)),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<StorageName, Arc<Job>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn busy(storage: &StorageName, job: &Job) -> Problem {
+    let problem =
+        |answer| Problem::new(ErrorKind::Unavailable, Subject::Agent, START_JOB).on(storage).answered(answer);
+    if job.cancel.is_cancelled() {
+        let answer = format!("the storage is busy with {}, which was cancelled and is ending", job.name);
+        return problem(answer).next("run again in a moment");
+    }
+    problem(format!("the storage is busy with {}", job.name)).next(format!(
+        "wait for it, or end it at the coordinator that started it: backupctl cancel {}",
+        job.name.id()
+    ))
 }
 
 fn not_joined(storage: &StorageName) -> Problem {
@@ -316,6 +341,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &joined));
         let busy = bench.ask("run 2", oneshot::channel().1).await.err().expect("busy");
         assert!(busy.to_string().contains("busy with backup same"), "{busy}");
+        assert!(busy.next.as_ref().is_some_and(|next| next.ends_with("backupctl cancel same")), "{busy:?}");
         end.send(done(7)).expect("the job waits");
         assert_eq!(bytes(&first.course.wait().await), Some(7));
         let (again, _) = bench.ask("run 1", oneshot::channel().1).await.expect("joined");
@@ -340,8 +366,10 @@ mod tests {
         assert!(bytes(&next.course.wait().await).is_none(), "it failed");
         let (end, ended) = oneshot::channel();
         let (again, _) = bench.ask("run 2", ended).await.expect("started again");
-        assert!(bench.jobs.cancel(&bench.storage, "run 2") && !bench.jobs.cancel(&bench.storage, "run 1"));
-        assert!(bytes(&again.course.wait().await).is_none(), "cancelled by name");
+        assert!(!bench.jobs.cancel(&bench.storage, "run 1").await && again.course.ended().is_none());
+        assert!(bench.jobs.cancel(&bench.storage, "run 2").await);
+        let ended = again.course.ended().expect("it is waited for");
+        assert!(bytes(&ended).is_none(), "cancelled by name");
         drop(end);
     }
     #[tokio::test(start_paused = true)]

@@ -220,7 +220,7 @@ impl AgentService for Service {
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
         let v1::CancelJobRequest { run, storage } = request.into_inner();
         let storage: StorageName = storage.parse().map_err(|e| status_of_problem(&Problem::from(e)))?;
-        Ok(Response::new(v1::CancelJobResponse { found: self.shared.jobs.cancel(&storage, &run) }))
+        Ok(Response::new(v1::CancelJobResponse { found: self.shared.jobs.cancel(&storage, &run).await }))
     }
 }
 

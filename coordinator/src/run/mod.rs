@@ -260,8 +260,9 @@ async fn back_up_databases(
         None => {
             let shown = board.clone();
             let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
+            let stoppable = vault.until(stop.token.clone());
             let (done, failures) =
-                database::back_up_all(vault, &plan.run, &options.databases, &stop.token, progress).await;
+                database::back_up_all(&stoppable, &plan.run, &options.databases, &stop.token, progress).await;
             let is_whole = failures.is_empty();
             for failure in failures {
                 board.failed(failure);
@@ -294,7 +295,8 @@ async fn back_up_directories(
             }
             let shown = (board.clone(), component.clone());
             let progress = move |name: &str, bytes| shown.0.part(&shown.1, name, bytes, false);
-            let done = directory::back_up(vault, &plan.run, directory, &stop.token, progress).await;
+            let stoppable = vault.until(stop.token.clone());
+            let done = directory::back_up(&stoppable, &plan.run, directory, &stop.token, progress).await;
             match done {
                 Ok((summary, failures)) => {
                     let done = DirectoryDone { summary, failures };
