@@ -7,7 +7,12 @@ use std::{collections::BTreeMap, time::Duration};
 use packhorse_model::Problem;
 use packhorse_service::{Address, Tls, config::Config, places::Place};
 
-use crate::{database::Database, directory::Directory, run::GoneRules, schedule::Schedule};
+use crate::{
+    database::{Database, Libpq},
+    directory::Directory,
+    run::GoneRules,
+    schedule::Schedule,
+};
 
 /// Settings of a coordinator.
 #[derive(Clone)]
@@ -16,6 +21,8 @@ pub struct CoordinatorOptions {
     pub agents: Vec<Address>,
     /// The certificate that is shown to agents on `https://` addresses.
     pub tls: Option<Tls>,
+    /// What this process's environment says to libpq.
+    pub(crate) libpq: Libpq,
     /// The databases of a backup.
     pub databases: Vec<Database>,
     /// The directories of a backup.
@@ -71,6 +78,7 @@ impl CoordinatorOptions {
         let mut options = Self {
             agents,
             tls,
+            libpq: Libpq::of(env),
             databases,
             directories,
             places: Place::of_config(config),

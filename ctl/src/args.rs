@@ -253,7 +253,7 @@ pub struct CreateArgs {
     /// Not these repositories; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub skip_repository: Vec<RepoPattern>,
-    /// Only this component: repositories, db, or a directory's name; may be repeated
+    /// Only this component: repositories, db, or the name of one database or directory; may be repeated
     #[arg(long, value_name = "COMPONENT")]
     pub only: Vec<Component>,
     /// Not this component; may be repeated
@@ -294,12 +294,20 @@ pub struct RestoreArgs {
     /// Only this directory of the backup, into this folder (embedded mode); may be repeated
     #[arg(long, value_name = "NAME=PATH", value_parser = directory_pair)]
     pub to_directory: Vec<(String, PathBuf)>,
-    /// Only this component: repositories, db, or a directory's name; may be repeated
+    /// Only this component: repositories, db, or the name of one database or directory; may be repeated
     #[arg(long, value_name = "COMPONENT")]
     pub only: Vec<Component>,
     /// Not this component; may be repeated
     #[arg(long, value_name = "COMPONENT")]
     pub skip: Vec<Component>,
+    /// Only this database of the backup, into the database of this URL; may be repeated. Leave the password out: other users
+    /// see it in the list of processes. PGPASSWORD and .pgpass are read
+    // Parsed by the command, whose errors do not repeat the URL.
+    #[arg(long, value_name = "NAME=URL")]
+    pub to_database: Vec<String>,
+    /// Check everything, say what would be done, and touch nothing; exits as the restore would
+    #[arg(long)]
+    pub dry_run: bool,
     /// Leave repositories that are there already, equal to what the backup has: goes on with a restore that was stopped
     #[arg(long)]
     pub skip_existing: bool,

@@ -21,9 +21,11 @@ Examples:
 pub const RESTORE: &str = "\
 Examples:
   backupctl restore latest
+  backupctl restore latest --dry-run
   backupctl restore latest~1 --repository team/app.git --force
   backupctl restore latest --storage spare=/srv/restore-test --to-storage default=spare
-  backupctl restore 1795177711_2026_11_20 --only db";
+  backupctl restore 1795177711_2026_11_20 --only db
+  backupctl restore latest --to-database main=postgresql://git@spare.internal/restore_test";
 
 /// Of `list`.
 pub const LIST: &str = "\

@@ -1,7 +1,7 @@
 //! The parts of a backup, and which of them an operator selected.
 //!
-//! Does not own: what a component's archive looks like. A directory cannot take the name of another component, so a
-//! name always means one thing.
+//! Does not own: what a component's archive looks like. A directory cannot take the name of another component. A selection
+//! may name a single database or directory: a name that both have selects both.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -28,7 +28,8 @@ impl FromStr for Component {
             "repositories" => Ok(Self::Repositories),
             "db" => Ok(Self::Databases),
             _ => {
-                let rule = "must be repositories, db or a directory's name (A-Z a-z 0-9 . _ -)";
+                let rule =
+                    "must be repositories, db, or the name of a database or directory (A-Z a-z 0-9 . _ -)";
                 text.parse::<StorageName>()
                     .map_err(|_| InvalidInput::new("component", text, rule))
                     .map(|name| Self::Directory(name.into()))
@@ -75,8 +76,16 @@ impl ComponentSelection {
         (self.only.is_empty() || self.only.contains(component)) && !self.skip.contains(component)
     }
 
-    /// The named directories, which must exist in the configuration or the backup.
-    pub fn named_directories(&self) -> impl Iterator<Item = &str> {
+    /// Whether the database is selected: all of them are, or it is by its name.
+    pub fn selects_database(&self, name: &str) -> bool {
+        let named = |set: &BTreeSet<Component>| {
+            set.contains(&Component::Databases) || set.contains(&Component::Directory(name.to_owned()))
+        };
+        (self.only.is_empty() || named(&self.only)) && !named(&self.skip)
+    }
+
+    /// The named directories and databases, which must exist in the configuration or the backup.
+    pub fn named_parts(&self) -> impl Iterator<Item = &str> {
         self.only.iter().chain(&self.skip).filter_map(|component| match component {
             Component::Directory(name) => Some(name.as_str()),
             _ => None,
@@ -97,6 +106,20 @@ mod tests {
         selection.only.insert("uploads".parse().expect("valid"));
         assert!(!selection.selects(&Component::Repositories));
         assert!(selection.selects(&Component::Directory("uploads".into())));
-        assert_eq!(selection.named_directories().collect::<Vec<_>>(), ["uploads"]);
+        assert_eq!(selection.named_parts().collect::<Vec<_>>(), ["uploads"]);
+    }
+
+    #[test]
+    fn one_database_is_selected_or_left_out_by_its_name() {
+        let set = |names: &[&str]| names.iter().map(|name| name.parse().expect("valid")).collect();
+        let selects = |only: &[&str], skip: &[&str], name| {
+            ComponentSelection { only: set(only), skip: set(skip) }.selects_database(name)
+        };
+        assert!(
+            selects(&[], &[], "main") && selects(&["main"], &[], "main") && selects(&["db"], &[], "main")
+        );
+        assert!(!selects(&["main"], &[], "ci") && !selects(&["uploads"], &[], "main"));
+        assert!(!selects(&["db"], &["main"], "main") && selects(&["db"], &["main"], "ci"));
+        assert!(!selects(&[], &["db"], "main"));
     }
 }

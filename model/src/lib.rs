@@ -15,6 +15,7 @@ mod outcome;
 mod problem;
 mod ref_name;
 mod repo_path;
+mod restore_plan;
 mod selector;
 mod storage_name;
 mod summary;
@@ -33,6 +34,7 @@ pub use outcome::{Counts, Outcome};
 pub use problem::{ErrorKind, InvalidInput, Problem, Subject};
 pub use ref_name::{decode_ref_name, encode_ref_name};
 pub use repo_path::RepoPath;
+pub use restore_plan::{DatabaseWay, PlannedDatabase, PlannedDirectory, PlannedRestore, PlannedStorage};
 pub use selector::BackupSelector;
 pub use storage_name::StorageName;
 pub use summary::{

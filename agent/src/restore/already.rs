@@ -1,22 +1,45 @@
-//! Whether the repository that is at a place is the one that would be restored: what an earlier try put there.
+//! Where a repository goes, and whether the one that is there is the one that would be restored: what an earlier try put
+//! there.
 //!
 //! Does not own: replacing it (`place`). The refs, HEAD and hooks that are there must have the fingerprint that the backup
 //! recorded, with nothing of them broken. A repository comes to its place in one step, whole, so its objects are not read
-//! again. Nothing is written here.
+//! again. Nothing is written here, so that a plan and a restore ask the same question.
 
-use packhorse_vault::CatalogueEntry;
+use packhorse_model::Problem;
+use packhorse_vault::{CatalogueEntry, LastGood};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     backup::fingerprint_of,
     git::Git,
-    restore::{Restore, place::Place},
+    restore::{RestoreJob, place::Place},
 };
 
-impl Restore {
-    /// Whether `place` holds what the entry restores to. Blocking.
-    pub(super) fn is_there_already(&self, place: &Place, entry: &CatalogueEntry) -> bool {
-        let git = Git::new(self.job.git.clone());
-        let found = place.folder().and_then(|dir| fingerprint_of(&entry.path, dir, &git, &self.cancel));
-        found.is_some() && found == entry.fingerprint
+/// The place of an entry's repository; none when it is there already and stays. A place that may not be taken is refused.
+/// Blocking.
+pub(super) fn spot(
+    job: &RestoreJob,
+    entry: &CatalogueEntry,
+    last_good: Option<&LastGood>,
+    cancel: &CancellationToken,
+) -> Result<Option<Place>, Problem> {
+    if job.skip_existing && last_good.is_none() {
+        let place = Place::look(&job.root, &entry.path, false)?;
+        if is_there_already(job, &place, entry, cancel) {
+            return Ok(None);
+        }
     }
+    Place::find(&job.root, &entry.path, job.force).map(Some)
+}
+
+/// Whether `place` holds what the entry restores to.
+fn is_there_already(
+    job: &RestoreJob,
+    place: &Place,
+    entry: &CatalogueEntry,
+    cancel: &CancellationToken,
+) -> bool {
+    let git = Git::new(job.git.clone());
+    let found = place.folder().and_then(|dir| fingerprint_of(&entry.path, dir, &git, cancel));
+    found.is_some() && found == entry.fingerprint
 }

@@ -1,5 +1,7 @@
 //! Restores the repositories of one storage from the vault.
 //!
+//! Before it, `plan` looks at the same entries and the same places and says what would be done; it writes nothing.
+//!
 //! Order: `select` the catalogue's entries; then for each repository, several at once: `fetch` what it must become,
 //! `build` an empty repository in the `workshop`, bring its `objects`, write its `refs`, on demand `optimise` it, unpack its `hooks`,
 //! and `place` it. At the end the storage's file system is synced, and only then does the restore report success; `early_sync`
@@ -27,6 +29,7 @@ mod objects;
 mod optimise;
 mod owner;
 mod place;
+mod plan;
 mod progress;
 mod ref_check;
 mod refs;
@@ -36,7 +39,9 @@ mod select;
 mod workshop;
 
 pub use job::{RestoreEvent, RestoreJob, RestoreProgress, RestoreResult};
+pub use plan::{StoragePlan, plan_storage};
 pub use run::restore_storage;
+pub use select::Unmatched;
 
 use progress::Progress;
 use run::Restore;

@@ -116,7 +116,8 @@ impl Place {
         })
     }
 
-    fn is_taken(&self) -> bool {
+    /// Whether anything is there.
+    pub(super) fn is_taken(&self) -> bool {
         fs::symlink_metadata(&self.target).is_ok()
     }
 

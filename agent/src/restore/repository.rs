@@ -11,7 +11,9 @@ use packhorse_vault::{CatalogueEntry, Damage, LastGood, RefStorage};
 use tokio::{runtime::Handle, sync::SemaphorePermit};
 
 use crate::restore::{
-    Restore, build, fetch,
+    Restore,
+    already::spot,
+    build, fetch,
     fetch::Wanted,
     hooks,
     objects::{Brought, Objects},
@@ -34,15 +36,12 @@ pub(super) struct Restored {
 impl Restore {
     /// Restores one repository; `number` tells it from the others of this restore. Blocking.
     pub(super) fn repository(&self, entry: &CatalogueEntry, number: u64) -> Restored {
-        let is_older = matches!(entry.outcome, Outcome::Failed | Outcome::Gone);
-        if is_older && entry.manifest.is_none() {
-            return Restored { placed: false, problem: Some(never_backed_up(entry)) };
+        let held = Held::of(entry, self.job.last_good);
+        if held.is_nothing {
+            return Restored { placed: false, problem: held.missing };
         }
-        let last_good = entry.last_good().filter(|_| self.job.last_good);
-        match self.try_repository(entry, last_good.as_ref(), number) {
-            // That is what was asked for.
-            Ok(placed) if last_good.is_some() => Restored { placed, problem: None },
-            Ok(placed) => Restored { placed, problem: what_is_missing(entry) },
+        match self.try_repository(entry, held.last_good.as_ref(), number) {
+            Ok(placed) => Restored { placed, problem: held.missing },
             Err(problem) => Restored { placed: false, problem: Some(problem) },
         }
     }
@@ -53,14 +52,10 @@ impl Restore {
         last_good: Option<&LastGood>,
         number: u64,
     ) -> Result<bool, Problem> {
-        if self.job.skip_existing && last_good.is_none() {
-            let place = Place::look(&self.job.root, &entry.path, false)?;
-            if self.is_there_already(&place, entry) {
-                self.progress.already();
-                return Ok(false);
-            }
-        }
-        let place = Place::find(&self.job.root, &entry.path, self.job.force)?;
+        let Some(place) = spot(&self.job, entry, last_good, &self.cancel)? else {
+            self.progress.already();
+            return Ok(false);
+        };
         let wanted = fetch::fetch(&self.vault, entry, last_good);
         let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else { return Ok(false) };
         self.progress.add_bytes(wanted.bytes);
@@ -106,6 +101,31 @@ impl Restore {
             return Err(Problem::cancelled("restore repository"));
         }
         place.put(repository, &entry.path, &self.owner)
+    }
+}
+
+/// What a backup has of one repository, and what is missing from that: known before anything of it is fetched.
+pub(super) struct Held {
+    /// The state to restore instead of the newest one.
+    pub last_good: Option<LastGood>,
+    /// Whether there is nothing to restore.
+    pub is_nothing: bool,
+    /// What has to be told of it, also when it is put in place.
+    pub missing: Option<Problem>,
+}
+
+impl Held {
+    /// What the entry's backup has; `as_last_good` asks for the last state of which nothing was left out.
+    pub(super) fn of(entry: &CatalogueEntry, as_last_good: bool) -> Self {
+        let is_older = matches!(entry.outcome, Outcome::Failed | Outcome::Gone);
+        if is_older && entry.manifest.is_none() {
+            return Self { last_good: None, is_nothing: true, missing: Some(never_backed_up(entry)) };
+        }
+        match entry.last_good().filter(|_| as_last_good) {
+            // That is what was asked for.
+            Some(last_good) => Self { last_good: Some(last_good), is_nothing: false, missing: None },
+            None => Self { last_good: None, is_nothing: false, missing: what_is_missing(entry) },
+        }
     }
 }
 

@@ -50,10 +50,10 @@ const LARGE_WAITING: usize = 3;
 const MOST: usize = 128;
 
 /// The entries that are still to be restored, and the number of the last one that was taken.
-type Entries = Mutex<(u64, mpsc::Receiver<CatalogueEntry>)>;
+pub(super) type Entries = Mutex<(u64, mpsc::Receiver<CatalogueEntry>)>;
 
 /// The next entry with its number; none at the end.
-fn next(entries: &Entries) -> Option<(u64, CatalogueEntry)> {
+pub(super) fn next(entries: &Entries) -> Option<(u64, CatalogueEntry)> {
     let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
     let entry = entries.1.blocking_recv()?;
     entries.0 += 1;
@@ -96,10 +96,11 @@ pub async fn restore_storage(
     watching.shutdown().await;
     let ran = ran.and(early.end().await);
     let result = restore.close(last, ran).await?;
-    Ok(RestoreResult { unmatched: survey.unmatched, ..result })
+    let unmatched = survey.unmatched.into_iter().map(|unmatched| unmatched.pattern).collect();
+    Ok(RestoreResult { unmatched, ..result })
 }
 
-fn check_root(job: &RestoreJob) -> Result<(), Problem> {
+pub(super) fn check_root(job: &RestoreJob) -> Result<(), Problem> {
     if job.root.is_dir() {
         return Ok(());
     }
@@ -127,7 +128,7 @@ async fn open(
     .await
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     spawn_blocking(work).await.map_err(|e| task_problem("restore storage", &e))?

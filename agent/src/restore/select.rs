@@ -5,7 +5,7 @@
 //! plain text of its lines.
 
 use bytes::Bytes;
-use packhorse_model::{Outcome, Problem, RepoFilter};
+use packhorse_model::{Outcome, Problem, RepoFilter, RepoPath, RepoPattern, nearest};
 use packhorse_vault::{CatalogueEntry, CatalogueReader, Vault};
 use tokio::sync::mpsc;
 
@@ -28,7 +28,18 @@ pub(super) struct Survey {
     /// Entries to restore.
     pub known: u64,
     /// Included patterns that cover no entry.
-    pub unmatched: Vec<String>,
+    pub unmatched: Vec<Unmatched>,
+    /// Excluded patterns likewise.
+    pub unmatched_excluded: Vec<Unmatched>,
+}
+
+/// A pattern that covers no entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unmatched {
+    /// The pattern.
+    pub pattern: String,
+    /// The path that is nearest to it.
+    pub nearest: Option<String>,
 }
 
 impl Selection {
@@ -41,16 +52,18 @@ impl Selection {
 
     /// Counts the selected entries and finds the patterns that cover none. Blocking.
     pub(super) fn survey(&self) -> Result<Survey, Problem> {
-        let mut missed: Vec<_> = self.filter.included().iter().collect();
+        let mut included = Missed::new(self.filter.included());
+        let mut excluded = Missed::new(self.filter.excluded());
         let mut known = 0;
         for entry in self.lines()? {
             let entry = entry.map_err(vault_problem)?;
             if self.has(&entry) {
-                missed.retain(|pattern| !pattern.matches(&entry.path));
+                included.see(&entry.path);
+                excluded.see(&entry.path);
             }
             known += u64::from(self.selects(&entry));
         }
-        Ok(Survey { known, unmatched: missed.iter().map(|pattern| pattern.to_string()).collect() })
+        Ok(Survey { known, unmatched: included.told(), unmatched_excluded: excluded.told() })
     }
 
     /// Sends the selected entries in order until there are no more or nobody listens. Blocking.
@@ -76,5 +89,29 @@ impl Selection {
     /// Whether the backup holds the repository: one that was deleted before is not brought back.
     fn has(&self, entry: &CatalogueEntry) -> bool {
         entry.outcome.is_there() || (entry.outcome == Outcome::Gone && self.with_gone)
+    }
+}
+
+/// The patterns that have covered nothing so far, each with the path that comes nearest to it.
+struct Missed<'a>(Vec<(&'a RepoPattern, Option<String>)>);
+
+impl<'a> Missed<'a> {
+    fn new(patterns: &'a [RepoPattern]) -> Self {
+        Self(patterns.iter().map(|pattern| (pattern, None)).collect())
+    }
+
+    fn see(&mut self, path: &RepoPath) {
+        self.0.retain(|(pattern, _)| !pattern.matches(path));
+        for (pattern, near) in &mut self.0 {
+            let known = near.take();
+            let names = known.as_deref().into_iter().chain([path.as_str()]);
+            *near = nearest(pattern.as_str(), names).map(str::to_owned);
+        }
+    }
+
+    fn told(self) -> Vec<Unmatched> {
+        let told =
+            |(pattern, nearest): (&RepoPattern, _)| Unmatched { pattern: pattern.to_string(), nearest };
+        self.0.into_iter().map(told).collect()
     }
 }

@@ -214,6 +214,14 @@ impl AgentService for Service {
         started.map(|events| Response::new(ReceiverStream::new(events))).map_err(|e| status_of_problem(&e))
     }
 
+    async fn plan_restore(
+        &self,
+        request: Request<Streaming<v1::RestoreStorageRequest>>,
+    ) -> Result<Response<v1::PlanRestoreResponse>, Status> {
+        let planned = restore::plan(&self.shared, request.into_inner()).await;
+        planned.map(Response::new).map_err(|e| status_of_problem(&e))
+    }
+
     async fn cancel_job(
         &self,
         request: Request<v1::CancelJobRequest>,

@@ -1,4 +1,4 @@
-//! The call `RestoreStorage`.
+//! The calls `RestoreStorage` and `PlanRestore`.
 //!
 //! Does not own: the pipeline (`crate::restore`) or who is at it (`jobs`).
 
@@ -15,32 +15,33 @@ use super::{
     job::{self, JobRequest, Part, Told, required},
     jobs::{Finished, Job, JobKind, JobName, Manner},
 };
-use crate::restore::{RestoreEvent, RestoreJob, RestoreProgress, restore_storage};
+use crate::restore::{
+    RestoreEvent, RestoreJob, RestoreProgress, StoragePlan, Unmatched, plan_storage, restore_storage,
+};
 
 type RestoreStorageEvents = mpsc::Receiver<Result<v1::RestoreStorageEvent, Status>>;
 
-/// Reads the request, and joins or starts the job.
-pub(super) async fn start(
+/// Reads the request, and parses the job in it.
+async fn read_job(
     shared: &Arc<Shared>,
-    mut requests: Streaming<v1::RestoreStorageRequest>,
-) -> Result<RestoreStorageEvents, Problem> {
-    let JobRequest { job: wire, filter, .. } =
-        job::read_request(&mut requests, |message| match message.request {
-            Some(Request::Job(job)) => Part::Job(job),
-            Some(Request::Filter(filter)) => Part::Filter(filter),
-            Some(Request::Go(_)) => Part::Go,
-            None => Part::Unknown,
-        })
-        .await?;
+    requests: &mut Streaming<v1::RestoreStorageRequest>,
+) -> Result<(RestoreJob, v1::RestoreJob), Problem> {
+    let JobRequest { job: wire, filter, .. } = job::read_request(requests, |message| match message.request {
+        Some(Request::Job(job)) => Part::Job(job),
+        Some(Request::Filter(filter)) => Part::Filter(filter),
+        Some(Request::Go(_)) => Part::Go,
+        None => Part::Unknown,
+    })
+    .await?;
     let target: StorageName = wire.target_storage.parse()?;
     let options = shared.options.now();
     let config = options.storage(&target)?;
     let source: StorageName = wire.source_storage.parse()?;
-    let catalogue = catalogue_of(required(wire.catalogue, "catalogue")?, &source)?;
+    let catalogue = catalogue_of(required(wire.catalogue.clone(), "catalogue")?, &source)?;
     let job = RestoreJob {
         backup_id: wire.backup_id.parse()?,
         source,
-        target: target.clone(),
+        target,
         root: config.path.clone(),
         catalogue,
         filter,
@@ -54,6 +55,27 @@ pub(super) async fn start(
     };
     shared.check_places(&options).await?;
     shared.check_vault(&wire.vault_id).await?;
+    Ok((job, wire))
+}
+
+/// Reads the request, and says what the job would do. What nobody waits for any more is given up.
+pub(super) async fn plan(
+    shared: &Arc<Shared>,
+    mut requests: Streaming<v1::RestoreStorageRequest>,
+) -> Result<v1::PlanRestoreResponse, Problem> {
+    let (job, _) = read_job(shared, &mut requests).await?;
+    let cancel = shared.stopping.child_token();
+    let _given_up = cancel.clone().drop_guard();
+    plan_storage(&shared.vault, job, cancel).await.map(plan_response)
+}
+
+/// Reads the request, and joins or starts the job.
+pub(super) async fn start(
+    shared: &Arc<Shared>,
+    mut requests: Streaming<v1::RestoreStorageRequest>,
+) -> Result<RestoreStorageEvents, Problem> {
+    let (job, wire) = read_job(shared, &mut requests).await?;
+    let target = job.target.clone();
     let name = JobName { kind: JobKind::Restore, run: wire.run, backup: job.backup_id.clone() };
     let latest = Arc::new(Mutex::new(RestoreProgress::default()));
     let (shown, told_as) = (Arc::clone(&latest), target.to_string());
@@ -61,7 +83,7 @@ pub(super) async fn start(
     let joined = shared.jobs.join_or_start(
         &target,
         name,
-        Manner { only_join: wire.join, keep: options.rejoin_within },
+        Manner { only_join: wire.join, keep: shared.options.now().rejoin_within },
         move || progress_of(&told_as, &shown.lock().unwrap_or_else(PoisonError::into_inner)),
         |handle, cancel| async move {
             tracing::info!(storage = %job.target, backup = %job.backup_id, "a restore starts");
@@ -104,6 +126,24 @@ async fn record(mut told: mpsc::Receiver<RestoreEvent>, job: &Job, latest: Arc<M
                 job.course().failed(failure);
             }
         }
+    }
+}
+
+fn plan_response(plan: StoragePlan) -> v1::PlanRestoreResponse {
+    let unmatched = |Unmatched { pattern, nearest }| v1::Unmatched { pattern, nearest };
+    v1::PlanRestoreResponse {
+        added: plan.added,
+        replaced: plan.replaced,
+        already: plan.already,
+        refused: plan.refused,
+        bytes: plan.bytes,
+        needed: plan.needed,
+        room: plan.room.map(|room| v1::Room { device: room.device, available: room.available }),
+        failures: plan.failures.iter().map(Into::into).collect(),
+        failures_total: plan.failures_total,
+        problems: plan.problems.iter().map(Into::into).collect(),
+        unmatched: plan.unmatched.into_iter().map(unmatched).collect(),
+        unmatched_excluded: plan.unmatched_excluded.into_iter().map(unmatched).collect(),
     }
 }
 

@@ -13,6 +13,7 @@ const RIGHTS: Rights = &[
     ("/packhorse.v1.AgentService/Describe", Right::Drive),
     ("/packhorse.v1.AgentService/BackupStorage", Right::Drive),
     ("/packhorse.v1.AgentService/RestoreStorage", Right::Drive),
+    ("/packhorse.v1.AgentService/PlanRestore", Right::Drive),
     ("/packhorse.v1.AgentService/CancelJob", Right::Drive),
 ];
 

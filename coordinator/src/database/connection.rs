@@ -36,6 +36,27 @@ const OVERRIDES: [&str; 10] = [
 const NOTICE_LOSS: &str =
     "keepalives_idle=20 keepalives_interval=10 keepalives_count=3 tcp_user_timeout=60000";
 
+/// Variables by which libpq finds files.
+const FILES: [&str; 6] = ["PGPASSFILE", "PGSSLKEY", "PGSSLCERT", "PGSSLROOTCERT", "PGSSLCRL", "PGSSLCRLDIR"];
+
+/// What the environment of this process says to libpq; it may hold a password.
+#[derive(Clone)]
+pub struct Libpq(BTreeMap<String, String>);
+
+impl Libpq {
+    /// The part of an environment that libpq reads.
+    pub fn of(env: &BTreeMap<String, String>) -> Self {
+        Self(inherited(env))
+    }
+}
+
+/// A database's URL as it may be shown.
+pub fn without_password(url: &str) -> String {
+    let Ok(environment) = url::parse(url) else { return "(no URL of a database)".to_owned() };
+    let connection = Connection { name: String::new(), elsewhere: None, bin_dir: None, environment };
+    connection.shown(connection.database().unwrap_or_default())
+}
+
 /// A database's name, programs and environment for its children.
 #[derive(Clone)]
 pub(super) struct Connection {
@@ -74,6 +95,45 @@ impl Connection {
         Ok(Self { name: config.name.clone(), elsewhere: None, bin_dir: config.bin_dir.clone(), environment })
     }
 
+    /// Where a URL leads that an operator gave for one restore. Nothing of the environment leads elsewhere: it only
+    /// completes what the URL leaves open.
+    pub(super) fn explicit(
+        name: &str,
+        url: &str,
+        bin_dir: Option<&Path>,
+        Libpq(inherited): &Libpq,
+        own_caller: bool,
+    ) -> Result<Self, Problem> {
+        let invalid = |answer: String| {
+            Problem::new(ErrorKind::Invalid, Subject::Configuration, "read database URL")
+                .on(format!("--to-database {name}"))
+                .answered(answer)
+        };
+        let said = url::parse(url).map_err(invalid)?;
+        if let Some(file) = FILES.iter().find(|file| said.contains_key(**file) && !own_caller) {
+            return Err(invalid(format!("it names a file ({file}), which only embedded mode takes"))
+                .next("set that variable in the coordinator's environment"));
+        }
+        if !said.contains_key("PGDATABASE") && !said.contains_key("PGSERVICE") {
+            return Err(invalid("it names no database".to_owned()));
+        }
+        let mut environment = inherited.clone();
+        let leads = ["PGHOST", "PGHOSTADDR", "PGPORT"];
+        let names_server = said.contains_key("PGSERVICE") || leads[..2].iter().any(|n| said.contains_key(*n));
+        let dropped = if names_server { &leads[..] } else { &[] };
+        let secret = if own_caller { None } else { Some("PGPASSWORD") };
+        for variable in dropped.iter().copied().chain(["PGSERVICE", "PGDATABASE"]).chain(secret) {
+            environment.remove(variable);
+        }
+        environment.extend(said);
+        Ok(Self { name: name.to_owned(), elsewhere: None, bin_dir: bin_dir.map(Path::to_owned), environment })
+    }
+
+    /// Where PostgreSQL's programs lie, if that is configured.
+    pub(super) fn bin_dir(&self) -> Option<&Path> {
+        self.bin_dir.as_deref()
+    }
+
     /// The same server and user, but another of its databases.
     pub(super) fn to(&self, database: &str) -> Self {
         Self { elsewhere: Some(database.to_owned()), ..self.clone() }
@@ -106,6 +166,18 @@ impl Connection {
     pub(super) fn leads_to(&self) -> Vec<Option<&str>> {
         let set = |name: &str| self.environment.get(name).map(String::as_str);
         vec![set("PGHOST"), set("PGHOSTADDR"), set("PGPORT"), set("PGSERVICE"), self.database()]
+    }
+
+    /// A database of the server, as a URL for people: it has no password.
+    pub(super) fn shown(&self, database: &str) -> String {
+        let set = |name: &str| self.environment.get(name).map(String::as_str);
+        let user = set("PGUSER").map(|user| format!("{user}@")).unwrap_or_default();
+        let port = set("PGPORT").map(|port| format!(":{port}")).unwrap_or_default();
+        let (host, socket) = match set("PGHOST").or(set("PGHOSTADDR")).unwrap_or_default() {
+            folder if folder.starts_with('/') => (String::new(), format!("?host={folder}")),
+            host => (host.to_owned(), String::new()),
+        };
+        format!("postgresql://{user}{host}{port}/{database}{socket}")
     }
 
     /// What a child gets as its environment.
@@ -222,6 +294,51 @@ mod tests {
                 assert_eq!(connection.environment[&format!("PG{setting}")], expected, "{setting}");
             }
         }
+    }
+
+    #[test]
+    fn an_explicit_url_is_completed_by_the_environment_and_never_redirected() {
+        let libpq = Libpq::of(&env(&[
+            ("PGHOSTADDR", "10.0.0.9"),
+            ("PGHOST", "live"),
+            ("PGPORT", "9"),
+            ("PGDATABASE", "live"),
+            ("PGSERVICE", "live"),
+            ("PGPASSWORD", "geheim"),
+            ("GITLAB_BACKUP_PGHOST", "live"),
+            ("GITLAB_BACKUP_MAIN_PGPASSWORD", "live"),
+        ]));
+        let explicit = |url: &str, own: bool| Connection::explicit("main", url, None, &libpq, own);
+        let own = explicit("postgresql://u@spare/test", true).expect("valid");
+        let get = |name: &str| own.environment.get(name).map(String::as_str);
+        assert_eq!((get("PGHOST"), get("PGHOSTADDR"), get("PGPORT")), (Some("spare"), None, None));
+        assert_eq!((get("PGDATABASE"), get("PGSERVICE")), (Some("test"), None));
+        assert_eq!(get("PGPASSWORD"), Some("geheim"), "as libpq has it");
+        let open = explicit("postgresql:///test", true).expect("valid");
+        assert_eq!(open.environment["PGHOST"], "live", "what the URL leaves open");
+        // Somebody else's URL takes neither our password nor our files.
+        let others = explicit("postgresql://u@spare/test", false).expect("valid");
+        assert!(!others.environment.contains_key("PGPASSWORD"));
+        for bad in ["postgresql://h/d?sslkey=/root/key", "postgresql://h/d?passfile=/etc/shadow"] {
+            let problem = explicit(bad, false).expect_err("a file");
+            assert!(
+                problem.kind == ErrorKind::Invalid && problem.to_string().contains("embedded"),
+                "{problem}"
+            );
+            explicit(bad, true).expect("one's own files");
+        }
+        for bad in ["postgresql://u:geheim@h", "http://u:geheim@h/d", "postgresql://u:geheim@h:x/d"] {
+            let problem = explicit(bad, true).expect_err("no database, or no URL");
+            assert!(!format!("{problem:?}").contains("geheim"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        let shown = without_password;
+        assert_eq!(shown("postgresql://u:geheim@h:1/d?password=geheim"), "postgresql://u@h:1/d");
+        assert_eq!(shown("postgresql:///d?host=/run/pg&port=2"), "postgresql://:2/d?host=/run/pg");
+        assert!(!shown("mysql://u:geheim@h/d").contains("geheim"));
     }
 
     #[test]

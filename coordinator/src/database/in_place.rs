@@ -32,6 +32,15 @@ const LOCKS_EACH: u64 = 2;
 
 /// Restores in one transaction.
 pub(super) async fn restore(job: &Job<'_>, target: &Target) -> Result<Brought, Problem> {
+    let existing = check(job, target).await?;
+    let replayed = fill_in_turn(job, target, existing).await?;
+    let mut brought = Brought { number: replayed.number, faults: replayed.faults, remarks: Vec::new() };
+    change_attributes(job, target, existing, &mut brought).await;
+    Ok(brought)
+}
+
+/// Refuses what cannot be done in one transaction; changes nothing.
+pub(super) async fn check<'t>(job: &Job<'_>, target: &'t Target) -> Result<&'t Existing, Problem> {
     let existing = target.existing.as_ref().ok_or_else(|| super::lost(WHAT))?;
     if job.options.keep_old {
         return Err(failure::problem(job.connection, ErrorKind::Invalid, WHAT)
@@ -42,10 +51,7 @@ pub(super) async fn restore(job: &Job<'_>, target: &Target) -> Result<Brought, P
             ));
     }
     count_locks(job).await?;
-    let replayed = fill_in_turn(job, target, existing).await?;
-    let mut brought = Brought { number: replayed.number, faults: replayed.faults, remarks: Vec::new() };
-    change_attributes(job, target, existing, &mut brought).await;
-    Ok(brought)
+    Ok(existing)
 }
 
 async fn fill_in_turn(job: &Job<'_>, target: &Target, existing: &Existing) -> Result<Replayed, Problem> {

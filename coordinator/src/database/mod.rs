@@ -1,7 +1,7 @@
 //! Databases: dumped into the vault, and restored from it, through PostgreSQL's own programs.
 //!
 //! Does not own: which databases a run has, or when it is a backup. Files in the order of a dump: `url`, `connection`,
-//! `psql`, `snapshot` (with `attributes` and `contents`), `dump`; of a restore: `target`, then `beside` (`hold`, `names`,
+//! `psql`, `snapshot` (with `attributes` and `contents`), `dump`; of a restore: `plan`, `target`, then `beside` (`hold`, `names`,
 //! `wanted`, `swap`) or `in_place` (`objects`). Both fill a database by `session`, `fill`, `replay`, `statement`, `dialogue`.
 //!
 //! Order: the snapshots of all databases are taken first, within moments of each other, and then the databases are
@@ -26,6 +26,7 @@ mod hold;
 mod in_place;
 mod names;
 mod objects;
+mod plan;
 mod psql;
 mod replay;
 mod restore;
@@ -45,12 +46,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
 use packhorse_model::{
-    BackupId, Component, DatabaseSummary, ErrorKind, ItemFailure, Problem, RestoredItem, Subject,
+    BackupId, Component, DatabaseSummary, ErrorKind, ItemFailure, PlannedDatabase, Problem, RestoredItem,
+    Subject,
 };
 use packhorse_service::config::DatabaseConfig;
 use packhorse_vault::{RunAttempt, Vault};
 use tokio_util::sync::CancellationToken;
 
+pub use self::connection::{Libpq, without_password};
 use self::{connection::Connection, restore::Job, snapshot::Snapshot};
 
 /// A configured database, ready to be dumped or restored.
@@ -63,6 +66,19 @@ impl Database {
     /// Reads a section of the configuration; `env` is the process's environment.
     pub fn from_config(config: &DatabaseConfig, env: &BTreeMap<String, String>) -> Result<Self, Problem> {
         Connection::new(config, env).map(|connection| Self { connection })
+    }
+
+    /// Another place for a configured database, or for one that only the backup knows: what the URL says, completed as libpq
+    /// does. Whoever is not this process's own caller names no files of this host, and gets no password of this process.
+    pub fn elsewhere(
+        name: &str,
+        url: &str,
+        own: Option<&Self>,
+        libpq: &Libpq,
+        own_caller: bool,
+    ) -> Result<Self, Problem> {
+        let bin_dir = own.and_then(|own| own.connection.bin_dir());
+        Connection::explicit(name, url, bin_dir, libpq, own_caller).map(|connection| Self { connection })
     }
 
     /// Whether the settings of both lead to one database.
@@ -128,6 +144,19 @@ pub struct Restored {
     pub failures: Vec<ItemFailure>,
     /// What the operator should know.
     pub remarks: Vec<ItemFailure>,
+}
+
+/// What restoring a database would do, and what tells its target from every other database; nothing is changed.
+pub async fn plan_one(
+    vault: &Vault,
+    id: &BackupId,
+    database: &Database,
+    summary: &DatabaseSummary,
+    options: RestoreOptions,
+    cancel: &CancellationToken,
+) -> Result<(PlannedDatabase, String), Problem> {
+    let (connection, progress) = (&database.connection, Arc::new(|_| {}));
+    plan::plan(&Job { vault, id, connection, summary, options, cancel, progress }).await
 }
 
 /// Restores one database from its dump in a backup: all of it, or it is left as it was.

@@ -19,7 +19,7 @@ const LOOK: &str = "look into database";
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::int / 10000, rolsuper, rolcreatedb, rolname, \
-    current_setting('search_path') FROM pg_roles WHERE rolname = current_user;\n";
+    current_setting('search_path'), extract(epoch FROM pg_postmaster_start_time()) FROM pg_roles WHERE rolname = current_user;\n";
 const DATABASE: &str = "SELECT oid, datname, datistemplate, pg_has_role(datdba, 'USAGE') FROM pg_database \
     WHERE datname = current_database();\n";
 /// Extensions of other owners, then the schemas that these keep, each list up to an empty field.
@@ -41,6 +41,8 @@ pub(super) struct Server {
     pub(super) user: String,
     /// What a session's search path is by default.
     pub(super) search_path: String,
+    /// When it started, which tells it from other servers: addresses do not, because one server has many.
+    started: String,
 }
 
 /// The database that is there.
@@ -96,6 +98,11 @@ impl Target {
                 .next(format!("restore into a server of version {} or newer", summary.server_major)));
         }
         Ok(target)
+    }
+
+    /// What tells the database from every other one, whatever address leads to it.
+    pub(super) fn identity(&self) -> String {
+        format!("{} {}", self.server.started, self.name)
     }
 
     /// Whether another database can be made beside it and take its place.
@@ -168,5 +175,6 @@ fn server(answer: &mut impl Iterator<Item = String>) -> Option<Server> {
         may_create: answer.next()? == "t",
         user: answer.next()?,
         search_path: answer.next()?,
+        started: answer.next()?,
     })
 }

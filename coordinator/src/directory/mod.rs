@@ -1,7 +1,7 @@
 //! Directories of blobs: archived into the vault with `tar`, and restored from it.
 //!
 //! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
-//! `end_mark`; of a restore, in order: `swap`, `site`, `staging`, `unpack`, `members`, `tree`,
+//! `end_mark`; of a restore, in order: `plan`, `swap`, `site`, `staging`, `unpack`, `members`, `tree`,
 //! `kept`, `carry`, `remove`.
 //!
 //! A backup reads a folder that is in use. What changes meanwhile is recorded by name, what cannot be read is a failure
@@ -26,6 +26,7 @@ mod kept;
 mod members;
 mod owners;
 mod pax;
+mod plan;
 mod remove;
 mod report;
 mod site;
@@ -44,9 +45,13 @@ use std::{
 };
 
 use packhorse_model::{
-    BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, Problem, RestoredItem, Subject,
+    BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, PlannedDirectory, Problem, RestoredItem,
+    Subject,
 };
-use packhorse_service::{config::DirectoryConfig, places::Place};
+use packhorse_service::{
+    config::DirectoryConfig,
+    places::{Place, Room},
+};
 use packhorse_vault::{ObjectKey, RunAttempt, Vault};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -152,6 +157,15 @@ pub struct Restored {
     pub missing: Vec<ItemFailure>,
     /// What of the folder's earlier files could not be removed.
     pub leftovers: Option<Problem>,
+}
+
+/// What restoring a directory would do, and where its new tree needs room; nothing is changed.
+pub async fn plan_one(
+    target: Target,
+    summary: &DirectorySummary,
+) -> Result<(PlannedDirectory, Option<Room>), Problem> {
+    let summary = summary.clone();
+    crate::pipe::joined(tokio::task::spawn_blocking(move || plan::plan(&target, &summary)).await)
 }
 
 /// Restores one directory from its archive in a backup: all of it, or the target is left as it was.

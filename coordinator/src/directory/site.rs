@@ -36,6 +36,18 @@ pub(super) struct Site {
 impl Site {
     /// Looks at the target, after leftovers of dead restores were seen to.
     pub(super) fn find(target: &Path, others: &[Place]) -> Result<Self, Problem> {
+        let site = Self::look(target, others)?;
+        if site.inside {
+            staging::clean(&site.target, &site.prefix, None, others)?;
+        } else {
+            staging::clean(&site.parent, &site.prefix, Some(&site.target), others)?;
+        }
+        // A dead restore's swap may have been undone.
+        Ok(Self { exists: site.target.exists(), ..site })
+    }
+
+    /// Looks at the target, and changes nothing.
+    pub(super) fn look(target: &Path, others: &[Place]) -> Result<Self, Problem> {
         let failed = |error| local(WHAT, target.display(), error);
         let target = match target.symlink_metadata() {
             Ok(_) => target.canonicalize().map_err(failed)?,
@@ -54,13 +66,12 @@ impl Site {
         let prefix = staging::prefix((!inside).then_some(name));
         let site = Self { target, parent, exists, inside, prefix };
         site.check(others)?;
-        if site.inside {
-            staging::clean(&site.target, &site.prefix, None, others)?;
-        } else {
-            staging::clean(&site.parent, &site.prefix, Some(&site.target), others)?;
-        }
-        // A dead restore's swap may have been undone.
-        Ok(Self { exists: site.target.exists(), ..site })
+        Ok(site)
+    }
+
+    /// The folder in which the new tree is unpacked.
+    pub(super) fn workplace(&self) -> &Path {
+        if self.inside { &self.target } else { &self.parent }
     }
 
     /// Refuses a target that holds what the directory does not own.

@@ -53,8 +53,7 @@ pub(super) fn restore(
     if !target.force && !site.is_empty().map_err(failed)? {
         return Err(occupied(&site));
     }
-    let place = if site.inside { &site.target } else { &site.parent };
-    let mut staging = Staging::create(place, &site.prefix, id).map_err(untouched)?;
+    let mut staging = Staging::create(site.workplace(), &site.prefix, id).map_err(untouched)?;
     let root = File::open(staging.new_tree()).map_err(failed)?;
     let synced = root.try_clone().map_err(failed)?;
     let mut missing = unpack(reader, root.into(), plain, target.numeric_owner).map_err(untouched)?;
@@ -82,7 +81,7 @@ pub(super) fn restore(
         carry(&kept, old, &site, &mut staging)?;
     }
     // A rename is durable once its folder is.
-    let parent = if site.inside { &site.target } else { &site.parent };
+    let parent = site.workplace();
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| {
         local(WHAT, parent.display(), error)
             .leaving("the directory is restored, but may not survive a power cut")
@@ -137,7 +136,7 @@ fn leftovers(error: io::Error, site: &Site) -> Problem {
         .next("remove what is named; the next restore tries again")
 }
 
-fn occupied(site: &Site) -> Problem {
+pub(super) fn occupied(site: &Site) -> Problem {
     Problem::new(ErrorKind::AlreadyExists, Subject::Directory, WHAT)
         .on(site.target.display())
         .answered("the directory is not empty")

@@ -1,8 +1,8 @@
 //! Agents that are not as they should be: each is told apart, and named.
 
 use packhorse_proto::v1::{
-    BackupStorageEvent, BackupStorageRequest, CancelJobRequest, CancelJobResponse, RestoreStorageEvent,
-    RestoreStorageRequest,
+    BackupStorageEvent, BackupStorageRequest, CancelJobRequest, CancelJobResponse, PlanRestoreResponse,
+    RestoreStorageEvent, RestoreStorageRequest,
     agent_service_server::{AgentService, AgentServiceServer},
 };
 use tempfile::TempDir;
@@ -35,6 +35,13 @@ impl AgentService for Described {
         &self,
         _: Request<Streaming<RestoreStorageRequest>>,
     ) -> Result<Response<Self::RestoreStorageStream>, Status> {
+        Err(Status::unimplemented("only describes itself"))
+    }
+
+    async fn plan_restore(
+        &self,
+        _: Request<Streaming<RestoreStorageRequest>>,
+    ) -> Result<Response<PlanRestoreResponse>, Status> {
         Err(Status::unimplemented("only describes itself"))
     }
 

@@ -1,10 +1,10 @@
-//! Step 2 of a restore: one stream per storage to its agent.
+//! Step 3 of a restore: one stream per storage to its agent.
 //!
 //! Does not own: repositories. A storage that fails as a whole is a named failure; the others go on. A lost connection is
 //! made again and the job joined; an agent that was restarted has lost its job, and is not given it again, because what it
 //! had restored would be in the way.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use packhorse_model::{BackupId, Component, ItemFailure, Problem, RestoredItem, RunSummary};
@@ -12,12 +12,15 @@ use packhorse_proto::v1::{
     self, RestoreStorageFinished, restore_storage_event::Event, restore_storage_request::Request,
 };
 
-use super::request::{RestorePlan, RestoreRequest, StorageRestore};
+use super::{
+    plan::{RestorePlan, StorageRestore},
+    request::RestoreRequest,
+};
 use crate::{
     board::Board,
     fleet::{AgentHandle, Fleet},
     patience::{Lost, Patience},
-    run::{WHOLE_STORAGE, ended_early, filter_parts, matched_nothing},
+    run::{WHOLE_STORAGE, ended_early, filter_parts},
     stop::Stop,
 };
 
@@ -49,7 +52,6 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> (Vec<Restore
         jobs.push(async move { (storage, restore.one(storage).await) });
     }
     let (mut items, mut remarks) = (Vec::new(), Vec::new());
-    let mut unmatched: Option<BTreeSet<String>> = None;
     for (storage, finished) in join_all(jobs).await {
         match finished {
             Ok((finished, failures)) => {
@@ -63,11 +65,6 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> (Vec<Restore
                 });
                 remarks
                     .extend(finished.remarks.into_iter().filter_map(|told| ItemFailure::try_from(told).ok()));
-                let patterns: BTreeSet<String> = finished.unmatched.into_iter().collect();
-                unmatched = Some(match unmatched {
-                    Some(others) => others.intersection(&patterns).cloned().collect(),
-                    None => patterns,
-                });
             }
             Err(problem) => {
                 let storage = Some(storage.target.to_string());
@@ -75,11 +72,6 @@ pub async fn dispatch(restore: &Restore<'_>, plan: &RestorePlan) -> (Vec<Restore
                 board.failed(ItemFailure { component: Component::Repositories, storage, item, problem });
             }
         }
-    }
-    // In a storage that failed there may be what was not found in the others.
-    let all_looked = items.len() == plan.storages.len();
-    for pattern in unmatched.filter(|_| all_looked).unwrap_or_default() {
-        board.failed(matched_nothing(pattern));
     }
     remarks.truncate(RunSummary::MAX_FAILURES);
     (items, remarks)
@@ -158,7 +150,8 @@ impl Restore<'_> {
         Problem::cancelled("restore storage").on(&storage.target)
     }
 
-    fn requests(&self, storage: &StorageRestore, join: bool) -> Vec<v1::RestoreStorageRequest> {
+    /// What an agent is asked, to plan a storage's restore or to begin it.
+    pub fn requests(&self, storage: &StorageRestore, join: bool) -> Vec<v1::RestoreStorageRequest> {
         let job = v1::RestoreJob {
             backup_id: self.backup_id.to_string(),
             source_storage: storage.source.to_string(),

@@ -5,7 +5,7 @@
 
 use packhorse_model::{Component, ErrorKind, ItemFailure, Problem, RepoPath, RunState, RunSummary, Subject};
 
-use super::request::RestorePlan;
+use super::plan::RestorePlan;
 use crate::{CoordinatorOptions, fleet::Fleet};
 
 /// What is missing from the parts that are restored: files of a directory that could not be read, and repositories whose

@@ -1,7 +1,9 @@
-//! A restore: request → repositories, databases and directories beside each other → summary.
+//! A restore: request → plan → preflight → repositories, databases and directories beside each other → summary.
 //!
-//! Order: the backup's commit record and report are read and checked, everything named is looked up, then every part is
-//! restored. Each part checks digests before its target is touched and replaces it only when the new one is complete.
+//! Order: the backup's commit record and report are read and checked, everything named is looked up (`plan`), every target
+//! is looked at (`preflight`), and only when nothing stands in the way of any part is the first one touched. Each part
+//! checks digests before its target is touched and replaces it only when the new one is complete. A dry run ends after the
+//! preflight.
 //!
 //! Cancellation: one token; what is in place stays, what was being built is removed.
 //!
@@ -9,35 +11,93 @@
 
 mod dispatch;
 mod lacks;
+mod plan;
+mod preflight;
 mod request;
+mod room;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use packhorse_model::{
-    Component, ErrorKind, ItemFailure, Problem, RestoreSummary, RestoredItem, RunSummary, Subject,
+    Component, ErrorKind, ItemFailure, PlannedRestore, Problem, RestoreSummary, RestoredItem, RunSummary,
+    Subject,
 };
 use packhorse_proto::v1::RunAccepted;
 use packhorse_vault::{FormatMarker, Vault, load_summary, resolve};
 use tokio_util::sync::CancellationToken;
 
 pub use self::request::RestoreRequest;
-use self::{
-    dispatch::Restore,
-    request::{RestorePlan, check_targets},
-};
+use self::{dispatch::Restore, plan::RestorePlan, preflight::Outlook};
 use crate::{
     CoordinatorOptions, board::Board, database, directory, fleet::Fleet, run::WHOLE_STORAGE, stop::Stop,
 };
 
-/// Does a restore to its end.
-pub async fn restore(
-    vault: &Vault,
-    options: &CoordinatorOptions,
-    request: RestoreRequest,
-    run: String,
-    board: &Board,
-    stop: &Stop,
+/// What a restore works with.
+pub struct RestoreContext<'a> {
+    /// Where the backup is.
+    pub vault: &'a Vault,
+    /// What there is to restore into.
+    pub options: &'a CoordinatorOptions,
+    /// What was asked.
+    pub request: &'a RestoreRequest,
+    /// Its name.
+    pub run: &'a str,
+    /// Where it tells how far it is.
+    pub board: &'a Board,
+    /// What stops it.
+    pub stop: &'a Stop,
+}
+
+/// A restore that has not begun.
+struct Prepared {
+    started_at: Timestamp,
+    vault_id: String,
+    summary: RunSummary,
+    plan: RestorePlan,
+    fleet: Fleet,
+}
+
+/// Does a restore to its end; `begun` is done when nothing stands in its way, before anything is touched.
+pub async fn restore<F: Future<Output = ()>>(
+    context: &RestoreContext<'_>,
+    begun: impl FnOnce() -> F,
 ) -> Result<RestoreSummary, Problem> {
+    let prepared = prepare(context).await?;
+    let shared = prepared.shared(context);
+    let outlook = preflight::look(&shared, context.vault, &prepared.plan).await;
+    if context.stop.is_stopping() {
+        return Err(Problem::cancelled("restore backup").on(shared.backup_id).leaving("nothing was touched"));
+    }
+    if !outlook.problems.is_empty() {
+        return Err(refused(&outlook.problems, context.board));
+    }
+    begun().await;
+    for failure in prepared.plan.failures.iter().chain(&outlook.unmatched) {
+        context.board.failed(failure.clone());
+    }
+    for remark in prepared.remarks(context).into_iter().chain(outlook.remarks) {
+        context.board.remark(remark);
+    }
+    carry_out(context, &shared, &prepared).await
+}
+
+/// Says what a restore would do, and what stands in its way; touches nothing.
+pub async fn dry_run(context: &RestoreContext<'_>) -> Result<PlannedRestore, Problem> {
+    let prepared = prepare(context).await?;
+    let shared = prepared.shared(context);
+    let outlook = preflight::look(&shared, context.vault, &prepared.plan).await;
+    if context.stop.is_stopping() {
+        return Err(Problem::cancelled("plan restore").on(shared.backup_id).leaving("nothing was touched"));
+    }
+    let planned = planned(&prepared, prepared.remarks(context), outlook);
+    if planned.is_of_nothing() {
+        return Err(holds_nothing(&prepared.summary));
+    }
+    Ok(planned)
+}
+
+async fn prepare(context: &RestoreContext<'_>) -> Result<Prepared, Problem> {
+    let RestoreContext { vault, options, request, run, board, .. } = *context;
     let started_at = Timestamp::now();
     let vault_id = FormatMarker::of(&vault.briefly()).await?.vault_id;
     let backup = resolve(&vault.briefly(), &request.backup, request.latest).await?;
@@ -50,34 +110,98 @@ pub async fn restore(
         Fleet::muster(&options.agents, options.tls.as_ref()).await?
     };
     fleet.check_places(&[&options.places[..], &request.folders(options)].concat()).await?;
-    check_targets(&plan, &fleet)?;
     board.accepted(RunAccepted {
-        run: run.clone(),
+        run: run.to_owned(),
         backup_id: summary.backup_id.to_string(),
         base_backup_id: None,
         storages: plan.storages.iter().map(|storage| storage.target.to_string()).collect(),
     });
-    for failure in &plan.failures {
-        board.failed(failure.clone());
+    Ok(Prepared { started_at, vault_id, summary, plan, fleet })
+}
+
+impl Prepared {
+    fn shared<'a>(&'a self, context: &RestoreContext<'a>) -> Restore<'a> {
+        Restore {
+            run: context.run,
+            backup_id: &self.summary.backup_id,
+            vault_id: &self.vault_id,
+            request: context.request,
+            fleet: &self.fleet,
+            patience: context.options.agent_patience,
+            board: context.board,
+            stop: context.stop,
+        }
     }
-    for remark in lacks::remarks(&summary, &plan, options, &fleet) {
-        board.remark(remark);
+
+    fn remarks(&self, context: &RestoreContext<'_>) -> Vec<ItemFailure> {
+        lacks::remarks(&self.summary, &self.plan, context.options, &self.fleet)
     }
-    let shared = Restore {
-        run: &run,
-        backup_id: &summary.backup_id,
-        vault_id: &vault_id,
-        request: &request,
-        fleet: &fleet,
-        patience: options.agent_patience,
-        board,
-        stop,
+}
+
+/// Tells all that stands in the way, and ends with the first of it.
+fn refused(problems: &[ItemFailure], board: &Board) -> Problem {
+    for problem in problems {
+        board.failed(problem.clone());
+    }
+    let first = problems.first().map(|first| (named(first), first.problem.clone()));
+    let (item, problem) = first.unwrap_or_else(|| {
+        ("backup".to_owned(), Problem::new(ErrorKind::Internal, Subject::Coordinator, "refuse restore"))
+    });
+    let state = match problems.len().saturating_sub(1) {
+        0 => "nothing was touched".to_owned(),
+        1 => "nothing was touched; 1 more thing stands in the way".to_owned(),
+        more => format!("nothing was touched; {more} more things stand in the way"),
     };
+    problem.while_doing(&format!("restore {item}")).leaving(state)
+}
+
+/// The name of an item by itself: that of the storage, where all of it is meant.
+fn named(failure: &ItemFailure) -> String {
+    match &failure.storage {
+        Some(storage) if failure.item == WHOLE_STORAGE => storage.clone(),
+        _ => failure.item.clone(),
+    }
+}
+
+fn planned(prepared: &Prepared, mut remarks: Vec<ItemFailure>, outlook: Outlook) -> PlannedRestore {
+    let summary = &prepared.summary;
+    remarks.extend(outlook.remarks);
+    let mut failures: Vec<ItemFailure> = prepared.plan.failures.clone();
+    failures.extend(outlook.unmatched);
+    let failures_total = failures.len() as u64 + outlook.missing_total;
+    failures.extend(outlook.missing);
+    failures.truncate(RunSummary::MAX_FAILURES);
+    let standing = outlook.problems.len() as u64;
+    PlannedRestore {
+        vault: None,
+        vault_id: None,
+        dry_run: true,
+        backup_id: summary.backup_id.clone(),
+        state: RunSummary::state_of(failures_total + standing, 0),
+        backup_state: summary.state,
+        backup_partial: summary.partial,
+        storages: outlook.storages,
+        databases: outlook.databases,
+        directories: outlook.directories,
+        problems: outlook.problems,
+        failures,
+        failures_total,
+        remarks,
+    }
+}
+
+async fn carry_out(
+    context: &RestoreContext<'_>,
+    shared: &Restore<'_>,
+    prepared: &Prepared,
+) -> Result<RestoreSummary, Problem> {
+    let Prepared { started_at, summary, plan, .. } = prepared;
+    let RestoreContext { vault, board, stop, .. } = *context;
     let cancel = &stop.token;
     let ((storages, mut remarks), databases, (directories, left)) = tokio::join!(
-        dispatch::dispatch(&shared, &plan),
-        restore_databases(vault, options, &summary, &plan, &request, board, cancel),
-        restore_directories(vault, &summary, &plan, board, cancel),
+        dispatch::dispatch(shared, plan),
+        restore_databases(context, summary, plan),
+        restore_directories(vault, summary, plan, board, cancel),
     );
     if cancel.is_cancelled() {
         return Err(Problem::cancelled("restore backup")
@@ -85,7 +209,13 @@ pub async fn restore(
             .leaving("what was already in place stays; nothing half-restored is left"));
     }
     remarks.extend(left);
-    finish(summary, started_at, ((storages, remarks), databases, directories), board)
+    finish(summary.clone(), *started_at, ((storages, remarks), databases, directories), board)
+}
+
+fn holds_nothing(summary: &RunSummary) -> Problem {
+    Problem::new(ErrorKind::NotFound, Subject::Backup, "restore backup")
+        .on(&summary.backup_id)
+        .answered("it holds nothing of what was selected")
 }
 
 type Told = (Vec<RestoredItem>, Vec<ItemFailure>);
@@ -111,9 +241,7 @@ fn finish(
         });
     }
     if nothing && storages.is_empty() && databases.is_empty() && directories.is_empty() {
-        return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "restore backup")
-            .on(&summary.backup_id)
-            .answered("it holds nothing of what was selected"));
+        return Err(holds_nothing(&summary));
     }
     let of_backup = board.remarks();
     remarks.truncate(RunSummary::MAX_FAILURES.saturating_sub(of_backup.len()));
@@ -143,26 +271,15 @@ fn state_of_nothing(failures: &[ItemFailure]) -> String {
     told.unwrap_or_else(|| "nothing was restored; the target is as it was".into())
 }
 
-async fn restore_databases(
-    vault: &Vault,
-    options: &CoordinatorOptions,
-    summary: &RunSummary,
-    plan: &RestorePlan,
-    request: &RestoreRequest,
-    board: &Board,
-    cancel: &CancellationToken,
-) -> Told {
-    let RestoreRequest { force, keep_old, continue_on_error, .. } = *request;
-    let how = database::RestoreOptions { force, keep_old, continue_on_error };
+async fn restore_databases(context: &RestoreContext<'_>, summary: &RunSummary, plan: &RestorePlan) -> Told {
+    let RestoreContext { vault, request, board, stop, .. } = *context;
+    let how = request.database_options();
     let (mut items, mut remarks) = (Vec::new(), Vec::new());
     for wanted in &plan.databases {
-        let Some(database) = options.databases.iter().find(|database| database.name() == wanted.name) else {
-            continue;
-        };
         let shown = board.clone();
         let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
-        let restored =
-            database::restore_one(vault, &summary.backup_id, database, wanted, how, cancel, progress).await;
+        let (target, wanted, id) = (&wanted.target, &wanted.summary, &summary.backup_id);
+        let restored = database::restore_one(vault, id, target, wanted, how, &stop.token, progress).await;
         let restored = restored.map(|restored| {
             restored.failures.into_iter().for_each(|failure| board.failed(failure));
             remarks.extend(restored.remarks);

@@ -92,17 +92,18 @@ pub async fn dispatch(
     // In a storage that failed there may be what was not found in the others.
     let all_looked = done.len() == plan.storages.len();
     for pattern in unmatched.filter(|_| all_looked).unwrap_or_default() {
-        board.failed(matched_nothing(pattern));
+        board.failed(matched_nothing(pattern, &[]));
     }
     done
 }
 
-/// The failure of a pattern that names no repository anywhere.
-pub fn matched_nothing(pattern: String) -> ItemFailure {
+/// The failure of a pattern that names no repository anywhere; `near` are names that are nearly it.
+pub fn matched_nothing(pattern: String, near: &[String]) -> ItemFailure {
     let problem = Problem::new(ErrorKind::NotFound, Subject::Repository, "find repository")
         .on(&pattern)
         .answered("matches no repository of the selected storages")
-        .next(format!("look with `backupctl find {pattern}` which backups have it"));
+        .next(format!("look with `backupctl find {pattern}` which backups have it"))
+        .or_nearest(&pattern, near.iter().map(String::as_str));
     ItemFailure { component: Component::Repositories, storage: None, item: pattern, problem }
 }
 

@@ -251,18 +251,22 @@ async fn back_up_databases(
 ) -> Vec<DatabaseSummary> {
     const PART: &str = "databases";
     let RunContext { vault, options, board, stop, .. } = *context;
-    if request.dry_run || !request.components.selects(&Component::Databases) {
+    let selected = options.databases.iter().filter(|own| request.components.selects_database(own.name()));
+    let databases: Vec<database::Database> = selected.cloned().collect();
+    // An earlier attempt may have dumped what the configuration has no more.
+    let may_be_done = options.databases.is_empty() && request.components.selects(&Component::Databases);
+    if request.dry_run || databases.is_empty() && !may_be_done {
         return Vec::new();
     }
     let done = match earlier(vault, plan, PART).await {
         Some(done) => done,
-        None if options.databases.is_empty() => return Vec::new(),
+        None if databases.is_empty() => return Vec::new(),
         None => {
             let shown = board.clone();
             let progress = move |name: &str, bytes| shown.part(&Component::Databases, name, bytes, false);
             let stoppable = vault.until(stop.token.clone());
             let (done, failures) =
-                database::back_up_all(&stoppable, &plan.run, &options.databases, &stop.token, progress).await;
+                database::back_up_all(&stoppable, &plan.run, &databases, &stop.token, progress).await;
             let is_whole = failures.is_empty();
             for failure in failures {
                 board.failed(failure);

@@ -79,7 +79,8 @@ impl RunOrder {
     /// The order of what was asked for.
     pub fn new(request: &RunRequest, options: &CoordinatorOptions) -> Self {
         let selects = |component: &Component| request.components.selects(component);
-        let databases = options.databases.iter().filter(|_| selects(&Component::Databases));
+        let databases = options.databases.iter();
+        let databases = databases.filter(|database| request.components.selects_database(database.name()));
         let directories = options.directories.iter().map(|directory| directory.name().to_owned());
         let patterns = |patterns: &[RepoPattern]| patterns.iter().map(ToString::to_string).collect();
         let components = |names: &BTreeSet<Component>| names.iter().map(ToString::to_string).collect();

@@ -43,17 +43,13 @@ pub struct RunRequest {
     pub requested_by: String,
 }
 
-/// Parses a selection of components, and refuses names that neither configuration nor backup know.
-pub fn components(
-    only: &[String],
-    skip: &[String],
-    directories: &[String],
-) -> Result<ComponentSelection, Problem> {
+/// Parses a selection of components, and refuses names that are none of these parts, databases and directories.
+pub fn components(only: &[String], skip: &[String], parts: &[String]) -> Result<ComponentSelection, Problem> {
     let parse =
         |names: &[String]| names.iter().map(|name| name.parse::<Component>()).collect::<Result<_, _>>();
     let selection = ComponentSelection { only: parse(only)?, skip: parse(skip)? };
-    if let Some(unknown) = selection.named_directories().find(|name| !directories.iter().any(|d| d == name)) {
-        let known = [&["repositories".to_owned(), "db".to_owned()], directories].concat().join(", ");
+    if let Some(unknown) = selection.named_parts().find(|name| !parts.iter().any(|part| part == name)) {
+        let known = [&["repositories".to_owned(), "db".to_owned()], parts].concat().join(", ");
         return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "select component")
             .on(unknown)
             .answered(format!("is unknown; known: {known}"))
@@ -99,10 +95,12 @@ impl RunRequest {
     /// Checks a request from the wire.
     pub fn from_wire(wire: CreateRequest, options: &CoordinatorOptions) -> Result<Self, Problem> {
         let mode = wire.mode();
-        let directories: Vec<String> = options.directories.iter().map(|d| d.name().to_owned()).collect();
+        let directories = options.directories.iter().map(|directory| directory.name().to_owned());
+        let databases = options.databases.iter().map(|database| database.name().to_owned());
+        let parts: Vec<String> = directories.chain(databases).collect();
         let storages = distinct(&wire.storages)?;
         let filter = filter_from_wire(wire.filter.as_slice())?;
-        let mut components = components(&wire.only, &wire.skip, &directories)?;
+        let mut components = components(&wire.only, &wire.skip, &parts)?;
         check_named(&components, !(storages.is_empty() && filter.is_all()))?;
         // A storage or repository that is named means just that, as in a restore.
         let has_others = !options.databases.is_empty() || !options.directories.is_empty();

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     CoordinatorOptions,
-    restore::{self, RestoreRequest},
+    restore::{self, RestoreContext, RestoreRequest},
 };
 
 /// Time for the record to be written: nobody waits longer for it.
@@ -29,13 +29,18 @@ pub fn start(
     request: RestoreRequest,
     by: String,
 ) -> Arc<Task> {
-    let force = request.force;
-    let asked = Asked { kind: TaskKind::Restore, resumable: false, dry_run: false, by };
+    let asked = Asked { kind: TaskKind::Restore, resumable: false, dry_run: request.dry_run, by };
     let shared_too = Arc::clone(shared);
     shared.tasks.start_named(new_id(Timestamp::now()), asked, |task| async move {
-        let (board, stop, name) = (&task.board, &task.stop, task.name.clone());
-        let vault = &shared_too.vault;
-        let mut done = restore::restore(vault, &options, request, name, board, stop).await;
+        let (board, stop, vault) = (&task.board, &task.stop, &shared_too.vault);
+        let run = task.name.as_str();
+        let context = RestoreContext { vault, options: &options, request: &request, run, board, stop };
+        if request.dry_run {
+            let mut planned = restore::dry_run(&context).await?;
+            (planned.vault, planned.vault_id) = name_of(vault);
+            return json(&planned);
+        }
+        let mut done = restore::restore(&context, || async {}).await;
         if let (Err(problem), Some(by)) = (&mut done, stop.asked_by())
             && problem.kind == ErrorKind::Cancelled
         {
@@ -44,7 +49,7 @@ pub fn start(
         if let Ok(summary) = &mut done {
             (summary.vault, summary.vault_id) = name_of(vault);
         }
-        record(vault, &task, &options.host, force, &done).await;
+        record(vault, &task, &options.host, request.force, &done).await;
         json(&done?)
     })
 }

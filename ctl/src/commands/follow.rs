@@ -98,7 +98,7 @@ async fn follow_to_end(
             Some(Event::Failure(failure)) => {
                 if let Ok(failure) = ItemFailure::try_from(failure) {
                     display.failure(&failure);
-                    render::told(&failure);
+                    render::told(&failure, !display.is_silent());
                 }
             }
             Some(Event::SummaryJson(json)) => return Ok(json),

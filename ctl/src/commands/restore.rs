@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use packhorse_model::{ErrorKind, Exit, Problem, RestoreSummary, Subject};
+use packhorse_model::{ErrorKind, Exit, PlannedRestore, Problem, RestoreSummary, StorageName, Subject};
 use packhorse_proto::v1::{RepositoryFilter, RestoreRequest};
 
 use super::follow::{Role, follow};
@@ -15,14 +15,21 @@ use crate::{
 /// Restores a backup, or parts of it.
 pub async fn run(common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
     let to_directory = to_directory(common, args)?;
+    let to_database = to_database(&args.to_database)?;
     let session = Session::open(common, &args.storage).await?;
-    let exit = restore(&session, common, RestoreRequest { to_directory, ..request(args) }).await;
+    let request = RestoreRequest { to_directory, to_database, ..request(args) };
+    let exit = restore(&session, common, request).await;
     session.close(exit).await
 }
 
 async fn restore(session: &Session, common: &Common, request: RestoreRequest) -> Result<Exit, Problem> {
+    let dry_run = request.dry_run;
     let started = session.started(session.client().restore(request)).await?;
     let display = ProgressDisplay::new(common, "restore");
+    if dry_run {
+        let planned: PlannedRestore = follow(session, started, display, Role::Owner).await?;
+        return Ok(show_plan(common, &planned));
+    }
     let summary: RestoreSummary = follow(session, started, display, Role::Owner).await?;
     Ok(show(common, &summary))
 }
@@ -36,6 +43,37 @@ pub fn show(common: &Common, summary: &RestoreSummary) -> Exit {
     }
     let exit = Exit::of_state(summary.state);
     render::settled(exit, || format!("it was restored all the same:\n{}", render::summary::restore(summary)))
+}
+
+/// Prints what a restore would do. Why it would not begin is told as the error of a restore is.
+pub fn show_plan(common: &Common, planned: &PlannedRestore) -> Exit {
+    if common.json {
+        render::json(planned);
+    } else {
+        render::text(&render::plan::restore(planned));
+    }
+    planned.exit()
+}
+
+/// The databases that databases go to. A URL may hold a password, so that no error repeats what was typed.
+fn to_database(typed: &[String]) -> Result<HashMap<String, String>, Problem> {
+    let problem = |answer: &str| {
+        Problem::new(ErrorKind::Invalid, Subject::Configuration, "read flags")
+            .on("--to-database")
+            .answered(answer)
+    };
+    let mut databases = HashMap::new();
+    for pair in typed {
+        let (name, url) = pair
+            .split_once('=')
+            .filter(|(name, _)| !name.contains(':'))
+            .ok_or_else(|| problem("must be NAME=URL"))?;
+        name.parse::<StorageName>().map_err(|_| problem("must be the name of a database and a URL"))?;
+        if databases.insert(name.to_owned(), url.to_owned()).is_some() {
+            return Err(problem("a database has two URLs"));
+        }
+    }
+    Ok(databases)
 }
 
 /// The folders that directories go to, absolute; only our own coordinator may be told of folders.
@@ -74,6 +112,7 @@ fn request(args: &RestoreArgs) -> RestoreRequest {
         only: args.only.iter().map(ToString::to_string).collect(),
         skip: args.skip.iter().map(ToString::to_string).collect(),
         to_storage: args.to_storage.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect(),
+        dry_run: args.dry_run,
         force: args.force,
         skip_existing: args.skip_existing,
         optimise: args.optimise,

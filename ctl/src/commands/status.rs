@@ -40,8 +40,10 @@ async fn follow_run(session: &Session, common: &Common, run: String) -> Result<E
     let display = ProgressDisplay::new(common, "following");
     let summary: Value = follow(session, started, display, Role::Watcher).await?;
     let unreadable = |e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "read summary").answered(e);
-    // Only a run has repositories by outcome.
-    if summary.get("repositories").is_some() {
+    // Only a plan says what stands in the way, and only a run has repositories by outcome.
+    if summary.get("problems").is_some() {
+        Ok(restore::show_plan(common, &serde_json::from_value(summary).map_err(unreadable)?))
+    } else if summary.get("repositories").is_some() {
         let summary: RunSummary = serde_json::from_value(summary).map_err(unreadable)?;
         Ok(create::show(common, &summary))
     } else {
@@ -52,8 +54,8 @@ async fn follow_run(session: &Session, common: &Common, run: String) -> Result<E
 /// What a task is: a backup, a dry run of one, or a restore.
 fn kind(task: &TaskStatus) -> &'static str {
     match task.kind() {
+        _ if task.dry_run => "dry run",
         TaskKind::Restore => "restore",
-        TaskKind::Create | TaskKind::Unspecified if task.dry_run => "dry run",
         TaskKind::Create | TaskKind::Unspecified => "create",
     }
 }

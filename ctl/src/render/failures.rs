@@ -22,18 +22,21 @@ struct Group<'a> {
 
 /// Appends the failures to the lines of a summary. `total` counts those, too, that the list has no room for.
 pub fn append(lines: &mut Vec<String>, failures: &[ItemFailure], total: u64) {
+    append_as("FAILED", lines, failures, total);
+}
+
+/// The same under another label.
+pub fn append_as(label: &str, lines: &mut Vec<String>, failures: &[ItemFailure], total: u64) {
     let groups = groups(failures);
     let mut shown = 0;
     for group in groups.iter().take(GROUPS) {
         shown += group.failures.len() as u64;
-        tell(lines, group);
+        tell(label, lines, group);
     }
     let more = total.saturating_sub(shown);
     if more > 0 {
-        lines.push(format!(
-            "  FAILED        … and {} more: --json, or backupctl show ID --failed",
-            count(more)
-        ));
+        lines
+            .push(format!("  {label:<13} … and {} more: --json, or backupctl show ID --failed", count(more)));
     }
 }
 
@@ -49,16 +52,16 @@ fn groups(failures: &[ItemFailure]) -> Vec<Group<'_>> {
     groups
 }
 
-fn tell(lines: &mut Vec<String>, group: &Group<'_>) {
+fn tell(label: &str, lines: &mut Vec<String>, group: &Group<'_>) {
     let (first, place) = (group.failures[0], &group.place);
     let reason = group.reason.replace('\n', &format!("\n{INDENT}"));
     if let [failure] = group.failures[..] {
         let item = visible(&failure.item);
         let named = if *item == **place { String::new() } else { format!("  {item}") };
-        lines.push(format!("  FAILED        {place}{named}  {reason}"));
+        lines.push(format!("  {label:<13} {place}{named}  {reason}"));
     } else {
         let many = count(group.failures.len() as u64);
-        lines.push(format!("  FAILED        {place}  {many} of them: {reason}"));
+        lines.push(format!("  {label:<13} {place}  {many} of them: {reason}"));
         for failure in group.failures.iter().take(NAMES) {
             lines.push(format!("{INDENT}{}", visible(&failure.item)));
         }

@@ -6,6 +6,7 @@
 mod failures;
 mod line;
 mod numbers;
+pub mod plan;
 pub mod progress;
 pub mod summary;
 mod table;
@@ -32,8 +33,12 @@ static RESULT_LOST: AtomicBool = AtomicBool::new(false);
 /// Failures that were told on the way.
 static TOLD: Mutex<Vec<ItemFailure>> = Mutex::new(Vec::new());
 
-/// Keeps a failure that was told, so that the JSON of an error names all of them.
-pub fn told(failure: &ItemFailure) {
+/// Whether they were also shown.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Keeps a failure that was told, so that an error names all of them, in text unless they were shown at once.
+pub fn told(failure: &ItemFailure, shown: bool) {
+    SHOWN.fetch_or(shown, Relaxed);
     TOLD.lock().unwrap_or_else(PoisonError::into_inner).push(failure.clone());
 }
 
@@ -87,15 +92,19 @@ pub fn note(text: &str) {
 
 /// Tells how a command failed, on stderr, and with `--json` on stdout too.
 pub fn failure(problem: &Problem, exit: Exit, json: bool) {
+    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if json {
         let mut answer = serde_json::json!({ "error": problem, "exit_code": exit.code() });
-        let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !told.is_empty() {
             answer["failures"] = serde_json::json!(told);
         }
         self::json(&answer);
     }
-    note(&self::problem(problem));
+    let mut lines = vec![self::problem(problem)];
+    if told.len() > 1 && !SHOWN.load(Relaxed) {
+        failures::append(&mut lines, &told, told.len() as u64);
+    }
+    note(&lines.join("\n"));
 }
 
 /// The long form of a problem.

@@ -112,6 +112,11 @@ impl ProgressDisplay {
         self.say(&text);
     }
 
+    /// Whether it says nothing, so that failures are only told at the end.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.form, Form::Silent)
+    }
+
     /// Says that something failed.
     pub fn failure(&mut self, failure: &ItemFailure) {
         self.say(&format!("failed: {failure}"));

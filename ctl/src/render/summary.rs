@@ -9,7 +9,7 @@ use super::{bytes, count, counted, duration, failures};
 /// Remarks that are printed.
 const SHOWN: usize = 20;
 
-fn state(state: RunState) -> &'static str {
+pub(super) fn state(state: RunState) -> &'static str {
     match state {
         RunState::Complete => "complete",
         RunState::Unproven => "unproven",
@@ -145,11 +145,11 @@ pub fn restore(summary: &RestoreSummary) -> String {
     lines.join("\n")
 }
 
-fn vault(lines: &mut Vec<String>, url: Option<&str>) {
+pub(super) fn vault(lines: &mut Vec<String>, url: Option<&str>) {
     lines.extend(url.map(|url| format!("  vault         {url}")));
 }
 
-fn remarks(lines: &mut Vec<String>, remarks: &[ItemFailure]) {
+pub(super) fn remarks(lines: &mut Vec<String>, remarks: &[ItemFailure]) {
     for remark in remarks.iter().take(SHOWN) {
         let label = if remark.storage.is_none() { "note         " } else { "made good    " };
         let text = visible_lines(&remark.to_string()).replace('\n', "\n                ");

@@ -11,6 +11,7 @@
 mod extent;
 mod mounts;
 mod resolve;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub use self::{
     extent::Extent,
     mounts::{Mounts, kernel},
     resolve::resolve,
+    room::{Room, room},
 };
 use crate::config::{Config, VaultSection};
 

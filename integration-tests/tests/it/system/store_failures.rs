@@ -3,7 +3,7 @@
 //! Does not own: stores that cannot be used from the start (`exit_codes`). Whatever happens, nothing is committed that
 //! is not whole, earlier backups restore, and no upload is left open that could have been aborted.
 
-mod disks;
+pub mod disks;
 mod gateways;
 mod uploads;
 

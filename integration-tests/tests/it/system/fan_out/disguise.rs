@@ -8,7 +8,7 @@ use std::{net::SocketAddr, pin::Pin, thread};
 use packhorse_model::Subject;
 use packhorse_proto::v1::{
     BackupStorageEvent, BackupStorageFinished, BackupStorageRequest, CancelJobRequest, CancelJobResponse,
-    DescribeRequest, DescribeResponse, RestoreStorageEvent, RestoreStorageRequest,
+    DescribeRequest, DescribeResponse, PlanRestoreResponse, RestoreStorageEvent, RestoreStorageRequest,
     agent_service_client::AgentServiceClient,
     agent_service_server::{AgentService, AgentServiceServer},
     backup_storage_event::Event,
@@ -28,6 +28,8 @@ pub struct Lies {
     pub of_itself: fn(&mut DescribeResponse),
     /// What it says that a storage's backup came to.
     pub of_backups: fn(&mut BackupStorageFinished),
+    /// Whether it is of a version that cannot plan restores.
+    pub plans_nothing: bool,
 }
 
 struct Passing {
@@ -71,6 +73,16 @@ impl AgentService for Passing {
         request: Request<Streaming<RestoreStorageRequest>>,
     ) -> Result<Response<Self::RestoreStorageStream>, Status> {
         self.agent.clone().restore_storage(request.into_inner().filter_map(Result::ok)).await
+    }
+
+    async fn plan_restore(
+        &self,
+        request: Request<Streaming<RestoreStorageRequest>>,
+    ) -> Result<Response<PlanRestoreResponse>, Status> {
+        if self.lies.plans_nothing {
+            return Err(Status::unimplemented(""));
+        }
+        self.agent.clone().plan_restore(request.into_inner().filter_map(Result::ok)).await
     }
 
     async fn cancel_job(

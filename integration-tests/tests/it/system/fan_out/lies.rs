@@ -44,7 +44,7 @@ fn storages_in_report(post: &Post) -> Vec<String> {
 #[test]
 fn a_catalogue_that_is_not_the_agents_own_is_a_named_failure_and_in_no_report() {
     for (number, of_backups) in PATHS.into_iter().enumerate() {
-        let (post, _disguise) = disguised(Lies { of_itself: |_| {}, of_backups });
+        let (post, _disguise) = disguised(Lies { of_itself: |_| {}, of_backups, plans_nothing: false });
         let summary = json(&post.ctl(["create", "--json", "--backup-id", "0001"]).run().expect_code(3));
         let failures = summary["failures"].as_array().expect("failures");
         assert_eq!(failures.len(), 1, "{number}: {summary:#}");
@@ -59,8 +59,11 @@ fn a_catalogue_that_is_not_the_agents_own_is_a_named_failure_and_in_no_report() 
 
 #[test]
 fn a_backup_without_a_catalogue_is_a_named_failure() {
-    let (post, _disguise) =
-        disguised(Lies { of_itself: |_| {}, of_backups: |finished| finished.catalogue = None });
+    let (post, _disguise) = disguised(Lies {
+        of_itself: |_| {},
+        of_backups: |finished| finished.catalogue = None,
+        plans_nothing: false,
+    });
     let summary = json(&post.ctl(["create", "--json", "--backup-id", "0001"]).run().expect_code(3));
     assert_eq!(text(&summary["failures"][0]["storage"]), "odd", "{summary:#}");
     assert_eq!(storages_in_report(&post), ["plain"]);

@@ -46,7 +46,7 @@ fn two_agents_that_claim_one_storage_are_named_and_the_others_are_backed_up() {
 
 /// A coordinator over an agent as it is, and one that says something else of itself.
 fn post_with(of_itself: fn(&mut DescribeResponse)) -> (Post, Disguise) {
-    disguised(Lies { of_itself, of_backups: |_| {} })
+    disguised(Lies { of_itself, of_backups: |_| {}, plans_nothing: false })
 }
 
 /// A coordinator over an agent as it is, and one in disguise.
@@ -88,4 +88,20 @@ fn an_agent_of_another_version_or_with_another_clock_works_and_is_remarked() {
     assert!(remarks.contains("0.0.7") && remarks.contains("ahead of"), "{remarks}");
     let logged = post.coordinators[0].lines().join("\n");
     assert!(logged.contains("0.0.7") && logged.contains("ahead of"), "{logged}");
+}
+
+#[test]
+fn an_agent_that_cannot_plan_restores_is_named_and_nothing_is_touched_anywhere() {
+    let of_itself = |said: &mut DescribeResponse| said.version = "0.0.1".into();
+    let (post, odd) = disguised(Lies { of_itself, of_backups: |_| {}, plans_nothing: true });
+    post.ctl(["create", "--backup-id", "0001"]).run().expect_success();
+    for storage in ["plain", "odd"] {
+        std::fs::remove_dir_all(post.site.path(&format!("{storage}/00.git"))).expect("lose a repository");
+    }
+    for args in [&["restore", "0001"][..], &["restore", "0001", "--dry-run"]] {
+        let refused = post.ctl(["--json"]).args(args).run().expect_code(14);
+        let told = &refused.stdout;
+        assert!(told.contains(&odd.address) && told.contains("0.0.1"), "{refused:#?}");
+        assert!(!post.site.path("plain/00.git").exists(), "{args:?} touched something");
+    }
 }

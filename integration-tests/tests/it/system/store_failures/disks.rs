@@ -10,10 +10,10 @@ use packhorse_testkit::{GitRepo, hermetic_command, run_checked};
 use super::super::site::{Site, assert_restored, listed, noise, objects};
 
 /// A mounted file system of a few megabytes; unmounted when dropped.
-struct Disk(PathBuf);
+pub struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(folder: PathBuf, size: &str) -> Option<Self> {
+    pub fn mount(folder: PathBuf, size: &str) -> Option<Self> {
         let options = format!("size={size},mode=700");
         let mut mount = hermetic_command("mount");
         mount.args(["-t", "tmpfs", "-o", &options, "packhorse-test"]).arg(&folder);
@@ -28,7 +28,7 @@ impl Disk {
         Some(Self(folder))
     }
 
-    fn remount(&self, how: &str) {
+    pub fn remount(&self, how: &str) {
         run_checked(hermetic_command("mount").args(["-o", &format!("remount,{how}")]).arg(&self.0));
     }
 }

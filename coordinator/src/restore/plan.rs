@@ -1,0 +1,286 @@
+//! Step 1 of a restore: which parts of a backup, and where each goes.
+//!
+//! Does not own: doing it, or whether the targets can be used (`preflight`). Everything that the operator names must exist
+//! in the backup, and every part must have a place, or nothing is started.
+
+use std::path::{Path, PathBuf};
+
+use packhorse_model::{
+    Component, ComponentSelection, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure, ObjectDigest,
+    Problem, RunSummary, StorageName, Subject,
+};
+use packhorse_service::places::Place;
+
+use super::request::RestoreRequest;
+use crate::{
+    CoordinatorOptions,
+    database::Database,
+    directory::{Target, path_of},
+    run::{check_named, components},
+};
+
+/// One storage to restore.
+pub struct StorageRestore {
+    /// Its name in the backup.
+    pub source: StorageName,
+    /// The agent's storage.
+    pub target: StorageName,
+    /// Its catalogue.
+    pub catalogue: ObjectDigest,
+    /// Whether repositories that were gone are brought back, because nobody said that they were deleted on purpose.
+    pub gone_unconfirmed: bool,
+}
+
+/// One database to restore.
+pub struct DatabaseRestore {
+    /// What the backup has.
+    pub summary: DatabaseSummary,
+    /// Where it goes.
+    pub target: Database,
+}
+
+/// What a restore is going to do.
+#[derive(Default)]
+pub struct RestorePlan {
+    /// Storages.
+    pub storages: Vec<StorageRestore>,
+    /// Databases.
+    pub databases: Vec<DatabaseRestore>,
+    /// Directories, each with its target.
+    pub directories: Vec<(DirectorySummary, Target)>,
+    /// What was selected and the backup does not hold.
+    pub failures: Vec<ItemFailure>,
+    /// Parts of the backup that have no place to go to.
+    pub problems: Vec<ItemFailure>,
+}
+
+impl RestoreRequest {
+    /// Looks up everything in the backup's report and the configuration.
+    pub fn plan(&self, summary: &RunSummary, options: &CoordinatorOptions) -> Result<RestorePlan, Problem> {
+        let directories = names_of(summary, |component| matches!(component, Component::Directory(_)));
+        let databases = names_of(summary, |component| *component == Component::Databases);
+        let selection = components(&self.only, &self.skip, &[&directories[..], &databases].concat())?;
+        self.check_folders(&directories, options)?;
+        self.check_urls(&databases)?;
+        let mut plan = RestorePlan::default();
+        // What is named means just that: a storage, repository or directory. The rest stays as it is.
+        let named = !self.storages.is_empty() || !self.filter.is_all() || !self.to_storage.is_empty();
+        check_named(&selection, named)?;
+        let elsewhere = !self.to_directory.is_empty() || !self.to_database.is_empty();
+        if selection.selects(&Component::Repositories) && (named || !elsewhere || !self.only.is_empty()) {
+            self.plan_storages(summary, &mut plan)?;
+        }
+        let parts = !self.only.is_empty() || !named && !elsewhere;
+        self.plan_databases(&selection, parts, summary, options, &mut plan)?;
+        self.plan_directories(&selection, parts, summary, options, &mut plan);
+        let wanted = |failure: &&ItemFailure| match (&failure.component, &failure.storage) {
+            (Component::Repositories, Some(storage)) => {
+                selection.selects(&failure.component) && self.wants(storage)
+            }
+            (Component::Databases, _) => self.wants_database(&selection, parts, &failure.item),
+            (component, _) => parts && selection.selects(component),
+        };
+        plan.failures.extend(not_held(summary).filter(wanted).map(why_not_held));
+        Ok(plan)
+    }
+
+    /// Refuses folders from a caller that is not our own, and for directories that the backup does not know.
+    fn check_folders(&self, names: &[String], options: &CoordinatorOptions) -> Result<(), Problem> {
+        let problem = |kind, subject, answer: String| {
+            Err(Problem::new(kind, subject, "find directory").on("--to-directory").answered(answer))
+        };
+        for (name, path) in &self.to_directory {
+            if options.identity.is_some() || !path.is_absolute() {
+                let answer = "only embedded mode takes a folder, which must be absolute".to_owned();
+                return problem(ErrorKind::Invalid, Subject::Configuration, answer);
+            }
+            if !names.contains(name) {
+                let answer = format!("the backup does not hold {name}; it holds: {}", names.join(", "));
+                return problem(ErrorKind::NotFound, Subject::Backup, answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses targets for databases that the backup does not know.
+    fn check_urls(&self, names: &[String]) -> Result<(), Problem> {
+        let unknown = self.to_database.keys().find(|name| !names.contains(name));
+        unknown.map_or(Ok(()), |name| {
+            Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find database")
+                .on(format!("--to-database {name}"))
+                .answered(format!("the backup does not hold {name}; it holds: {}", names.join(", ")))
+                .or_nearest(name, names.iter().map(String::as_str)))
+        })
+    }
+
+    fn wants_database(&self, selection: &ComponentSelection, parts: bool, name: &str) -> bool {
+        self.to_database.contains_key(name) || parts && selection.selects_database(name)
+    }
+
+    fn plan_databases(
+        &self,
+        selection: &ComponentSelection,
+        parts: bool,
+        summary: &RunSummary,
+        options: &CoordinatorOptions,
+        plan: &mut RestorePlan,
+    ) -> Result<(), Problem> {
+        for database in &summary.databases {
+            if !self.wants_database(selection, parts, &database.name) {
+                continue;
+            }
+            let own = options.databases.iter().find(|own| own.name() == database.name);
+            let target = match (self.to_database.get(&database.name), own) {
+                (Some(url), own) => {
+                    let own_caller = options.identity.is_none();
+                    Database::elsewhere(&database.name, url, own, &options.libpq, own_caller)?
+                }
+                (None, Some(own)) => own.clone(),
+                (None, None) => {
+                    plan.problems.push(no_place(Component::Databases, &database.name, "[[database]]"));
+                    continue;
+                }
+            };
+            if let Some(other) = plan.databases.iter().find(|other| other.target.is_same_as(&target)) {
+                let problem = into_one(&other.summary.name, &database.name);
+                let (component, item) = (Component::Databases, database.name.clone());
+                plan.problems.push(ItemFailure { component, storage: None, item, problem });
+                continue;
+            }
+            plan.databases.push(DatabaseRestore { summary: database.clone(), target });
+        }
+        Ok(())
+    }
+
+    fn plan_directories(
+        &self,
+        selection: &ComponentSelection,
+        parts: bool,
+        summary: &RunSummary,
+        options: &CoordinatorOptions,
+        plan: &mut RestorePlan,
+    ) {
+        for directory in &summary.directories {
+            let component = Component::Directory(directory.name.clone());
+            let folder = self.to_directory.get(&directory.name);
+            if folder.is_none() && !(parts && selection.selects(&component)) {
+                continue;
+            }
+            let configured = options.directories.iter().find(|own| own.name() == directory.name);
+            let unread = summary.failures.iter().filter(|failure| failure.component == component);
+            let target = Target {
+                path: PathBuf::new(),
+                exclude: Vec::new(),
+                others: options.places.clone(),
+                unread: unread.map(|failure| path_of(&failure.item)).collect(),
+                numeric_owner: self.numeric_owner,
+                force: self.force,
+            };
+            match (configured, folder) {
+                (own, Some(folder)) => {
+                    let target = Target { path: folder.clone(), ..target };
+                    let target = own.map_or_else(|| target.clone(), |own| own.excluding(target.clone()));
+                    plan.directories.push((directory.clone(), target));
+                }
+                (Some(own), None) => plan.directories.push((directory.clone(), own.target(target))),
+                (None, None) => {
+                    plan.problems.push(no_place(component, &directory.name, "[[directory]]"));
+                }
+            }
+        }
+    }
+
+    /// The folders that directories go to beside those that are configured.
+    pub fn folders(&self, options: &CoordinatorOptions) -> Vec<Place> {
+        let own = |name: &str, path: &Path| options.places.contains(&Place::directory(name, path));
+        let folders = self.to_directory.iter().filter(|(name, path)| !own(name, path));
+        folders.map(|(name, path)| Place::target(name, path)).collect()
+    }
+
+    /// Whether a storage of the backup is wanted: one that is named, or any when none is.
+    fn wants(&self, storage: &str) -> bool {
+        let mut named = self.storages.iter().chain(self.to_storage.keys()).peekable();
+        named.peek().is_none() || named.any(|name| name.as_str() == storage)
+    }
+
+    fn plan_storages(&self, summary: &RunSummary, plan: &mut RestorePlan) -> Result<(), Problem> {
+        for name in self.storages.iter().chain(self.to_storage.keys()) {
+            let failed = not_held(summary).any(|failure| failure.storage.as_deref() == Some(name.as_str()));
+            if !failed && !summary.storages.iter().any(|storage| storage.storage == *name) {
+                let known: Vec<&str> = summary.storages.iter().map(|s| s.storage.as_str()).collect();
+                return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
+                    .on(name)
+                    .answered(format!(
+                        "backup {} does not hold it; it holds: {}",
+                        summary.backup_id,
+                        known.join(", ")
+                    ))
+                    .or_nearest(name.as_str(), known));
+            }
+        }
+        for storage in &summary.storages {
+            let selected = self.wants(storage.storage.as_str());
+            let Some(catalogue) = storage.catalogue.clone().filter(|_| selected) else { continue };
+            let source = storage.storage.clone();
+            let target = self.to_storage.get(&source).unwrap_or(&source).clone();
+            if plan.storages.iter().any(|other| other.target == target) {
+                return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
+                    .on(&target)
+                    .answered("two storages of the backup would be restored into it")
+                    .next("restore one of them at a time, or name another with --to-storage"));
+            }
+            let gone_unconfirmed = storage.gone_unconfirmed > 0;
+            plan.storages.push(StorageRestore { source, target, catalogue, gone_unconfirmed });
+        }
+        Ok(())
+    }
+}
+
+fn into_one(one: &str, other: &str) -> Problem {
+    Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
+        .on(format!("databases {one} and {other}"))
+        .answered("both lead to one database, and the backup would be restored into it twice")
+        .next("correct a url, restore one of them at a time, or name another target with --to-database")
+}
+
+/// The names of parts that the backup holds, or that its run failed on.
+fn names_of(summary: &RunSummary, of: impl Fn(&Component) -> bool) -> Vec<String> {
+    let databases = summary.databases.iter().map(|database| (Component::Databases, database.name.clone()));
+    let directories = summary.directories.iter();
+    let directories = directories.map(|d| (Component::Directory(d.name.clone()), d.name.clone()));
+    let failed = not_held(summary).filter(|failure| failure.component != Component::Repositories);
+    let failed = failed.map(|failure| match &failure.component {
+        Component::Directory(name) => (failure.component.clone(), name.clone()),
+        _ => (failure.component.clone(), failure.item.clone()),
+    });
+    let all = databases.chain(directories).chain(failed);
+    all.filter(|(component, _)| of(component)).map(|(_, name)| name).collect()
+}
+
+/// What the backup's run failed on as a whole, so that the backup holds nothing of it.
+fn not_held(summary: &RunSummary) -> impl Iterator<Item = &ItemFailure> {
+    summary.failures.iter().filter(|failure| match &failure.component {
+        Component::Repositories => failure.storage.as_ref().is_some_and(|storage| {
+            let mut held = summary.storages.iter().filter(|held| held.catalogue.is_some());
+            !held.any(|held| held.storage.as_str() == storage)
+        }),
+        Component::Databases => !summary.databases.iter().any(|held| held.name == failure.item),
+        Component::Directory(name) => !summary.directories.iter().any(|held| held.name == *name),
+    })
+}
+
+fn why_not_held(failure: &ItemFailure) -> ItemFailure {
+    let problem = Problem::new(ErrorKind::NotFound, Subject::Backup, "find in backup")
+        .on(failure.storage.as_ref().unwrap_or(&failure.item))
+        .answered(format!("this backup does not hold it, because its run failed on it: {}", failure.problem))
+        .next("restore it from another backup; backupctl list names them");
+    ItemFailure { problem, ..failure.clone() }
+}
+
+fn no_place(component: Component, name: &str, section: &str) -> ItemFailure {
+    let problem = Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
+        .on(name)
+        .answered(format!("the backup holds it, but the configuration has no {section} of that name"))
+        .next(format!("add the {section}, name another place for it, or leave it out with --skip {name}"));
+    ItemFailure { component, storage: None, item: name.to_owned(), problem }
+}
