@@ -357,7 +357,7 @@ pub struct ShowArgs {
 /// Flags of `find`.
 #[derive(ClapArgs)]
 pub struct FindArgs {
-    /// A repository's path or the end of it, a folder, a glob, or the name of a database or directory
+    /// A repository's path, a folder, a glob, or the name of a database or directory; without a slash, in every folder
     pub pattern: String,
 }
 

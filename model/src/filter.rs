@@ -8,7 +8,8 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::{InvalidInput, RepoPath};
 
-/// One pattern: a repository's path, a folder above it (`group` or `group/`), or a glob (`group/*.git`, `**/x.git`).
+/// One pattern: a repository's path, a folder above it (`group` or `group/`), or a glob (`group/*.git`, `**/x.git`). One
+/// without a slash means at every depth, one that begins with a slash only at the top of a storage.
 #[derive(Clone, Debug)]
 pub struct RepoPattern {
     text: String,
@@ -18,14 +19,37 @@ pub struct RepoPattern {
 impl RepoPattern {
     /// Whether the pattern covers the repository.
     pub fn matches(&self, path: &RepoPath) -> bool {
-        if let Some(glob) = &self.glob {
-            return glob.is_match(path.as_str());
+        match &self.glob {
+            Some(glob) => glob.is_match(path.as_str()),
+            None => self.covers(path.as_str()),
         }
-        is_below(path.as_str(), self.folder())
+    }
+
+    /// Whether it names this path, or a folder above it; a glob names none.
+    fn covers(&self, path: &str) -> bool {
+        if self.glob.is_some() {
+            return false;
+        }
+        if self.is_at_every_depth() {
+            return path.split('/').any(|part| part == self.folder());
+        }
+        is_below(path, self.folder())
+    }
+
+    /// Whether it may cover something below this folder.
+    fn may_match_below(&self, folder: &str) -> bool {
+        self.glob.is_some()
+            || self.is_at_every_depth()
+            || self.covers(folder)
+            || is_below(self.folder(), folder)
+    }
+
+    fn is_at_every_depth(&self) -> bool {
+        !self.text.trim_end_matches('/').contains('/')
     }
 
     fn folder(&self) -> &str {
-        self.text.trim_end_matches('/')
+        self.text.trim_end_matches('/').trim_start_matches('/')
     }
 
     /// The pattern as the operator wrote it.
@@ -43,17 +67,19 @@ impl FromStr for RepoPattern {
     type Err = InvalidInput;
     fn from_str(text: &str) -> Result<Self, InvalidInput> {
         const WHAT: &str = "repository pattern";
-        if !text.contains(['*', '?', '[', '{']) {
-            text.trim_end_matches('/').parse::<RepoPath>()?;
+        let path = text.strip_prefix('/').unwrap_or(text);
+        if !path.contains(['*', '?', '[', '{']) {
+            path.trim_end_matches('/').parse::<RepoPath>()?;
             return Ok(Self { text: text.to_owned(), glob: None });
         }
-        let leads_out = text.starts_with('/') || text.split('/').any(|part| part == "." || part == "..");
-        if leads_out || text.len() > 900 || text.chars().any(char::is_control) {
-            let rule = "must have at most 900 bytes and be relative, without . or .. components";
+        let leads_out = path.starts_with('/') || path.split('/').any(|part| part == "." || part == "..");
+        if leads_out || path.len() > 900 || path.chars().any(char::is_control) {
+            let rule = "must have at most 900 bytes, without . or .. components";
             return Err(InvalidInput::new(WHAT, text, rule));
         }
+        let glob = if text.contains('/') { path.to_owned() } else { format!("**/{path}") };
         // `*` stays within one folder, `**` crosses folders, as in a shell.
-        let glob = GlobBuilder::new(text).literal_separator(true).build();
+        let glob = GlobBuilder::new(&glob).literal_separator(true).build();
         let glob = glob.map_err(|_| InvalidInput::new(WHAT, text, "is not a valid glob"))?.compile_matcher();
         Ok(Self { text: text.to_owned(), glob: Some(glob) })
     }
@@ -91,11 +117,8 @@ impl RepoFilter {
 
     /// Whether it may select a repository below this folder; a glob may select anything.
     pub fn may_select_below(&self, folder: &str) -> bool {
-        let above = |pattern: &RepoPattern| pattern.glob.is_none() && is_below(folder, pattern.folder());
-        let may = |pattern: &RepoPattern| {
-            pattern.glob.is_some() || above(pattern) || is_below(pattern.folder(), folder)
-        };
-        (self.include.is_empty() || self.include.iter().any(may)) && !self.exclude.iter().any(above)
+        (self.include.is_empty() || self.include.iter().any(|p| p.may_match_below(folder)))
+            && !self.exclude.iter().any(|p| p.covers(folder))
     }
 
     /// The included patterns, in the operator's order.
@@ -137,20 +160,35 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_read_matters_when_something_below_it_may_be_selected() {
-        let f = filter(&["a/b/c.git", "team"], &["team/old"]);
+        let f = filter(&["a/b/c.git", "/team"], &["team/old", "tmp"]);
         for folder in ["a", "a/b", "team", "team/new"] {
             assert!(f.may_select_below(folder), "{folder}");
         }
-        for folder in ["a/bc", "other", "team/old", "team/old/x"] {
+        for folder in ["a/bc", "other", "team/old", "team/old/x", "team/tmp", "team/new/tmp/x"] {
             assert!(!f.may_select_below(folder), "{folder}");
         }
+        assert!(filter(&["x.git"], &[]).may_select_below("any/depth"));
         assert!(filter(&["*/x.git"], &[]).may_select_below("any"));
         assert!(filter(&[], &["a"]).may_select_below("b"));
     }
 
     #[test]
+    fn a_pattern_without_a_slash_means_at_every_depth_and_a_slash_before_it_only_at_the_top() {
+        let matches = |pattern: &str, path: &str| selects(&filter(&[pattern], &[]), path);
+        assert!(matches("app.git", "app.git") && matches("app.git", "team/deep/app.git"));
+        assert!(matches("app*", "team/app.git") && !matches("app.git", "team/my-app.git"));
+        assert!(matches("team", "team/app.git") && matches("team/", "x/team/app.git"), "a folder");
+        assert!(matches("team/*", "team/app.git") && !matches("team/*", "other/team/app.git"));
+        assert!(matches("/app.git", "app.git") && !matches("/app.git", "team/app.git"));
+        assert!(matches("/app*", "app.git") && !matches("/app*", "team/app.git"));
+        assert!(!matches("/team", "x/team/app.git") && matches("/team/", "team/app.git"));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
-        for bad in ["", "/abs", "../up", "a[", "{x", "../*", "a/../*", "/etc/*", "*\n", &"*".repeat(901)] {
+        for bad in
+            ["", "/", "//abs", "../up", "a[", "{x", "../*", "a/../*", "//etc/*", "*\n", &"*".repeat(901)]
+        {
             assert!(bad.parse::<RepoPattern>().is_err(), "{bad:?}");
         }
     }

@@ -157,12 +157,27 @@ fn a_repository_is_found_in_all_backups_and_a_near_name_is_told() {
     let told = ctl(&["find", "team/app.git"]).run().expect_success().stdout;
     assert!(told.contains("nightly-2") && told.contains("unchanged") && told.contains("default"), "{told}");
 
+    // A restore takes the pattern as it was found.
+    let place = format!("--storage=spare={}", site.folder("spare").display());
+    let restore = |args: &[&str], code: i32| {
+        let place = ["restore", "nightly-2", "--force", "--to-storage=default=spare", &place];
+        json(&ctl(&place).args(args).arg("--json").run().expect_code(code))
+    };
+    assert_eq!(restore(&["--repository=app.git"], 0)["storages"][0]["items"], 1);
+    assert!(site.path("spare/team/app.git/HEAD").exists());
+    restore(&["--repository=/app.git"], 1);
+    let noted = restore(&["--repository=team", "--skip-repository=lat.git"], 0);
+    assert_eq!(noted["storages"][0]["items"], 2, "{noted:#}");
+    let problem = &noted["remarks"][0]["problem"];
+    assert!(text(&problem["answer"]).contains("leaves out nothing"), "{noted:#}");
+    assert_eq!(text(&problem["next"]), "did you mean team/late.git?", "{noted:#}");
     let near = |args: &[&str], code: i32, name: &str| {
         let output = ctl(args).run().expect_code(code);
         assert!(output.stderr.contains(&format!("did you mean {name}?")), "{output:#?}");
     };
     near(&["find", "team/ap.git"], 10, "team/app.git");
     near(&["show", "nigtly-2"], 10, "nightly-2");
+    near(&["restore", "nightly-2", "--repository=ap.git", "--force"], 1, "team/app.git");
     near(&["create", "--storage=defualt"], 10, "default");
     near(&["restore", "nightly-2", "--storage=defalt"], 10, "default");
     near(&["create", "--only=upload"], 2, "uploads");
