@@ -74,12 +74,38 @@ impl Latest {
     }
 }
 
-/// The backup that the operator means.
-pub async fn resolve(
-    vault: &Vault,
-    selector: &BackupSelector,
-    latest: Latest,
-) -> Result<CommittedBackup, Problem> {
+/// The backup that an operator means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// The backup.
+    pub backup: CommittedBackup,
+    /// Newer ones that `latest` does not mean, the newest first.
+    pub passed_over: Vec<CommittedBackup>,
+}
+
+impl Resolved {
+    /// Backups that are named.
+    const NAMED: usize = 5;
+
+    /// What was passed over, in a sentence; none when that is nothing.
+    pub fn remark(&self) -> Option<String> {
+        let number = self.passed_over.len();
+        let why = |backup: &CommittedBackup| match (backup.partial, backup.state) {
+            (true, RunState::Incomplete) => format!("{} (partial, incomplete)", backup.backup_id),
+            (true, _) => format!("{} (partial)", backup.backup_id),
+            (false, _) => format!("{} (incomplete)", backup.backup_id),
+        };
+        let named: Vec<String> = self.passed_over.iter().take(Self::NAMED).map(why).collect();
+        let more = if number > named.len() { ", …" } else { "" };
+        let backups =
+            if number == 1 { "1 newer backup was" } else { &format!("{number} newer backups were") };
+        (number > 0).then(|| format!("{backups} passed over: {}{more}", named.join(", ")))
+    }
+}
+
+/// The backup that the operator means, with what is passed over on the way to it.
+pub async fn resolve(vault: &Vault, selector: &BackupSelector, latest: Latest) -> Result<Resolved, Problem> {
+    let by_name = |backup| Resolved { backup, passed_over: Vec::new() };
     let not_found = || {
         Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
             .on(selector)
@@ -88,8 +114,8 @@ pub async fn resolve(
     };
     match selector {
         BackupSelector::Id(id) => match record(vault, id.clone()).await? {
-            Some(backup) => Ok(backup),
-            None => by_prefix(vault, id, not_found()).await,
+            Some(backup) => Ok(by_name(backup)),
+            None => by_prefix(vault, id, not_found()).await.map(by_name),
         },
         BackupSelector::Latest(back) => {
             let (backups, unreadable) = committed(vault).await?;
@@ -106,12 +132,23 @@ pub async fn resolve(
                 };
                 return Err(not_found().answered(format!("{answer} in {}", vault.label())));
             }
-            let mut counted = backups.into_iter().filter(|backup| latest.counts(backup));
-            counted
-                .nth(*back)
+            nth_counted(backups, *back, latest)
                 .ok_or_else(|| newest.map_or_else(not_found, |newest| none_whole(vault, selector, &newest)))
         }
     }
+}
+
+/// The backup so many before the newest that counts, with those before it that do not.
+pub fn nth_counted(backups: Vec<CommittedBackup>, back: usize, latest: Latest) -> Option<Resolved> {
+    let (mut counted, mut passed_over) = (0, Vec::new());
+    for backup in backups {
+        match latest.counts(&backup) {
+            false => passed_over.push(backup),
+            true if counted == back => return Some(Resolved { backup, passed_over }),
+            true => counted += 1,
+        }
+    }
+    None
 }
 
 /// There are backups, but none that `latest` means.
@@ -315,7 +352,7 @@ mod tests {
 
     async fn found(vault: &Vault, text: &str) -> Result<String, Problem> {
         let selector = text.parse().expect("valid selector");
-        resolve(vault, &selector, Latest::Whole).await.map(|backup| backup.backup_id.to_string())
+        resolve(vault, &selector, Latest::Whole).await.map(|found| found.backup.backup_id.to_string())
     }
 
     #[tokio::test]

@@ -141,6 +141,11 @@ impl ObjectKey {
         Self(format!("packhorse/restores/{id}.json"))
     }
 
+    /// Record of the beginning of a restore.
+    pub fn restore_begun(id: &BackupId) -> Self {
+        Self(format!("packhorse/restores/{id}.began"))
+    }
+
     /// End record of a run that committed nothing.
     pub fn run_end(id: &BackupId) -> Self {
         Self(format!("packhorse/runs/{id}/end.json"))

@@ -52,7 +52,8 @@ pub use format_marker::{FORMAT, FormatMarker};
 pub use handle::{Vault, digest_of};
 pub use information::BackupInformation;
 pub use inventory::{
-    CommittedBackup, Earlier, Latest, StorageBase, base_for, committed, earlier, load_summary, resolve,
+    CommittedBackup, Earlier, Latest, Resolved, StorageBase, base_for, committed, earlier, load_summary,
+    nth_counted, resolve,
 };
 pub use journal::{
     RunEnd, RunJournal, UnfinishedRun, finished_part, journal_of, name_of_run, record_part, unfinished,
@@ -68,7 +69,7 @@ pub use place::make_place;
 pub use read::ObjectReader;
 pub use ref_list::RefList;
 pub use refs_file::{parse_refs_file, write_refs_file};
-pub use restore_record::RestoreRecord;
+pub use restore_record::{RestoreBegun, RestoreRecord};
 pub use segments::{SegmentReader, SegmentWriter};
 pub use snapshot::{Head, RefSnapshot};
 pub use upload::{Hold, ObjectWriter};

@@ -108,7 +108,8 @@ fn partial(summary: &RunSummary, plan: &RestorePlan, options: &CoordinatorOption
     }
 }
 
-fn of_backup(summary: &RunSummary, answer: String) -> ItemFailure {
+/// Something that is to be known of the backup.
+pub fn of_backup(summary: &RunSummary, answer: String) -> ItemFailure {
     let problem = Problem::new(ErrorKind::NotFound, Subject::Backup, "restore backup")
         .on(&summary.backup_id)
         .answered(answer);

@@ -53,6 +53,8 @@ struct Prepared {
     started_at: Timestamp,
     vault_id: String,
     summary: RunSummary,
+    /// Newer backups that `latest` does not mean.
+    passed_over: Option<String>,
     plan: RestorePlan,
     fleet: Fleet,
 }
@@ -100,8 +102,9 @@ async fn prepare(context: &RestoreContext<'_>) -> Result<Prepared, Problem> {
     let RestoreContext { vault, options, request, run, board, .. } = *context;
     let started_at = Timestamp::now();
     let vault_id = FormatMarker::of(&vault.briefly()).await?.vault_id;
-    let backup = resolve(&vault.briefly(), &request.backup, request.latest).await?;
-    let summary = load_summary(vault, &backup).await?;
+    let found = resolve(&vault.briefly(), &request.backup, request.latest).await?;
+    let passed_over = found.remark();
+    let summary = load_summary(vault, &found.backup).await?;
     let mut plan = request.plan(&summary, options)?;
     plan.failures.extend(lacks::missing_items(&summary, &plan));
     let fleet = if plan.storages.is_empty() && plan.directories.is_empty() {
@@ -116,7 +119,7 @@ async fn prepare(context: &RestoreContext<'_>) -> Result<Prepared, Problem> {
         base_backup_id: None,
         storages: plan.storages.iter().map(|storage| storage.target.to_string()).collect(),
     });
-    Ok(Prepared { started_at, vault_id, summary, plan, fleet })
+    Ok(Prepared { started_at, vault_id, summary, passed_over, plan, fleet })
 }
 
 impl Prepared {
@@ -134,7 +137,11 @@ impl Prepared {
     }
 
     fn remarks(&self, context: &RestoreContext<'_>) -> Vec<ItemFailure> {
-        lacks::remarks(&self.summary, &self.plan, context.options, &self.fleet)
+        let passed_over = self.passed_over.clone();
+        let mut remarks: Vec<ItemFailure> =
+            passed_over.into_iter().map(|said| lacks::of_backup(&self.summary, said)).collect();
+        remarks.extend(lacks::remarks(&self.summary, &self.plan, context.options, &self.fleet));
+        remarks
     }
 }
 

@@ -11,11 +11,14 @@ use packhorse_proto::{
     v1::{self, find_response::Part},
 };
 use packhorse_vault::{
-    CatalogueReader, CommittedBackup, FormatMarker, Vault, VaultError, committed, load_summary,
+    CatalogueReader, CommittedBackup, FormatMarker, Latest, Vault, VaultError, committed, load_summary,
+    nth_counted,
 };
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
+
+use super::inspect::told_passed_over;
 
 /// Items in one message.
 const ITEMS: usize = 500;
@@ -56,6 +59,10 @@ impl Search {
     async fn run(mut self, backups: Vec<CommittedBackup>, unreadable: Vec<Problem>) -> Result<(), Gone> {
         let vault = v1::VaultName { url: self.vault.label().to_owned(), id: self.vault.id() };
         self.tell(Part::Vault(vault)).await?;
+        let latest = nth_counted(backups.clone(), 0, Latest::Whole);
+        if let Some(passed_over) = latest.as_ref().and_then(told_passed_over) {
+            self.tell(Part::PassedOver(passed_over)).await?;
+        }
         for problem in unreadable {
             self.tell(Part::Unreadable((&problem).into())).await?;
         }

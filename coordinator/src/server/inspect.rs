@@ -7,13 +7,17 @@ use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
 use packhorse_service::Tls;
 use packhorse_vault::{
-    CatalogueReader, FormatMarker, Latest, RestoreRecord, Vault, committed, journal_of, load_summary, resolve,
+    CatalogueReader, FormatMarker, Latest, Resolved, RestoreBegun, Vault, committed, journal_of,
+    load_summary, resolve,
 };
+use serde::Serialize;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 use tonic::Status;
 
-use super::{json, restored};
+use super::{
+    Shared, json,
+    restored::{self, Known},
+};
 use crate::fleet::{AgentHandle, Fleet};
 
 /// Catalogue lines in one message.
@@ -34,19 +38,22 @@ pub async fn list(vault: &Vault) -> Result<v1::ListResponse, Problem> {
 type Shown = mpsc::Receiver<Result<v1::ShowResponse, Status>>;
 
 /// One backup.
-pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker) -> Result<Shown, Problem> {
+pub async fn show(shared: &Shared, request: v1::ShowRequest) -> Result<Shown, Problem> {
     use v1::show_response::Part;
+    let (vault, tracker) = (&shared.vault.briefly(), shared.tasks.tracker());
     let marker = FormatMarker::of(vault).await?;
     if request.backup.starts_with(RESTORE)
         && let Some(record) = restore_of(vault, &request.backup).await?
     {
         let (out, receiver) = mpsc::channel(1);
-        let part = Some(Part::RestoreJson(json(&record)?));
+        let part = Some(Part::RestoreJson(restore_json(&record, shared)?));
         let _ = out.send(Ok(v1::ShowResponse { part })).await;
         return Ok(receiver);
     }
     let latest = if request.partial { Latest::Any } else { Latest::Whole };
-    let backup = resolve(vault, &request.backup.parse()?, latest).await?;
+    let found = resolve(vault, &request.backup.parse()?, latest).await?;
+    let passed_over = told_passed_over(&found).map(Part::PassedOver);
+    let backup = found.backup;
     let summary = load_summary(vault, &backup).await?;
     let storages: Vec<StorageName> =
         request.repositories_of.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
@@ -63,7 +70,7 @@ pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker
     let journal = journal_of(vault, &backup.backup_id).await.ok().flatten();
     let by = journal.and_then(|journal| journal.requested_by).map(Part::RequestedBy);
     let head = [Part::Vault(name), Part::InformationJson(json(&backup)?), Part::SummaryJson(json(&summary)?)];
-    let head = head.into_iter().chain(by);
+    let head = head.into_iter().chain(by).chain(passed_over);
     let catalogues: Vec<_> = summary
         .storages
         .iter()
@@ -90,11 +97,18 @@ pub async fn show(vault: &Vault, request: v1::ShowRequest, tracker: &TaskTracker
     Ok(receiver)
 }
 
+/// What `latest` passes over, if anything.
+pub fn told_passed_over(found: &Resolved) -> Option<v1::PassedOverBackups> {
+    let backup_ids = found.passed_over.iter().map(|backup| backup.backup_id.to_string()).collect();
+    let remark = format!("latest is {}: {}", found.backup.backup_id, found.remark()?);
+    Some(v1::PassedOverBackups { backup_ids, remark })
+}
+
 /// How the ID of every restore begins.
 const RESTORE: &str = "restore-";
 
 /// The record of a restore; none when such an ID is that of a backup.
-async fn restore_of(vault: &Vault, wanted: &str) -> Result<Option<RestoreRecord>, Problem> {
+async fn restore_of(vault: &Vault, wanted: &str) -> Result<Option<Known>, Problem> {
     match restored::find(vault, wanted).await {
         Ok(record) => Ok(Some(record)),
         Err(problem) if problem.kind == ErrorKind::NotFound => {
@@ -105,6 +119,25 @@ async fn restore_of(vault: &Vault, wanted: &str) -> Result<Option<RestoreRecord>
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// A record as it is shown: one without an end with what is known of that.
+fn restore_json(known: &Known, shared: &Shared) -> Result<String, Problem> {
+    match known {
+        Known::Ended(record) => json(record),
+        Known::Begun(begun) => {
+            let (fate, reason) = restored::fate(begun, shared);
+            json(&Unended { begun, under_way: fate == v1::RunFate::Here, reason })
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Unended<'a> {
+    #[serde(flatten)]
+    begun: &'a RestoreBegun,
+    under_way: bool,
+    reason: String,
 }
 
 async fn send_lines(

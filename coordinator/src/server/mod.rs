@@ -296,11 +296,8 @@ impl CoordinatorService for Service {
     }
 
     async fn show(&self, request: Request<v1::ShowRequest>) -> Result<Response<Self::ShowStream>, Status> {
-        let events =
-            inspect::show(&self.shared.vault.briefly(), request.into_inner(), self.shared.tasks.tracker())
-                .await
-                .map_err(|e| status_of_problem(&e))?;
-        Ok(Response::new(ReceiverStream::new(events)))
+        let shown = inspect::show(&self.shared, request.into_inner()).await;
+        shown.map(|events| Response::new(ReceiverStream::new(events))).map_err(|e| status_of_problem(&e))
     }
 
     async fn find(&self, request: Request<v1::FindRequest>) -> Result<Response<Self::FindStream>, Status> {

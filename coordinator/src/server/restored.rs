@@ -1,14 +1,15 @@
-//! Restores as tasks: under an ID of their own, with a record in the vault of what they came to.
+//! Restores as tasks: under an ID of their own, with records in the vault of their beginning and of what they came to.
 //!
-//! Does not own: the restore, or the record's form (`vault::RestoreRecord`). A record that cannot be written changes
-//! nothing about the restore: the vault may be one that can only be read.
+//! Does not own: the restore, or the form of the records (`vault::RestoreRecord`). A record that cannot be written changes
+//! nothing about the restore: the vault may be one that can only be read. A restore is called dead only when nobody can be at
+//! it: it is never resumed.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use packhorse_model::{BackupId, ErrorKind, Problem, RestoreSummary, Subject, nearest};
-use packhorse_proto::v1::TaskKind;
-use packhorse_vault::{RestoreRecord, Vault};
+use packhorse_proto::v1::{self, RunFate, TaskKind};
+use packhorse_vault::{RestoreBegun, RestoreRecord, Vault, VaultError};
 
 use super::{
     Shared, json, name_of,
@@ -40,7 +41,7 @@ pub fn start(
             (planned.vault, planned.vault_id) = name_of(vault);
             return json(&planned);
         }
-        let mut done = restore::restore(&context, || async {}).await;
+        let mut done = restore::restore(&context, || note_beginning(&context, &task)).await;
         if let (Err(problem), Some(by)) = (&mut done, stop.asked_by())
             && problem.kind == ErrorKind::Cancelled
         {
@@ -77,22 +78,93 @@ async fn record(vault: &Vault, task: &Task, host: &str, force: bool, done: &Resu
         summary: done.as_ref().ok().cloned(),
         problem: done.as_ref().err().cloned(),
     };
-    let vault = vault.briefly();
-    let why = match tokio::time::timeout(RECORD_TIME, record.create(&vault)).await {
+    written(&task.name, record.create(&vault.briefly())).await;
+}
+
+/// Says in the vault that a restore touches its targets from now on.
+async fn note_beginning(context: &RestoreContext<'_>, task: &Task) {
+    let (Ok(restore), Some(Ok(backup_id))) =
+        (task.name.parse::<BackupId>(), task.backup_id().map(|id| id.parse::<BackupId>()))
+    else {
+        return;
+    };
+    let begun = RestoreBegun {
+        restore,
+        backup_id,
+        requested_by: task.requested_by.clone(),
+        host: context.options.host.clone(),
+        pid: std::process::id(),
+        coordinator: context.options.identity.clone(),
+        started_at: task.started_at,
+        force: context.request.force,
+    };
+    written(&task.name, begun.create(&context.vault.briefly())).await;
+}
+
+async fn written(restore: &str, writing: impl Future<Output = Result<(), VaultError>>) {
+    let why = match tokio::time::timeout(RECORD_TIME, writing).await {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the vault did not answer in time".to_owned(),
     };
-    tracing::info!(restore = %task.name, %why, "the vault has no record of this restore; it is done all the same");
+    tracing::info!(restore, %why, "the vault lacks a record of this restore; it is done all the same");
+}
+
+/// What the vault knows of a restore.
+pub enum Known {
+    /// What it came to.
+    Ended(RestoreRecord),
+    /// That it has begun.
+    Begun(RestoreBegun),
+}
+
+/// What is known of a restore without an end, and by what.
+pub fn fate(begun: &RestoreBegun, shared: &Shared) -> (RunFate, String) {
+    let options = shared.options();
+    let tasks = shared.tasks.all();
+    let task = tasks.iter().find(|task| task.name == begun.restore.as_str());
+    match task.map(|task| task.board.ended().is_none()) {
+        Some(true) => return (RunFate::Here, "this coordinator is at it".into()),
+        Some(false) => return (RunFate::Dead, "it has ended, and the vault did not take its record".into()),
+        None => {}
+    }
+    const STAYS: &str = "what it put in place stays, each item whole; restore again with --skip-existing";
+    if begun.coordinator.is_some() && begun.coordinator == options.identity {
+        return (RunFate::Dead, format!("its coordinator has started again without it; {STAYS}"));
+    }
+    let (pid, host) = (begun.pid, &begun.host);
+    let is_gone = *host == options.host && !Path::new(&format!("/proc/{pid}")).exists();
+    if begun.coordinator.is_none() && is_gone {
+        return (RunFate::Dead, format!("its process {pid} is gone; {STAYS}"));
+    }
+    (RunFate::Elsewhere, format!("under way in process {pid} on {host}, or dead; if it is dead, {STAYS}"))
+}
+
+/// A restore without an end, as status tells it.
+pub fn unfinished(begun: RestoreBegun, shared: &Shared) -> v1::UnfinishedRun {
+    let (fate, reason) = fate(&begun, shared);
+    v1::UnfinishedRun {
+        backup_id: begun.backup_id.to_string(),
+        host: begun.host,
+        started_at: begun.started_at.to_string(),
+        coordinator: begun.coordinator,
+        here: fate == RunFate::Here,
+        fate: fate.into(),
+        reason,
+        pid: begun.pid,
+        requested_by: Some(begun.requested_by),
+        restore: Some(begun.restore.to_string()),
+        ..v1::UnfinishedRun::default()
+    }
 }
 
 /// The record of the restore that an operator names, by its ID or the beginning of it.
-pub async fn find(vault: &Vault, wanted: &str) -> Result<RestoreRecord, Problem> {
+pub async fn find(vault: &Vault, wanted: &str) -> Result<Known, Problem> {
     let not_found = || {
         Problem::new(ErrorKind::NotFound, Subject::Backup, "find restore")
             .on(wanted)
             .answered("the vault has no record of such a restore")
-            .next("run `backupctl status`")
+            .next("correct the ID; a restore from a vault that cannot be written leaves no record")
     };
     let ids = RestoreRecord::all(vault).await?;
     let begins: Vec<&BackupId> = ids.iter().filter(|id| id.as_str().starts_with(wanted)).collect();
@@ -112,7 +184,10 @@ pub async fn find(vault: &Vault, wanted: &str) -> Result<RestoreRecord, Problem>
             }
         },
     };
-    RestoreRecord::read(vault, id).await?.ok_or_else(not_found)
+    match RestoreRecord::read(vault, id).await? {
+        Some(ended) => Ok(Known::Ended(ended)),
+        None => RestoreBegun::read(vault, id).await?.map(Known::Begun).ok_or_else(not_found),
+    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem};
 use packhorse_proto::v1::{self, RunFate};
-use packhorse_vault::{FormatMarker, UnfinishedRun, committed, unfinished};
+use packhorse_vault::{FormatMarker, RestoreBegun, UnfinishedRun, committed, unfinished};
 
-use super::{Shared, schedules};
+use super::{Shared, restored, schedules};
 use crate::CoordinatorOptions;
 
 /// The answer to `Status`.
@@ -22,12 +22,18 @@ pub async fn status(shared: &Shared) -> v1::StatusResponse {
         FormatMarker::of(&vault).await?;
         let (backups, _) = committed(&vault).await?;
         let runs = unfinished(&vault, &backups).await?;
-        Ok::<_, Problem>((backups, runs))
+        let restores = RestoreBegun::without_end(&vault).await?;
+        Ok::<_, Problem>((backups, runs, restores))
     };
     let (unfinished, schedules, problem) = match looked.await {
-        Ok((backups, runs)) => {
+        Ok((backups, runs, restores)) => {
             let schedules = schedules::told(shared, &vault, &backups, &runs).await;
-            (runs.into_iter().map(|run| told(shared, &tasks, run)).collect(), schedules, None)
+            let runs = runs.into_iter().map(|run| (run.journal.started_at, told(shared, &tasks, run)));
+            let restores = restores.into_iter();
+            let restores = restores.map(|begun| (begun.started_at, restored::unfinished(begun, shared)));
+            let mut all: Vec<_> = runs.chain(restores).collect();
+            all.sort_by_key(|(started_at, _)| std::cmp::Reverse(*started_at));
+            (all.into_iter().map(|(_, told)| told).collect(), schedules, None)
         }
         Err(problem) => {
             let schedules = schedules::told(shared, &vault, &[], &[]).await;
@@ -64,6 +70,7 @@ pub fn told(shared: &Shared, tasks: &[v1::TaskStatus], run: UnfinishedRun) -> v1
         requested_by: run.journal.requested_by,
         ended_at: run.end.as_ref().map(|end| end.ended_at.to_string()),
         end: run.end.map(|end| (&end.problem).into()),
+        restore: None,
     }
 }
 

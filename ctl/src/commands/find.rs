@@ -1,7 +1,9 @@
 //! `backupctl find`.
 
 use packhorse_model::{ErrorKind, Exit, Problem, Subject};
-use packhorse_proto::v1::{FindRequest, FoundItem, FoundItems, VaultName, find_response::Part};
+use packhorse_proto::v1::{
+    FindRequest, FoundItem, FoundItems, PassedOverBackups, VaultName, find_response::Part,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,6 +26,7 @@ struct Answer {
     found: Vec<FoundItems>,
     unreadable: Vec<Problem>,
     nearest: Option<String>,
+    passed_over: PassedOverBackups,
 }
 
 async fn find(session: &Session, common: &Common, pattern: &str) -> Result<Exit, Problem> {
@@ -40,6 +43,7 @@ async fn find(session: &Session, common: &Common, pattern: &str) -> Result<Exit,
             Some(Part::Found(items)) => answer.found.push(items),
             Some(Part::Unreadable(problem)) => answer.unreadable.push(problem.into()),
             Some(Part::Nearest(name)) => answer.nearest = Some(name),
+            Some(Part::PassedOver(backups)) => answer.passed_over = backups,
             None => break,
         }
     }
@@ -58,11 +62,14 @@ fn show(common: &Common, pattern: &str, answer: &Answer) -> Result<Exit, Problem
     }
     if common.json {
         render::json(&json!({
-            "vault": answer.vault.url, "vault_id": answer.vault.id,
-            "found": items_json(answer), "unreadable": answer.unreadable,
+            "vault": answer.vault.url, "vault_id": answer.vault.id, "found": items_json(answer),
+            "unreadable": answer.unreadable, "passed_over": answer.passed_over.backup_ids,
         }));
     } else if !answer.found.is_empty() {
         render::text(&format!("{}\nvault {}", table(answer).trim_end(), answer.vault.url));
+        if !answer.passed_over.remark.is_empty() {
+            render::note(&answer.passed_over.remark);
+        }
     }
     Ok(if answer.unreadable.is_empty() { Exit::Complete } else { Exit::Damaged })
 }

@@ -180,5 +180,5 @@ fn unknown(session: &Session, run: &str) -> Problem {
         .on(session.address())
         .answered(format!("the coordinator was lost, and now that it is back it knows of no such run: {run}"))
         .leaving("it had not begun, or is not resumed; earlier backups and what a restore put in place stay")
-        .next("run again; a restore with --force")
+        .next("run again; a restore with --skip-existing")
 }

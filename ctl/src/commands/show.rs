@@ -1,7 +1,7 @@
 //! `backupctl show`.
 
 use packhorse_model::{Exit, Problem, RestoreSummary, RunSummary};
-use packhorse_proto::v1::{CatalogueLines, ShowRequest, VaultName, show_response::Part};
+use packhorse_proto::v1::{CatalogueLines, PassedOverBackups, ShowRequest, VaultName, show_response::Part};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,7 +27,7 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
     let mut parts = session.answer(session.client().show(request)).await?.into_inner();
     let (mut information, mut summary, mut storages) = (Value::Null, Value::Null, Vec::new());
     let mut vault = VaultName::default();
-    let mut requested_by = None;
+    let (mut requested_by, mut passed_over) = (None, PassedOverBackups::default());
     while let Some(response) = parts.message().await.map_err(|status| session.problem(&status))? {
         match response.part {
             Some(Part::InformationJson(json)) => {
@@ -37,6 +37,7 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
             Some(Part::Vault(name)) => vault = name,
             Some(Part::Lines(lines)) => storages.push(entries(lines)),
             Some(Part::RequestedBy(who)) => requested_by = Some(who),
+            Some(Part::PassedOver(backups)) => passed_over = backups,
             Some(Part::RestoreJson(json)) => return Ok(show_restore(common, &json)),
             None => {}
         }
@@ -49,13 +50,16 @@ async fn show(session: &Session, common: &Common, args: &ShowArgs) -> Result<Exi
         render::json(&json!({
             "vault": vault.url, "vault_id": vault.id,
             "information": information, "requested_by": requested_by, "report": summary,
-            "storages": repositories,
+            "storages": repositories, "passed_over": passed_over.backup_ids,
         }));
         return Ok(Exit::Complete);
     }
     if let Ok(mut summary) = serde_json::from_value::<RunSummary>(summary) {
         summary.vault = Some(vault.url);
         render::text(&render::summary::run(&summary));
+    }
+    if !passed_over.remark.is_empty() {
+        render::text(&format!("  note          {}", passed_over.remark));
     }
     if let Some(who) = requested_by {
         render::text(&format!("  asked for by  {who}"));
@@ -81,8 +85,17 @@ fn show_restore(common: &Common, json: &str) -> Exit {
         lines.push(format!("Restore of {}  ended without success", text("backup_id")));
         lines.push(render::problem(&problem));
     }
+    let has_ended = record["ended_at"].is_string();
+    if !has_ended {
+        let state = if record["under_way"] == true { "is under way" } else { "no end is recorded" };
+        lines.push(format!("Restore of {}  {state}", text("backup_id")));
+        lines.push(format!("  why           {}", text("reason")));
+    }
     lines.push(format!("  asked for by  {}", text("requested_by")));
-    lines.push(format!("  when          {} to {}", text("started_at"), text("ended_at")));
+    lines.push(match has_ended {
+        true => format!("  when          {} to {}", text("started_at"), text("ended_at")),
+        false => format!("  began         {}", text("started_at")),
+    });
     render::text(&lines.join("\n"));
     Exit::Complete
 }

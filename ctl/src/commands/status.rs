@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     args::{Common, StatusArgs},
-    render::{self, progress::ProgressDisplay},
+    render::{
+        self,
+        progress::{ProgressDisplay, RESTORE},
+    },
     session::Session,
 };
 
@@ -66,13 +69,18 @@ fn shown_name(task: &TaskStatus) -> String {
     if is_backup { task.backup_id.clone() } else { task.run.clone() }
 }
 
+/// The name by which a run or restore of the past is asked for.
+fn name_of(run: &UnfinishedRun) -> &str {
+    run.restore.as_ref().unwrap_or(&run.backup_id)
+}
+
 fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
     let is_meant =
         |name: &str| only.is_none_or(|only| name == only || only.len() >= 4 && name.starts_with(only));
     let is_task = |task: &&TaskStatus| is_meant(&task.run) || is_meant(&task.backup_id);
     let tasks: Vec<&TaskStatus> = answer.tasks.iter().filter(is_task).collect();
     let unfinished: Vec<&UnfinishedRun> =
-        answer.unfinished.iter().filter(|run| is_meant(&run.backup_id)).collect();
+        answer.unfinished.iter().filter(|run| is_meant(name_of(run))).collect();
     let schedules = if only.is_none() { &answer.schedules[..] } else { &[] };
     let problem = answer.vault_problem.clone().map(Problem::from);
     if common.json {
@@ -96,9 +104,14 @@ fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
             Exit::of_problem(problem)
         }
         (None, Some(only)) if tasks.is_empty() && unfinished.is_empty() => {
-            render::note(&format!(
-                "no run {only} is under way or unfinished; see `backupctl list` and `backupctl show {only}`"
-            ));
+            render::note(&match only.starts_with(RESTORE) {
+                true => format!(
+                    "no restore {only} is under way, or without an end in the vault; `backupctl show {only}` tells what one came to"
+                ),
+                false => format!(
+                    "no run {only} is under way or unfinished; see `backupctl list` and `backupctl show {only}`"
+                ),
+            });
             Exit::NotFound
         }
         _ => Exit::Complete,

@@ -36,7 +36,7 @@ pub fn task(task: &TaskStatus) -> Value {
 
 pub fn unfinished(run: &UnfinishedRun) -> Value {
     json!({
-        "backup_id": run.backup_id, "host": run.host, "pid": run.pid, "started_at": run.started_at,
+        "restore": run.restore, "backup_id": run.backup_id, "host": run.host, "pid": run.pid, "started_at": run.started_at,
         "ended_at": run.ended_at, "requested_by": run.requested_by, "coordinator": run.coordinator,
         "here": run.here, "fate": fate(run.fate()), "reason": run.reason,
         "end": run.end.clone().map(Problem::from),

@@ -106,7 +106,7 @@ fn unfinished_text(runs: &[&UnfinishedRun], width: usize) -> String {
     for run in runs.iter().take(SHOWN) {
         let state = if run.fate() == RunFate::Elsewhere { "open" } else { super::json::fate(run.fate()) };
         table.row([
-            run.backup_id.clone(),
+            run.restore.clone().unwrap_or_else(|| run.backup_id.clone()),
             render::minute(&run.started_at),
             cut(&run.host, NAME),
             state.to_owned(),
@@ -128,6 +128,7 @@ fn unfinished_text(runs: &[&UnfinishedRun], width: usize) -> String {
 fn why(run: &UnfinishedRun) -> String {
     match &run.end {
         Some(end) => Problem::from(end.clone()).to_string(),
+        None if run.restore.is_some() => format!("of {}: {}", run.backup_id, run.reason),
         None => run.reason.clone(),
     }
 }

@@ -14,9 +14,12 @@ use serde_json::Value;
 
 use super::{
     crew::{Crew, SOON},
-    place::{States, compare},
+    place::{Place, States, compare},
 };
-use crate::system::site::{json, text};
+use crate::system::{
+    json::assert_documented,
+    site::{json, text},
+};
 
 /// Lets the agent begin to read the large repository's bundle, and no more.
 fn hold(crew: &Crew) {
@@ -155,6 +158,61 @@ fn a_restore_whose_agent_stays_away_names_the_storage_and_what_became_of_it() {
     crew.stop();
 }
 
+/// The ID of the only restore that has begun.
+fn begun(place: &Place) -> String {
+    let keys = place.server.keys();
+    let mut begun =
+        keys.iter().filter_map(|key| key.strip_prefix("v/packhorse/restores/")?.strip_suffix(".began"));
+    let id = begun.next().expect("a restore has begun").to_owned();
+    assert_eq!(begun.next(), None);
+    id
+}
+
+/// Both commands that know restores tell what became of one, and neither sends the operator to the other.
+#[track_caller]
+fn assert_told_dead(ctl: impl Fn(&[&str]) -> Backupctl, id: &str, why: &str) {
+    for command in ["show", "status"] {
+        let told = ctl(&[command, id]).run().expect_success().stdout;
+        assert!(told.contains(id) && told.contains("of 0001"), "{command}: {told}");
+    }
+    let shown = ctl(&["show", id, "--json"]).run().expect_success();
+    assert_documented("show of a restore that has no end", std::slice::from_ref(&shown));
+    let shown = json(&shown);
+    assert!(text(&shown["restore"]["reason"]).contains(why), "{shown:#}");
+    assert!(text(&shown["restore"]["reason"]).contains("--skip-existing"), "{shown:#}");
+    assert_eq!(shown["restore"]["under_way"], false, "{shown:#}");
+    let status = json(&ctl(&["status", id, "--json"]).run().expect_success());
+    let run = &status["unfinished"][0];
+    assert_eq!((text(&run["restore"]), text(&run["fate"])), (id.to_owned(), "dead".to_owned()), "{status:#}");
+    // What is not known is said to be not known, in each.
+    for command in ["show", "status"] {
+        let output = ctl(&[command, "restore-1-00000000"]).run().expect_code(10);
+        assert!(!output.stderr.contains("backupctl status"), "{output:#?}");
+    }
+}
+
+#[test]
+fn a_restore_that_dies_with_its_backupctl_is_told_as_dead_and_one_that_ends_is_not() {
+    let place = Place::new("5s");
+    place.create("0001").run().expect_success();
+    let folder = place.site.folder("back");
+    place.server.stop_at_where(1, When::Before, |request: &LoggedRequest| {
+        request.operation == Operation::Get && request.key.contains(".bundle")
+    });
+    let mut restore = place.restore("0001", &folder).spawn();
+    place.server.wait_until_held(SOON);
+    let id = begun(&place);
+    let shown = place.ctl(["show", &id]).run().expect_success().stdout;
+    assert!(shown.contains("under way in process"), "{shown}");
+    restore.kill();
+    place.server.release();
+    assert_told_dead(|args| place.ctl([]).args(args), &id, "is gone");
+    // One that came to its end is told by it, and is not unfinished.
+    place.restore("0001", &folder).arg("--force").run().expect_success();
+    let status = json(&place.ctl(["status", "--json"]).run().expect_success());
+    assert_eq!(status["unfinished"].as_array().map(Vec::len), Some(1), "{status:#}");
+}
+
 #[test]
 fn a_restore_whose_coordinator_is_killed_is_told_lost_and_gives_way_to_the_next() {
     let (mut crew, states, mut restore) = held();
@@ -163,6 +221,8 @@ fn a_restore_whose_coordinator_is_killed_is_told_lost_and_gives_way_to_the_next(
     assert!(text(&error["answer"]).contains("knows of no such run"), "{error:#}");
     assert_eq!(text(&error["subject"]), "coordinator", "{error:#}");
     assert_eq!(compare_storage(&crew, &states), 2, "the agent is still held");
+    let id = begun(&crew.place);
+    assert_told_dead(|args| crew.ctl([]).args(args), &id, "its coordinator has started again without it");
     let mut next = again_with_force(&crew).spawn();
     // The held request is not answered: only when the job that nobody follows gives way is the storage free.
     wait_until("another restore at the agent", SOON, || {

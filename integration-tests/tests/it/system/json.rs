@@ -91,7 +91,8 @@ fn the_document_has_every_key_of_every_command() {
     let place = ["restore", "nightly-2", "--to-storage=default=spare", "--only=repositories", &spare];
     assert_documented("restore", &[ctl(&place).expect_code(3)]);
     let records = fs::read_dir(site.path("vault/packhorse/restores")).expect("records of restores");
-    let id = records.map(|e| e.expect("an entry").file_name().to_string_lossy().replace(".json", "")).next();
+    let names = records.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let id = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).next();
     let shown = ctl(&["show", &id.expect("a record")]).expect_success();
     assert_documented("show of a restore", &[shown]);
     // An error, with what failed before it.

@@ -15,7 +15,7 @@ mod going_on;
 mod golden;
 mod gone;
 mod hanging;
-mod json;
+pub mod json;
 mod killed;
 mod ledger;
 mod limits;

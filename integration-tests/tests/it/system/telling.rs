@@ -70,9 +70,9 @@ fn a_restore_is_found_by_its_id_with_all_that_failed() {
     let place = format!("--storage=spare={}", site.folder("back").display());
     ctl(&["restore", "0001", &place, "--to-storage=default=spare"]).run().expect_success();
     let records = fs::read_dir(site.path("vault/packhorse/restores")).expect("records of restores");
-    let mut ids: Vec<String> = records
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace(".json", ""))
-        .collect();
+    let names = records.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let mut ids: Vec<String> =
+        names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
     assert_eq!(ids.len(), 2, "{ids:?}");
     ids.sort_by_key(|id| {
         json(&ctl(&["show", id, "--json"]).run().expect_success())["restore"]["summary"].is_null()
@@ -270,4 +270,37 @@ fn the_file_of_the_daemons_is_read_when_nothing_else_says_where_backups_are() {
     let below = Backupctl::new().env("PACKHORSE_SYSTEM_CONFIG", config.join("below"));
     let output = below.arg("list").run().expect_code(2);
     assert!(output.stderr.contains("packhorse.toml/below"), "{output:#?}");
+}
+
+#[test]
+fn what_latest_passes_over_is_told_by_restore_show_and_find() {
+    let site = site("");
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    ctl(&["create", "--backup-id=0002", "--repository=app.git"]).run().expect_success();
+    fs::create_dir_all(site.path("storage/broken.git/objects")).expect("a broken repository");
+    ctl(&["create", "--backup-id=0003"]).run().expect_code(3);
+    let remark = "2 newer backups were passed over: 0003 (incomplete), 0002 (partial)";
+    let restored = json(&ctl(&["restore", "latest", "--force", "--json"]).run().expect_success());
+    assert_eq!(text(&restored["backup_id"]), "0001");
+    let said: Vec<String> = restored["remarks"]
+        .as_array()
+        .expect("remarks")
+        .iter()
+        .map(|remark| text(&remark["problem"]["answer"]))
+        .collect();
+    assert_eq!(said, [remark], "{restored:#}");
+    for args in [&["restore", "latest", "--dry-run", "--force"][..], &["show", "latest"]] {
+        let told = ctl(args).run().expect_success().stdout;
+        assert!(told.contains(remark), "{told}");
+    }
+    let shown = json(&ctl(&["show", "latest", "--json"]).run().expect_success());
+    assert_eq!(shown["passed_over"], serde_json::json!(["0003", "0002"]), "{shown:#}");
+    let found = ctl(&["find", "app.git"]).run().expect_success();
+    assert!(found.stderr.contains(&format!("latest is 0001: {remark}")), "{found:#?}");
+    // Whoever names a backup, or counts all of them, passes over none.
+    for args in [&["show", "0001"][..], &["show", "latest", "--partial"]] {
+        let told = ctl(args).run().expect_success().stdout;
+        assert!(!told.contains("passed over"), "{told}");
+    }
 }
