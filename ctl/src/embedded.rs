@@ -9,7 +9,7 @@ use packhorse_agent::{Agent, AgentOptions};
 use packhorse_coordinator::{Coordinator, CoordinatorOptions};
 use packhorse_model::{ErrorKind, Problem, Subject, VaultSettings};
 use packhorse_service::{
-    Address, Listener,
+    Address, Listener, ScratchFolder,
     config::{AgentAddress, Config, StorageConfig, VaultSection},
     daemon::Stages,
     process,
@@ -20,7 +20,6 @@ use crate::{
     args::{Common, StorageArg},
     config_file,
     session::Wanted,
-    sockets::PrivateFolder,
 };
 
 /// A coordinator and an agent of our own.
@@ -30,7 +29,7 @@ pub struct Embedded {
     shutdown: CancellationToken,
     tracker: TaskTracker,
     uploads: Vec<TaskTracker>,
-    _sockets: PrivateFolder,
+    _sockets: ScratchFolder,
 }
 
 impl Embedded {
@@ -109,11 +108,11 @@ fn serve(
 /// Bytes that the name of a socket may have (unix(7)), without what we put below the temporary folder.
 const LONGEST: usize = 107 - "/backupctl-XXXXXX/coordinator.sock".len();
 
-fn private_folder() -> Result<PrivateFolder, Problem> {
+fn private_folder() -> Result<ScratchFolder, Problem> {
     // A socket below a long TMPDIR would have no valid name.
     let wanted = std::env::temp_dir();
     let folder = if wanted.as_os_str().len() <= LONGEST { wanted } else { PathBuf::from("/tmp") };
-    PrivateFolder::new_in(&folder).map_err(|e| {
+    ScratchFolder::new_in(&folder, "backupctl-").map_err(|e| {
         Problem::new(ErrorKind::Unavailable, Subject::Host, "create folder for sockets")
             .on(folder.display())
             .answered(e)

@@ -10,7 +10,6 @@ mod embedded;
 mod examples;
 mod render;
 mod session;
-mod sockets;
 
 use std::process::ExitCode;
 

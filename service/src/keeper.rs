@@ -4,7 +4,8 @@
 //! that is started and of every one that has ended, by a pipe. When this process is gone, however it went, the kernel
 //! closes the pipe, and the shell kills the groups that are left. (The kernel's own way, a signal at the parent's death,
 //! takes code between fork and exec, and is sent already when the thread ends that started the child.) Without a shell
-//! children are as they would be: a git ends when it writes to a pipe that nobody reads.
+//! children are as they would be: a git ends when it writes to a pipe that nobody reads. So is one whose parent is killed
+//! in the instant between its start and the line that tells of it.
 
 use std::{
     io::Write as _,
@@ -36,10 +37,22 @@ static PIPE: OnceLock<Option<Mutex<ChildStdin>>> = OnceLock::new();
 #[derive(Debug)]
 pub struct Kept(u32);
 
-/// Has the process group of this leader ended when this process is.
-pub fn keep(leader: u32) -> Kept {
-    tell('+', leader);
-    Kept(leader)
+/// The shell, which is there before the child that it is told of: a process may be killed as soon as it has started one.
+#[derive(Debug)]
+pub struct Keeper(());
+
+impl Keeper {
+    /// Starts it with the first child.
+    pub fn ready() -> Self {
+        PIPE.get_or_init(start);
+        Self(())
+    }
+
+    /// Has the process group of this leader, which was just started, ended when this process is.
+    pub fn keep(self, leader: u32) -> Kept {
+        tell('+', leader);
+        Kept(leader)
+    }
 }
 
 impl Drop for Kept {
@@ -49,7 +62,7 @@ impl Drop for Kept {
 }
 
 fn tell(what: char, group: u32) {
-    if let Some(pipe) = PIPE.get_or_init(start) {
+    if let Some(Some(pipe)) = PIPE.get() {
         // A shell that is gone ends nothing, and nothing depends on it.
         let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = pipe.write_all(format!("{what} {group}\n").as_bytes());

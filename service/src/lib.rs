@@ -16,6 +16,7 @@ mod live;
 pub mod places;
 pub mod process;
 mod reflection;
+mod scratch;
 pub mod telemetry;
 mod tls;
 
@@ -23,8 +24,9 @@ pub use address::Address;
 pub use connect::{call_again, connect};
 pub use course::{Course, Follower, Seen};
 pub use health::health;
-pub use keeper::{Kept, keep};
+pub use keeper::{Keeper, Kept};
 pub use listen::Listener;
 pub use live::Live;
 pub use reflection::reflection;
+pub use scratch::ScratchFolder;
 pub use tls::Tls;

@@ -84,7 +84,9 @@ impl Vault {
         let _turn = self.pace().upload(bytes.len()).await;
         self.counter().put();
         if let Some(folder) = self.folder() {
-            folder.root().map_err(|e| self.failed_file("create object", key.as_str(), &e))?;
+            let failed = |e: std::io::Error| self.failed_file("create object", key.as_str(), &e);
+            folder.root().map_err(failed)?;
+            return folder.create(&self.path(key), bytes).await.map_err(failed);
         }
         let put = self.store().put_opts(&self.path(key), bytes.into(), options).await;
         put.map(drop).map_err(|e| self.failed("create object", key.as_str(), e))

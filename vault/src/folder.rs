@@ -1,13 +1,15 @@
-//! Many small files in a `file://` vault, durable together: one `syncfs` answers all that wait for it.
+//! What is written into a `file://` vault: many small files, durable together, as one `syncfs` answers all that wait for it,
+//! and single ones that must never be seen half-written, such as the commit record, each with its own fsync.
 //!
-//! Does not own: single objects that must never be seen half-written, such as the commit record; those are fsynced one
-//! by one, by `object_store`. Here a crash of the machine may leave a new name with less content. That is safe, because
-//! such an object counts only when a later one, written after this one was durable, names it with its digest; a manifest
+//! Does not own: reading and listing, which `object_store` does, or how a file comes without a name (`new_file`). Of small
+//! files a crash of the machine may leave a new name with less content. That is safe, because such an object counts only when a later one, written after this one was durable, names it with its digest; a manifest
 //! that is adopted from a dead run is looked through for its last digest instead.
+
+mod new_file;
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -17,26 +19,22 @@ use std::{
 };
 
 use bytes::Bytes;
+pub use new_file::{NewFile, NewFiles};
 use object_store::{local::LocalFileSystem, path::Path as Location};
-use rustix::{
-    fs::{CWD, RenameFlags},
-    io::Errno,
-};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 /// The folder of a `file://` vault.
 #[derive(Debug)]
 pub struct Folder {
-    /// Without fsync; uploads through it must be followed by [`Folder::sync`].
-    pub store: Arc<LocalFileSystem>,
+    /// Knows where objects lie.
+    store: LocalFileSystem,
+    /// Makes files that have no name until they are whole.
+    new: Arc<NewFiles>,
     /// The folder itself, by which its file system is synced.
     root: Mutex<Arc<File>>,
     /// Where it is.
     pub path: PathBuf,
     syncs: Arc<Syncs>,
-    names: AtomicU64,
-    /// Tells names of this process from others'.
-    mark: u64,
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Files written at once: more would only mean more threads.
     writers: Semaphore,
@@ -74,12 +72,11 @@ impl Folder {
     pub fn open(path: &Path) -> io::Result<Self> {
         let store = LocalFileSystem::new_with_prefix(path).map_err(io::Error::other)?;
         Ok(Self {
-            store: Arc::new(store),
+            store,
+            new: Arc::new(NewFiles::new()),
             root: Mutex::new(Arc::new(File::open(path)?)),
             path: path.to_owned(),
             syncs: Arc::default(),
-            names: AtomicU64::new(0),
-            mark: uuid::Uuid::new_v4().as_u64_pair().1,
             turn: Arc::default(),
             writers: Semaphore::new(WRITERS),
         })
@@ -111,7 +108,7 @@ impl Folder {
 
     /// Opens a file for reading, on this thread.
     pub fn open_file(&self, location: &Location) -> io::Result<File> {
-        File::open(self.store.path_to_filesystem(location).map_err(io::Error::other)?)
+        File::open(self.target(location)?)
     }
 
     /// Returns when everything written before the call is durable.
@@ -141,17 +138,18 @@ impl Folder {
     /// with the number of the file that it is about.
     pub async fn create_all(&self, files: Vec<(Location, Bytes)>) -> Result<(), (usize, io::Error)> {
         let first = |error| (0, error);
-        let files: Vec<(Paths, Bytes)> = files
-            .into_iter()
-            .enumerate()
-            .map(|(number, (location, bytes))| Ok((self.paths(&location).map_err(|e| (number, e))?, bytes)))
-            .collect::<Result<_, _>>()?;
+        let targets = files.into_iter().enumerate().map(|(number, (location, bytes))| {
+            Ok((self.target(&location).map_err(|error| (number, error))?, bytes))
+        });
+        let targets: Vec<(PathBuf, Bytes)> = targets.collect::<Result<_, _>>()?;
+        let new = Arc::clone(&self.new);
         let written = self.write(move || {
-            for (number, (paths, bytes)) in files.iter().enumerate() {
-                let created = write(&paths.staged, bytes).and_then(|()| paths.create());
+            for (number, (target, bytes)) in targets.iter().enumerate() {
+                let file = new.begin(target.clone(), false);
+                let created = file.and_then(|file| file.write(bytes).and_then(|()| file.create()));
                 if let Err(error) = created {
                     // A full disk must not be left fuller.
-                    files[..number].iter().for_each(|(paths, _)| drop(fs::remove_file(&paths.target)));
+                    targets[..number].iter().for_each(|(target, _)| drop(fs::remove_file(target)));
                     return Err((number, error));
                 }
             }
@@ -161,56 +159,45 @@ impl Folder {
         self.sync().await.map_err(first)
     }
 
+    /// Creates a file that must not exist, and that nobody must ever see half-written. Durable when it returns.
+    pub async fn create(&self, location: &Location, bytes: Bytes) -> io::Result<()> {
+        self.write_whole(location, bytes, |file| file.create()).await
+    }
+
+    /// The same for a file that may exist.
+    pub async fn replace(&self, location: &Location, bytes: Bytes) -> io::Result<()> {
+        self.write_whole(location, bytes, NewFile::replace).await
+    }
+
+    async fn write_whole(
+        &self,
+        location: &Location,
+        bytes: Bytes,
+        give_name: fn(&mut NewFile) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (target, new) = (self.target(location)?, Arc::clone(&self.new));
+        let written = self.write(move || {
+            let mut file = new.begin(target, true)?;
+            file.write(&bytes)?;
+            file.sync()?;
+            give_name(&mut file)?;
+            file.sync_name()
+        });
+        written.await?
+    }
+
+    /// Begins a file that is written in parts.
+    pub async fn begin(&self, location: &Location) -> io::Result<NewFile> {
+        let (target, new) = (self.target(location)?, Arc::clone(&self.new));
+        self.write(move || new.begin(target, false)).await?
+    }
+
     async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         let _turn = self.writers.acquire().await.map_err(io::Error::other)?;
         spawn_blocking(work).await.map_err(io::Error::other)
     }
 
-    fn paths(&self, location: &Location) -> io::Result<Paths> {
-        let target = self.store.path_to_filesystem(location).map_err(io::Error::other)?;
-        let number = self.names.fetch_add(1, SeqCst);
-        let mut staged = target.clone().into_os_string();
-        // Digits only, and others than those of a process that died.
-        staged.push(format!("#{}{number:08}", self.mark));
-        Ok(Paths { target, staged: staged.into() })
+    fn target(&self, location: &Location) -> io::Result<PathBuf> {
+        self.store.path_to_filesystem(location).map_err(io::Error::other)
     }
-}
-
-/// The file of a location, and a name beside it that listings pass over, as `object_store` does with its own.
-struct Paths {
-    target: PathBuf,
-    staged: PathBuf,
-}
-
-impl Paths {
-    /// Gives the staged file its name, which nothing may have; otherwise nothing is left of it.
-    fn create(&self) -> io::Result<()> {
-        let renamed = rustix::fs::renameat_with(CWD, &self.staged, CWD, &self.target, RenameFlags::NOREPLACE);
-        let created = match renamed {
-            Ok(()) => return Ok(()),
-            // Network file systems may not know this way.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(&self.staged, &self.target),
-            Err(error) => Err(error.into()),
-        };
-        let _ = fs::remove_file(&self.staged);
-        created
-    }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    let opened = match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            options.open(path)
-        }
-        opened => opened,
-    };
-    let written = opened?.write_all(bytes);
-    if written.is_err() {
-        // A full disk must not be left fuller.
-        let _ = fs::remove_file(path);
-    }
-    written
 }

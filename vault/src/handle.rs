@@ -334,6 +334,10 @@ impl Vault {
         self.inner.counter.put();
         let path = self.path(latest);
         let writing = async {
+            if let Some(folder) = &self.inner.folder {
+                let put = folder.replace(&path, bytes).await;
+                return put.map_err(|e| self.failed_file(WRITE, latest.as_str(), &e));
+            }
             let put = self.store().put(&path, bytes.into()).await;
             put.map(drop).map_err(|e| self.failed(WRITE, latest.as_str(), e))
         };
@@ -438,12 +442,9 @@ impl Vault {
         self.inner.folder.as_ref()
     }
 
-    /// The store that multipart uploads go to; those of a folder are made durable by [`Folder::sync`].
-    pub(crate) fn upload_store(&self) -> Arc<dyn ObjectStore> {
-        match &self.inner.folder {
-            Some(folder) => Arc::clone(&folder.store) as Arc<dyn ObjectStore>,
-            None => Arc::clone(&self.inner.store),
-        }
+    /// The object store, which is waited for as long as it takes.
+    pub(crate) fn remote(&self) -> &dyn ObjectStore {
+        self.inner.store.as_ref()
     }
 
     pub(crate) fn counter(&self) -> &Counter {

@@ -26,6 +26,7 @@ mod oid;
 mod open;
 mod pace;
 mod part_size;
+mod parts;
 mod place;
 mod presence;
 mod ranges;

@@ -17,7 +17,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use object_store::{MultipartUpload, ObjectStoreExt as _};
 use packhorse_model::{ErrorKind, ObjectDigest, Sha256Hex};
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -27,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{ObjectKey, PartSize, Vault, VaultError};
+use crate::{ObjectKey, PartSize, Vault, VaultError, parts::Parts};
 
 /// A blocking writer of one new object. Must be used outside async code, within a tokio runtime.
 pub struct ObjectWriter {
@@ -314,22 +313,19 @@ async fn send_parts(
     mut parts: mpsc::Receiver<Part>,
     arrived: Arrived,
 ) -> Result<Sent, VaultError> {
-    let failed = |e| vault.failed("upload object", key.as_str(), e);
-    vault.counter().put();
-    let mut upload = vault.upload_store().put_multipart(&vault.path(&key)).await.map_err(failed)?;
-    let feeding = async { feed(&vault, &mut upload, &mut parts, &arrived).await.map_err(failed) };
+    let mut upload = Parts::begin(&vault, &key).await?;
+    let feeding = feed((&vault, &key), &mut upload, &mut parts, &arrived);
     let result = vault.unless_stopped(("upload object", key.as_str()), feeding).await;
     match result {
         Ok(true) => {}
-        Ok(false) => return abort(&vault, &key, &mut upload).await.map_err(failed).map(|()| Sent::Done),
+        Ok(false) => return abort(&vault, &key, &mut upload).await.map(|()| Sent::Done),
         Err(error) => {
             let _ = abort(&vault, &key, &mut upload).await;
             return Err(error);
         }
     }
-    vault.counter().put();
     let patience = vault.patience();
-    let completing = async { upload.complete().await.map_err(failed) };
+    let completing = upload.complete(&vault, &key);
     if let Err(error) = vault.unless_stopped(("upload object", key.as_str()), completing).await {
         // From then on it cannot be completed any more, so what is found at its name is final.
         let _ = abort(&vault, &key, &mut upload).await;
@@ -338,7 +334,7 @@ async fn send_parts(
             _ => Ok(Sent::Unsure(error, patience.left().max(vault.brief_budget()))),
         };
     }
-    make_durable(&vault).await.map_err(failed)?;
+    make_durable(&vault, &key).await?;
     Ok(Sent::Done)
 }
 
@@ -355,25 +351,24 @@ async fn is_there(vault: &Vault, key: &ObjectKey, digest: &ObjectDigest, left: D
 }
 
 /// An object store's answer is a promise; a folder's has to be made one.
-async fn make_durable(vault: &Vault) -> object_store::Result<()> {
+async fn make_durable(vault: &Vault, key: &ObjectKey) -> Result<(), VaultError> {
     let Some(folder) = vault.folder() else { return Ok(()) };
-    let failed = |error| object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(error) };
-    folder.sync().await.map_err(failed)
+    folder.sync().await.map_err(|e| vault.failed_file("upload object", key.as_str(), &e))
 }
 
 async fn feed(
-    vault: &Vault,
-    upload: &mut Box<dyn MultipartUpload>,
+    (vault, key): (&Vault, &ObjectKey),
+    upload: &mut Parts,
     parts: &mut mpsc::Receiver<Part>,
     arrived: &Arrived,
-) -> object_store::Result<bool> {
+) -> Result<bool, VaultError> {
     let mut in_flight = FuturesUnordered::new();
     let mut parts_sent = 0_usize;
     loop {
         let part = tokio::select! {
             part = parts.recv(), if in_flight.len() < PARTS_IN_FLIGHT => part,
             Some(done) = in_flight.next() => {
-                let done: object_store::Result<()> = done;
+                let done: Result<(), VaultError> = done;
                 done?;
                 continue;
             }
@@ -383,7 +378,7 @@ async fn feed(
                 vault.counter().put();
                 parts_sent += 1;
                 let size = data.len();
-                let sending = upload.put_part(data.into());
+                let sending = upload.put((vault, key), data);
                 // A folder's disk has something to do while the next parts are made, not only at the end.
                 let flush = parts_sent.is_multiple_of(PARTS_FLUSHED);
                 in_flight.push(async move {
@@ -393,7 +388,7 @@ async fn feed(
                     if sent.is_ok() {
                         arrived(size as u64);
                     }
-                    if flush && sent.is_ok() { make_durable(vault).await } else { sent }
+                    if flush && sent.is_ok() { make_durable(vault, key).await } else { sent }
                 });
             }
             Some(Part::Finish) => break,
@@ -407,20 +402,13 @@ async fn feed(
     Ok(true)
 }
 
-async fn abort(
-    vault: &Vault,
-    key: &ObjectKey,
-    upload: &mut Box<dyn MultipartUpload>,
-) -> object_store::Result<()> {
+async fn abort(vault: &Vault, key: &ObjectKey, upload: &mut Parts) -> Result<(), VaultError> {
     let mut patience = vault.brief_patience();
     loop {
-        vault.counter().put();
-        let aborted = match tokio::time::timeout(vault.brief_budget(), upload.abort()).await {
-            Ok(aborted) => aborted,
-            Err(late) => Err(object_store::Error::Generic { store: "S3", source: Box::new(late) }),
-        };
-        match aborted {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
+        let late = |late| VaultError::new(ErrorKind::Unavailable, "abort upload", key, late);
+        let aborted = tokio::time::timeout(vault.brief_budget(), upload.abort(vault, key)).await;
+        match aborted.map_err(late).and_then(|aborted| aborted) {
+            Ok(()) => return Ok(()),
             // The HTTP client does not repeat an abort whose answer was lost.
             Err(error) if !patience.pause().await => {
                 tracing::warn!(%key, %error, "a multipart upload was not aborted; the store's lifecycle rule must remove it");

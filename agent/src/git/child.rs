@@ -13,7 +13,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use packhorse_service::{Kept, keep};
+use packhorse_service::{Keeper, Kept};
 use rustix::process::{Pid, Signal};
 use tokio_util::sync::CancellationToken;
 
@@ -49,8 +49,9 @@ impl Child {
     pub fn spawn(mut command: Command, cancel: &CancellationToken) -> io::Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0);
+        let keeper = Keeper::ready();
         let mut process = command.spawn()?;
-        let kept = Some(keep(process.id()));
+        let kept = Some(keeper.keep(process.id()));
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         if let Some(stdout) = &stdout {
             // A smaller pipe only costs speed.

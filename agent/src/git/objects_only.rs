@@ -2,7 +2,7 @@
 //!
 //! Does not own: what git is asked there. A damaged HEAD, `packed-refs`, `config`, `shallow` file, multi-pack index or
 //! commit-graph stops git, or changes what it takes for history, although all objects may be there. Nothing is written to
-//! the repository, and the folder is removed when this is dropped.
+//! the repository, and the folder is removed when this is dropped, or by the next one when this process was killed.
 
 use std::{
     fs, io,
@@ -10,21 +10,21 @@ use std::{
     process::Command,
 };
 
+use packhorse_service::ScratchFolder;
 use packhorse_vault::ObjectFormat;
-use tempfile::TempDir;
 
 use super::Git;
 
 /// The objects of a repository.
 pub struct ObjectsOnly {
-    folder: TempDir,
+    folder: ScratchFolder,
     objects: PathBuf,
 }
 
 impl ObjectsOnly {
     /// Those of the repository at `dir`, with what it borrows.
     pub fn of(dir: &Path, format: ObjectFormat) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("packhorse-objects-").tempdir()?;
+        let folder = ScratchFolder::new_in(&std::env::temp_dir(), "packhorse-objects-")?;
         let path = folder.path();
         fs::write(path.join("HEAD"), "ref: refs/heads/main\n")?;
         fs::create_dir(path.join("refs"))?;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_service::Keeper;
 use tokio::{io::AsyncWriteExt, process::Command, runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -96,8 +97,9 @@ impl GitChild {
         let _turn = self.turns.acquire().await;
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0);
+        let keeper = Keeper::ready();
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
-        let _kept = child.id().map(packhorse_service::keep);
+        let _kept = child.id().map(|leader| keeper.keep(leader));
         let stdin = child.stdin.take();
         let feed = async move {
             if let Some(mut stdin) = stdin {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use packhorse_model::{ErrorKind, Problem, Subject};
-use packhorse_service::{Kept, keep};
+use packhorse_service::{Keeper, Kept};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -44,8 +44,9 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         let program = program.to_string_lossy().into_owned();
+        let keeper = Keeper::ready();
         match command.spawn() {
-            Ok(inner) => Ok(Self { _kept: inner.id().map(keep), inner, program }),
+            Ok(inner) => Ok(Self { _kept: inner.id().map(|leader| keeper.keep(leader)), inner, program }),
             Err(error) => Err(Problem::new(ErrorKind::Unavailable, Subject::Host, "start program")
                 .on(program)
                 .answered(error)
