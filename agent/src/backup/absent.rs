@@ -1,4 +1,5 @@
-//! Looks for a repository that the base has and the walk did not meet: was it deleted, or is it still there in pieces?
+//! Looks for a repository that the base has and the walk did not meet, or that was met and cannot be read a moment later:
+//! was it deleted, or is it still there in pieces?
 //!
 //! Does not own: how many may be gone (the coordinator decides). A repository counts as deleted only where the file system
 //! says that nothing of it is there. What cannot be read, lies behind a symbolic link or lacks a part is broken, and its
@@ -13,47 +14,86 @@ use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
 
 use super::discover::{PARTS, missing_parts};
 
+/// What is at the place of a repository.
+pub enum Left {
+    /// Nothing of it.
+    Nothing,
+    /// What cannot be backed up.
+    Pieces(Problem),
+    /// All that makes a repository.
+    Whole,
+}
+
+/// What is at the place of a repository that was there when its storage was walked. Blocking.
+pub fn left_of(path: &RepoPath, dir: &Path) -> Left {
+    match fs::symlink_metadata(dir) {
+        Ok(found) if found.is_symlink() => Left::Pieces(is_link(path, dir)),
+        Ok(found) if found.is_dir() => left_in(path, dir),
+        Ok(_) => Left::Nothing,
+        Err(error) if is_gone(&error) => Left::Nothing,
+        Err(error) => Left::Pieces(unreadable(path, dir, &error)),
+    }
+}
+
 /// Why the repository is not deleted, but cannot be backed up; none when it was deleted. Blocking.
 pub fn look_for(root: &Path, path: &RepoPath) -> Option<Problem> {
     let mut dir = root.to_owned();
     for component in path.as_str().split('/') {
         dir.push(component);
         match fs::symlink_metadata(&dir) {
-            Ok(found) if found.is_symlink() => {
-                return Some(broken(
-                    path,
-                    "a symbolic link is at its place, which a backup does not follow",
-                    format!("name the folder that {} leads to as a storage of its own", dir.display()),
-                ));
-            }
+            Ok(found) if found.is_symlink() => return Some(is_link(path, &dir)),
             Ok(found) if found.is_dir() => {}
             // A file at its place, or at that of a folder above it.
             Ok(_) => return None,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if is_gone(&error) => return None,
             Err(error) => return Some(unreadable(path, &dir, &error)),
         }
     }
-    match names_in(&dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => Some(unreadable(path, &dir, &error)),
-        Ok(names) => in_pieces(path, &dir, &names),
+    match left_in(path, &dir) {
+        Left::Nothing => None,
+        Left::Pieces(problem) => Some(problem),
+        Left::Whole => {
+            let answer = "it lies inside another repository, where repositories are not looked for";
+            Some(broken(path, answer, repair(&dir)))
+        }
     }
 }
 
 /// A folder is at the repository's place: is it what is left of it, or something else?
-fn in_pieces(path: &RepoPath, dir: &Path, names: &[PathBuf]) -> Option<Problem> {
+fn left_in(path: &RepoPath, dir: &Path) -> Left {
+    let names = match names_in(dir) {
+        Err(error) if is_gone(&error) => return Left::Nothing,
+        Err(error) => return Left::Pieces(unreadable(path, dir, &error)),
+        Ok(names) => names,
+    };
     let has = |name: &str| names.iter().any(|found| found == Path::new(name));
-    let next = format!("repair or restore {}, or delete the folder", dir.display());
     let missing = missing_parts(has);
     if names.is_empty() {
-        Some(broken(path, "its folder is empty", next))
+        Left::Pieces(broken(path, "its folder is empty", repair(dir)))
     } else if missing.is_empty() {
-        Some(broken(path, "it lies inside another repository, where repositories are not looked for", next))
+        Left::Whole
     } else if PARTS.into_iter().any(has) {
-        Some(broken(path, &format!("has no {}", missing.join(", ")), next))
+        Left::Pieces(broken(path, &format!("has no {}", missing.join(", ")), repair(dir)))
     } else {
-        None
+        Left::Nothing
     }
+}
+
+/// Whether the file system says that there is nothing.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn repair(dir: &Path) -> String {
+    format!("repair or restore {}, or delete the folder", dir.display())
+}
+
+fn is_link(path: &RepoPath, dir: &Path) -> Problem {
+    broken(
+        path,
+        "a symbolic link is at its place, which a backup does not follow",
+        format!("name the folder that {} leads to as a storage of its own", dir.display()),
+    )
 }
 
 fn names_in(dir: &Path) -> io::Result<Vec<PathBuf>> {

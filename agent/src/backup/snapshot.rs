@@ -14,6 +14,7 @@ use packhorse_vault::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    absent::{self, Left},
     damage::{LeftOut, state_of_files},
     discover::Candidate,
     hooks, refs, reftable,
@@ -101,8 +102,10 @@ pub enum SnapshotError {
 
 /// Reads one repository. Blocking.
 pub fn take(candidate: &Candidate, git: &Git, cancel: &CancellationToken) -> Result<Snapshot, SnapshotError> {
-    read(candidate, git, cancel).map_err(|problem| {
-        if exists(&candidate.dir) { SnapshotError::Failed(problem) } else { SnapshotError::Gone }
+    read(candidate, git, cancel).map_err(|problem| match absent::left_of(&candidate.path, &candidate.dir) {
+        Left::Nothing => SnapshotError::Gone,
+        Left::Pieces(pieces) => SnapshotError::Failed(pieces),
+        Left::Whole => SnapshotError::Failed(problem),
     })
 }
 
@@ -122,11 +125,6 @@ pub fn fingerprint_of(
     };
     let snapshot = take(&candidate, git, cancel).ok()?;
     snapshot.left_out.is_empty().then_some(snapshot.fingerprint)
-}
-
-/// Whether the repository is still there.
-pub fn exists(dir: &Path) -> bool {
-    !matches!(fs::symlink_metadata(dir.join("HEAD")), Err(e) if e.kind() == io::ErrorKind::NotFound)
 }
 
 fn read(candidate: &Candidate, git: &Git, cancel: &CancellationToken) -> Result<Snapshot, Problem> {

@@ -8,7 +8,7 @@ mod noise;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use packhorse_model::RunSummary;
-use packhorse_testkit::GitRepo;
+use packhorse_testkit::{GitRepo, RepoState};
 
 use self::noise::{Log, during};
 use crate::world::World;
@@ -83,6 +83,30 @@ fn removed_while_it_is_packed() {
     assert_eq!(summary.storages[0].gone, ["busy.git"]);
     let folder = world.restore(&id);
     assert!(folder.join("quiet.git/HEAD").exists() && !folder.join("busy.git").exists());
+}
+
+/// Whatever is left of a repository, it was not deleted.
+#[test]
+fn loses_its_head_while_it_is_packed() {
+    let world = World::new();
+    let repo = world.repo("busy.git");
+    repo.fill("main", 10);
+    let good = world.backup(&[]);
+    repo.fill("main", GitRepo::COMMITS_FOR_GIT);
+    let git = world.path("beheading-git");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" pack-objects \"*) rm '{}/HEAD'; exit 128;; esac\nexec git \"$@\"\n",
+        repo.path().display()
+    );
+    fs::write(&git, script).expect("write script");
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let (id, summary) = world.run(&["--git", git.to_str().expect("UTF-8")], 3);
+    assert_eq!((summary.repositories.failed, summary.repositories.gone), (1, 0));
+    let said = summary.failures[0].problem.to_string();
+    assert!(said.contains("has no HEAD"), "{said}");
+    let (folder, restored) = world.restore_with(&id, &[], 3);
+    assert_eq!(restored.failures[0].item, "busy.git", "as it was last, and named");
+    RepoState::assert_same(&good.states["busy.git"], &GitRepo::open(folder.join("busy.git")).state());
 }
 
 #[test]
