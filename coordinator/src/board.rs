@@ -3,7 +3,8 @@
 //! Does not own: the result. A follower that goes away changes nothing, and one that comes late is told everything.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -45,10 +46,20 @@ struct State {
     accepted: Option<RunAccepted>,
     storages: BTreeMap<String, StorageProgress>,
     parts: BTreeMap<(String, String), PartProgress>,
-    told: BTreeSet<(Option<String>, String)>,
+    told: HashSet<u128>,
     failures: Vec<ItemFailure>,
     failures_total: u64,
     remarks: Vec<ItemFailure>,
+}
+
+/// What tells an item from every other one, in few bytes, because there may be very many.
+fn name_of(failure: &ItemFailure) -> u128 {
+    let half = |number: u8| {
+        let mut hasher = DefaultHasher::new();
+        (number, &failure.component, &failure.storage, &failure.item).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
 }
 
 impl Board {
@@ -109,12 +120,7 @@ impl Board {
 
     /// Tells a failure that is recorded elsewhere, and may yet be made good; each item once.
     pub fn tell(&self, failure: ItemFailure) {
-        let is_new = {
-            let mut state = self.state();
-            // What is told beyond that is not kept for followers either.
-            state.told.len() < RunSummary::MAX_FAILURES
-                && state.told.insert((failure.storage.clone(), failure.item.clone()))
-        };
+        let is_new = self.state().told.insert(name_of(&failure));
         if is_new {
             self.shared.course.failed(failure);
         }

@@ -113,7 +113,7 @@ async fn written(restore: &str, writing: impl Future<Output = Result<(), VaultEr
 /// What the vault knows of a restore.
 pub enum Known {
     /// What it came to.
-    Ended(RestoreRecord),
+    Ended(Box<RestoreRecord>),
     /// That it has begun.
     Begun(RestoreBegun),
 }
@@ -185,7 +185,7 @@ pub async fn find(vault: &Vault, wanted: &str) -> Result<Known, Problem> {
         },
     };
     match RestoreRecord::read(vault, id).await? {
-        Some(ended) => Ok(Known::Ended(ended)),
+        Some(ended) => Ok(Known::Ended(Box::new(ended))),
         None => RestoreBegun::read(vault, id).await?.map(Known::Begun).ok_or_else(not_found),
     }
 }

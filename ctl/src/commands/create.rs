@@ -28,7 +28,8 @@ async fn create(session: &Session, common: &Common, args: &CreateArgs) -> Result
 /// Prints what a run did.
 pub fn show(common: &Common, summary: &RunSummary) -> Exit {
     if common.json {
-        render::json(summary);
+        let failures = render::all_failures(&summary.failures, summary.failures_total);
+        render::json(&RunSummary { failures, ..summary.clone() });
     } else {
         render::text(&render::summary::run(summary));
     }

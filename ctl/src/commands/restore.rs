@@ -37,7 +37,8 @@ async fn restore(session: &Session, common: &Common, request: RestoreRequest) ->
 /// Prints what a restore did.
 pub fn show(common: &Common, summary: &RestoreSummary) -> Exit {
     if common.json {
-        render::json(summary);
+        let failures = render::all_failures(&summary.failures, summary.failures_total);
+        render::json(&RestoreSummary { failures, ..summary.clone() });
     } else {
         render::text(&render::summary::restore(summary));
     }

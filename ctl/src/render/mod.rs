@@ -12,6 +12,7 @@ pub mod summary;
 mod table;
 
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Write as _},
     sync::{
         Mutex, PoisonError,
@@ -40,6 +41,24 @@ static SHOWN: AtomicBool = AtomicBool::new(false);
 pub fn told(failure: &ItemFailure, shown: bool) {
     SHOWN.fetch_or(shown, Relaxed);
     TOLD.lock().unwrap_or_else(PoisonError::into_inner).push(failure.clone());
+}
+
+/// The failures of a summary with those that it has no room for, as they were told; without them when more were told than
+/// there are, because some were made good.
+pub fn all_failures(named: &[ItemFailure], total: u64) -> Vec<ItemFailure> {
+    let key =
+        |failure: &ItemFailure| (failure.component.clone(), failure.storage.clone(), failure.item.clone());
+    let mut all = named.to_vec();
+    if named.len() as u64 >= total {
+        return all;
+    }
+    let known: BTreeSet<_> = named.iter().map(key).collect();
+    let told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let others: Vec<&ItemFailure> = told.iter().filter(|failure| !known.contains(&key(failure))).collect();
+    if (all.len() + others.len()) as u64 <= total {
+        all.extend(others.into_iter().cloned());
+    }
+    all
 }
 
 /// Prints a result.

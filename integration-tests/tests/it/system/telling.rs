@@ -304,3 +304,24 @@ fn what_latest_passes_over_is_told_by_restore_show_and_find() {
         assert!(!told.contains("passed over"), "{told}");
     }
 }
+
+#[test]
+fn json_names_every_failure_however_many() {
+    const MANY: usize = 1_100;
+    let site = site("");
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", ["--json"]).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    let patterns: Vec<String> =
+        (0..MANY).map(|number| format!("--repository=nowhere/{number}.git")).collect();
+    let names = |call: Backupctl, code: i32| {
+        let answer = json(&call.args(&patterns).run().expect_code(code));
+        let failures = answer["failures"].as_array().expect("failures");
+        let names: std::collections::BTreeSet<String> =
+            failures.iter().map(|failure| text(&failure["item"])).collect();
+        names.len()
+    };
+    assert_eq!(names(ctl(&["restore", "0001", "--force", "--repository=app.git"]), 3), MANY);
+    assert_eq!(names(ctl(&["create", "--repository=app.git"]), 3), MANY);
+    // Nothing is restored: the error has them all, too.
+    assert_eq!(names(ctl(&["restore", "0001"]), 1), MANY);
+}

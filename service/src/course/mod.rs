@@ -1,16 +1,20 @@
 //! The course of a piece of work: its failures so far and its end, for any number of followers that may come at any time.
 //!
 //! Does not own: the work, or how far it is (whoever follows asks for that). A follower that comes late is told
-//! everything from the beginning; one that is slow or goes away changes nothing. Failures that are kept are bounded; the
-//! number of all of them is known.
+//! everything from the beginning; one that is slow or goes away changes nothing. All failures are kept (`ledger`), in bounded
+//! memory.
+
+mod ledger;
 
 use std::time::Duration;
 
-use packhorse_model::{ItemFailure, Problem, RunSummary};
+use packhorse_model::{ItemFailure, Problem};
 use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
 };
+
+use self::ledger::{Ledger, Mark};
 
 /// Time between two looks at how far it is.
 const TICK: Duration = Duration::from_millis(250);
@@ -21,8 +25,7 @@ pub struct Course<T> {
 }
 
 struct State<T> {
-    failures: Vec<ItemFailure>,
-    failures_total: u64,
+    failures: Ledger,
     end: Option<Result<T, Problem>>,
 }
 
@@ -39,7 +42,7 @@ pub enum Seen<T> {
 /// Somebody who follows; counts as long as it exists.
 pub struct Follower<T> {
     state: watch::Receiver<State<T>>,
-    told: usize,
+    told: Mark,
 }
 
 impl<T: Clone> Default for Course<T> {
@@ -51,18 +54,13 @@ impl<T: Clone> Default for Course<T> {
 impl<T: Clone> Course<T> {
     /// The course of work that begins.
     pub fn new() -> Self {
-        let state = State { failures: Vec::new(), failures_total: 0, end: None };
+        let state = State { failures: Ledger::default(), end: None };
         Self { state: watch::Sender::new(state) }
     }
 
     /// Records a failure.
     pub fn failed(&self, failure: ItemFailure) {
-        self.state.send_modify(|state| {
-            state.failures_total += 1;
-            if state.failures.len() < RunSummary::MAX_FAILURES {
-                state.failures.push(failure);
-            }
-        });
+        self.state.send_modify(|state| state.failures.push(failure));
     }
 
     /// Has followers look how far the work is, because something important has happened.
@@ -70,9 +68,9 @@ impl<T: Clone> Course<T> {
         self.state.send_modify(|_| {});
     }
 
-    /// Failures so far, those that were not kept among them.
+    /// Failures so far.
     pub fn failures_total(&self) -> u64 {
-        self.state.borrow().failures_total
+        self.state.borrow().failures.total()
     }
 
     /// Records the end.
@@ -101,7 +99,7 @@ impl<T: Clone> Course<T> {
     pub fn follow(&self) -> Follower<T> {
         let mut state = self.state.subscribe();
         state.mark_changed();
-        Follower { state, told: 0 }
+        Follower { state, told: Mark::default() }
     }
 
     /// Whether anybody follows.
@@ -127,9 +125,12 @@ impl<T: Clone> Follower<T> {
         loop {
             let (failures, end) = {
                 let state = self.state.borrow_and_update();
-                (state.failures[self.told..].to_vec(), state.end.clone())
+                let failures = state.failures.next(&mut self.told);
+                // The end comes after all of them.
+                let end = if failures.is_empty() { state.end.clone() } else { None };
+                (failures, end)
             };
-            self.told += failures.len();
+            let has_more = !failures.is_empty();
             let mut events = Vec::new();
             events.extend(failures.into_iter().flat_map(|failure| events_of(Seen::Failure(failure))));
             let ended = end.is_some();
@@ -144,6 +145,9 @@ impl<T: Clone> Follower<T> {
             }
             if ended {
                 return;
+            }
+            if has_more {
+                continue;
             }
             tokio::select! {
                 changed = self.state.changed() => match changed {
@@ -205,5 +209,44 @@ mod tests {
         assert_eq!(told(course.follow()).await, early);
         assert!(!course.is_followed());
         assert_eq!((course.wait().await, course.failures_total()), (Ok(7), 2));
+    }
+
+    #[tokio::test]
+    async fn every_one_of_many_failures_is_told_also_to_who_comes_late() {
+        let course = Course::new();
+        let names: Vec<String> = (0..5_000).map(|n| format!("{n}{}", "x".repeat(n % 400))).collect();
+        let (out, mut events) = mpsc::channel(8);
+        let passing = course.follow().pass_on(&out, |seen| match seen {
+            Seen::Failure(failure) => Some(failure.item),
+            Seen::Tick | Seen::End(_) => None::<String>,
+        });
+        let telling = async {
+            for name in &names {
+                course.failed(failure(name));
+                tokio::task::yield_now().await;
+            }
+            course.end(Ok(7_u8));
+        };
+        let hearing = async {
+            let mut heard = Vec::new();
+            while heard.len() < names.len() {
+                heard.extend(events.recv().await);
+            }
+            heard
+        };
+        let ((), (), early) = tokio::join!(passing, telling, hearing);
+        assert_eq!((early == names, course.failures_total()), (true, 5_000));
+        let (out, mut events) = mpsc::channel(6_000);
+        let late = course.follow().pass_on(&out, |seen| match seen {
+            Seen::Failure(failure) => Some(failure.item),
+            Seen::Tick | Seen::End(_) => None::<String>,
+        });
+        late.await;
+        drop(out);
+        let mut told = Vec::new();
+        while let Some(event) = events.recv().await {
+            told.push(event);
+        }
+        assert!(told == names, "{} of {}", told.len(), names.len());
     }
 }
