@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use crate::{InvalidInput, RepoPath};
 
 /// One pattern: a repository's path, a folder above it (`group` or `group/`), or a glob (`group/*.git`, `**/x.git`). One
-/// without a slash means at every depth, one that begins with a slash only at the top of a storage.
+/// without a slash means at every depth.
 #[derive(Clone, Debug)]
 pub struct RepoPattern {
     text: String,
@@ -45,11 +45,11 @@ impl RepoPattern {
     }
 
     fn is_at_every_depth(&self) -> bool {
-        !self.text.trim_end_matches('/').contains('/')
+        !self.folder().contains('/')
     }
 
     fn folder(&self) -> &str {
-        self.text.trim_end_matches('/').trim_start_matches('/')
+        self.text.trim_end_matches('/')
     }
 
     /// The pattern as the operator wrote it.
@@ -67,17 +67,16 @@ impl FromStr for RepoPattern {
     type Err = InvalidInput;
     fn from_str(text: &str) -> Result<Self, InvalidInput> {
         const WHAT: &str = "repository pattern";
-        let path = text.strip_prefix('/').unwrap_or(text);
-        if !path.contains(['*', '?', '[', '{']) {
-            path.trim_end_matches('/').parse::<RepoPath>()?;
+        if !text.contains(['*', '?', '[', '{']) {
+            text.trim_end_matches('/').parse::<RepoPath>()?;
             return Ok(Self { text: text.to_owned(), glob: None });
         }
-        let leads_out = path.starts_with('/') || path.split('/').any(|part| part == "." || part == "..");
-        if leads_out || path.len() > 900 || path.chars().any(char::is_control) {
-            let rule = "must have at most 900 bytes, without . or .. components";
+        let leads_out = text.starts_with('/') || text.split('/').any(|part| part == "." || part == "..");
+        if leads_out || text.len() > 900 || text.chars().any(char::is_control) {
+            let rule = "must have at most 900 bytes and be relative, without . or .. components";
             return Err(InvalidInput::new(WHAT, text, rule));
         }
-        let glob = if text.contains('/') { path.to_owned() } else { format!("**/{path}") };
+        let glob = if text.contains('/') { text.to_owned() } else { format!("**/{text}") };
         // `*` stays within one folder, `**` crosses folders, as in a shell.
         let glob = GlobBuilder::new(&glob).literal_separator(true).build();
         let glob = glob.map_err(|_| InvalidInput::new(WHAT, text, "is not a valid glob"))?.compile_matcher();
@@ -160,11 +159,11 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_read_matters_when_something_below_it_may_be_selected() {
-        let f = filter(&["a/b/c.git", "/team"], &["team/old", "tmp"]);
-        for folder in ["a", "a/b", "team", "team/new"] {
+        let f = filter(&["a/b/c.git", "team/of"], &["team/of/old", "tmp"]);
+        for folder in ["a", "a/b", "team", "team/of", "team/of/new"] {
             assert!(f.may_select_below(folder), "{folder}");
         }
-        for folder in ["a/bc", "other", "team/old", "team/old/x", "team/tmp", "team/new/tmp/x"] {
+        for folder in ["a/bc", "other", "team/of/old", "team/of/old/x", "team/of/tmp", "team/of/new/tmp/x"] {
             assert!(!f.may_select_below(folder), "{folder}");
         }
         assert!(filter(&["x.git"], &[]).may_select_below("any/depth"));
@@ -173,22 +172,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_a_slash_means_at_every_depth_and_a_slash_before_it_only_at_the_top() {
+    fn a_pattern_without_a_slash_means_at_every_depth() {
         let matches = |pattern: &str, path: &str| selects(&filter(&[pattern], &[]), path);
         assert!(matches("app.git", "app.git") && matches("app.git", "team/deep/app.git"));
         assert!(matches("app*", "team/app.git") && !matches("app.git", "team/my-app.git"));
         assert!(matches("team", "team/app.git") && matches("team/", "x/team/app.git"), "a folder");
         assert!(matches("team/*", "team/app.git") && !matches("team/*", "other/team/app.git"));
-        assert!(matches("/app.git", "app.git") && !matches("/app.git", "team/app.git"));
-        assert!(matches("/app*", "app.git") && !matches("/app*", "team/app.git"));
-        assert!(!matches("/team", "x/team/app.git") && matches("/team/", "team/app.git"));
+        // The one at the top alone.
+        let top = filter(&["app.git"], &["*/**/app.git"]);
+        assert!(selects(&top, "app.git") && !selects(&top, "team/app.git") && !selects(&top, "a/b/app.git"));
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in
-            ["", "/", "//abs", "../up", "a[", "{x", "../*", "a/../*", "//etc/*", "*\n", &"*".repeat(901)]
-        {
+        for bad in ["", "/abs", "../up", "a[", "{x", "../*", "a/../*", "/etc/*", "*\n", &"*".repeat(901)] {
             assert!(bad.parse::<RepoPattern>().is_err(), "{bad:?}");
         }
     }

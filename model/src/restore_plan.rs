@@ -117,12 +117,6 @@ impl PlannedRestore {
         self.databases.is_empty() && self.directories.is_empty() && in_storages.sum::<u64>() == 0
     }
 
-    /// Whether there is nothing to restore, and nothing that is missing.
-    pub fn is_of_nothing(&self) -> bool {
-        let parts = self.storages.is_empty() && self.databases.is_empty() && self.directories.is_empty();
-        parts && self.problems.is_empty() && self.failures.is_empty()
-    }
-
     /// Why the restore would end without success, if it would.
     pub fn refusal(&self) -> Option<&Problem> {
         let nothing = if self.brings_nothing() { self.failures.first() } else { None };

@@ -105,7 +105,7 @@ impl<'a> Missed<'a> {
         for (pattern, near) in &mut self.0 {
             let known = near.take();
             let names = known.as_deref().into_iter().chain([path.as_str()]);
-            *near = nearest(pattern.as_str().trim_start_matches('/'), names).map(str::to_owned);
+            *near = nearest(pattern.as_str(), names).map(str::to_owned);
         }
     }
 

@@ -73,6 +73,9 @@ pub async fn restore<F: Future<Output = ()>>(
     if !outlook.problems.is_empty() {
         return Err(refused(&outlook.problems, context.board));
     }
+    if prepared.selects_nothing(context, &outlook) {
+        return Err(holds_nothing(&prepared.summary));
+    }
     begun().await;
     for failure in prepared.plan.failures.iter().chain(&outlook.unmatched) {
         context.board.failed(failure.clone());
@@ -91,11 +94,10 @@ pub async fn dry_run(context: &RestoreContext<'_>) -> Result<PlannedRestore, Pro
     if context.stop.is_stopping() {
         return Err(Problem::cancelled("plan restore").on(shared.backup_id).leaving("nothing was touched"));
     }
-    let planned = planned(&prepared, prepared.remarks(context), outlook);
-    if planned.is_of_nothing() {
+    if prepared.selects_nothing(context, &outlook) {
         return Err(holds_nothing(&prepared.summary));
     }
-    Ok(planned)
+    Ok(planned(&prepared, prepared.remarks(context), outlook))
 }
 
 async fn prepare(context: &RestoreContext<'_>) -> Result<Prepared, Problem> {
@@ -134,6 +136,12 @@ impl Prepared {
             board: context.board,
             stop: context.stop,
         }
+    }
+
+    /// Whether nothing comes of what was selected. A storage that is empty as a whole is restored by leaving it so.
+    fn selects_nothing(&self, context: &RestoreContext<'_>, outlook: &Outlook) -> bool {
+        let is_empty = self.plan.storages.is_empty() || !context.request.filter.is_all();
+        is_empty && self.plan.failures.is_empty() && outlook.is_of_nothing()
     }
 
     fn remarks(&self, context: &RestoreContext<'_>) -> Vec<ItemFailure> {
@@ -246,9 +254,6 @@ fn finish(
             1 => problem.leaving(format!("{state}; 1 more item failed")),
             more => problem.leaving(format!("{state}; {more} more items failed")),
         });
-    }
-    if nothing && storages.is_empty() && databases.is_empty() && directories.is_empty() {
-        return Err(holds_nothing(&summary));
     }
     let of_backup = board.remarks();
     remarks.truncate(RunSummary::MAX_FAILURES.saturating_sub(of_backup.len()));

@@ -83,6 +83,14 @@ async fn look_at_database(restore: &Restore<'_>, vault: &Vault, wanted: &Databas
 }
 
 impl Outlook {
+    /// Whether there is nothing to do, and nothing to tell of.
+    pub fn is_of_nothing(&self) -> bool {
+        let in_storages = self.storages.iter().map(|one| one.new + one.replaced + one.already + one.refused);
+        let parts = self.databases.len() + self.directories.len();
+        let told = self.problems.len() + self.unmatched.len();
+        parts + told == 0 && self.missing_total + in_storages.sum::<u64>() == 0
+    }
+
     fn refuse(&mut self, component: Component, storage: Option<String>, item: &str, problem: Problem) {
         self.problems.push(ItemFailure { component, storage, item: item.to_owned(), problem });
     }

@@ -73,8 +73,7 @@ impl Search {
             }
         }
         if !self.found
-            && let Some(name) =
-                nearest(self.pattern.as_str().trim_start_matches('/'), self.near.iter().map(String::as_str))
+            && let Some(name) = nearest(self.pattern.as_str(), self.near.iter().map(String::as_str))
         {
             self.tell(Part::Nearest(name.to_owned())).await?;
         }
@@ -134,7 +133,7 @@ impl Search {
                         && (entry.outcome.is_there() || storage.gone_unconfirmed > 0),
                 });
             } else if newest && !self.found {
-                near = nearer(self.pattern.as_str().trim_start_matches('/'), near, entry.path.as_str());
+                near = nearer(self.pattern.as_str(), near, entry.path.as_str());
             }
             if items.len() == ITEMS {
                 self.send(summary, std::mem::take(&mut items)).await?;
