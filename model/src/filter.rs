@@ -8,8 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::{InvalidInput, RepoPath};
 
-/// One pattern: a repository's path, a folder above it (`group` or `group/`), or a glob (`group/*.git`, `**/x.git`). One
-/// without a slash means at every depth.
+/// One pattern: a repository's path, a folder above it (`group` or `group/`), or a glob (`group/*.git`, `**/x.git`).
 #[derive(Clone, Debug)]
 pub struct RepoPattern {
     text: String,
@@ -19,33 +18,10 @@ pub struct RepoPattern {
 impl RepoPattern {
     /// Whether the pattern covers the repository.
     pub fn matches(&self, path: &RepoPath) -> bool {
-        match &self.glob {
-            Some(glob) => glob.is_match(path.as_str()),
-            None => self.covers(path.as_str()),
+        if let Some(glob) = &self.glob {
+            return glob.is_match(path.as_str());
         }
-    }
-
-    /// Whether it names this path, or a folder above it; a glob names none.
-    fn covers(&self, path: &str) -> bool {
-        if self.glob.is_some() {
-            return false;
-        }
-        if self.is_at_every_depth() {
-            return path.split('/').any(|part| part == self.folder());
-        }
-        is_below(path, self.folder())
-    }
-
-    /// Whether it may cover something below this folder.
-    fn may_match_below(&self, folder: &str) -> bool {
-        self.glob.is_some()
-            || self.is_at_every_depth()
-            || self.covers(folder)
-            || is_below(self.folder(), folder)
-    }
-
-    fn is_at_every_depth(&self) -> bool {
-        !self.folder().contains('/')
+        is_below(path.as_str(), self.folder())
     }
 
     fn folder(&self) -> &str {
@@ -76,9 +52,8 @@ impl FromStr for RepoPattern {
             let rule = "must have at most 900 bytes and be relative, without . or .. components";
             return Err(InvalidInput::new(WHAT, text, rule));
         }
-        let glob = if text.contains('/') { text.to_owned() } else { format!("**/{text}") };
         // `*` stays within one folder, `**` crosses folders, as in a shell.
-        let glob = GlobBuilder::new(&glob).literal_separator(true).build();
+        let glob = GlobBuilder::new(text).literal_separator(true).build();
         let glob = glob.map_err(|_| InvalidInput::new(WHAT, text, "is not a valid glob"))?.compile_matcher();
         Ok(Self { text: text.to_owned(), glob: Some(glob) })
     }
@@ -116,8 +91,11 @@ impl RepoFilter {
 
     /// Whether it may select a repository below this folder; a glob may select anything.
     pub fn may_select_below(&self, folder: &str) -> bool {
-        (self.include.is_empty() || self.include.iter().any(|p| p.may_match_below(folder)))
-            && !self.exclude.iter().any(|p| p.covers(folder))
+        let above = |pattern: &RepoPattern| pattern.glob.is_none() && is_below(folder, pattern.folder());
+        let may = |pattern: &RepoPattern| {
+            pattern.glob.is_some() || above(pattern) || is_below(pattern.folder(), folder)
+        };
+        (self.include.is_empty() || self.include.iter().any(may)) && !self.exclude.iter().any(above)
     }
 
     /// The included patterns, in the operator's order.
@@ -159,28 +137,15 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_read_matters_when_something_below_it_may_be_selected() {
-        let f = filter(&["a/b/c.git", "team/of"], &["team/of/old", "tmp"]);
-        for folder in ["a", "a/b", "team", "team/of", "team/of/new"] {
+        let f = filter(&["a/b/c.git", "team"], &["team/old"]);
+        for folder in ["a", "a/b", "team", "team/new"] {
             assert!(f.may_select_below(folder), "{folder}");
         }
-        for folder in ["a/bc", "other", "team/of/old", "team/of/old/x", "team/of/tmp", "team/of/new/tmp/x"] {
+        for folder in ["a/bc", "other", "team/old", "team/old/x"] {
             assert!(!f.may_select_below(folder), "{folder}");
         }
-        assert!(filter(&["x.git"], &[]).may_select_below("any/depth"));
         assert!(filter(&["*/x.git"], &[]).may_select_below("any"));
         assert!(filter(&[], &["a"]).may_select_below("b"));
-    }
-
-    #[test]
-    fn a_pattern_without_a_slash_means_at_every_depth() {
-        let matches = |pattern: &str, path: &str| selects(&filter(&[pattern], &[]), path);
-        assert!(matches("app.git", "app.git") && matches("app.git", "team/deep/app.git"));
-        assert!(matches("app*", "team/app.git") && !matches("app.git", "team/my-app.git"));
-        assert!(matches("team", "team/app.git") && matches("team/", "x/team/app.git"), "a folder");
-        assert!(matches("team/*", "team/app.git") && !matches("team/*", "other/team/app.git"));
-        // The one at the top alone.
-        let top = filter(&["app.git"], &["*/**/app.git"]);
-        assert!(selects(&top, "app.git") && !selects(&top, "team/app.git") && !selects(&top, "a/b/app.git"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub async fn find(
     request: v1::FindRequest,
     tracker: &TaskTracker,
 ) -> Result<mpsc::Receiver<Answer>, Problem> {
-    let pattern: RepoPattern = request.pattern.parse()?;
+    let pattern = Pattern::parse(&request.pattern)?;
     FormatMarker::of(vault).await?;
     let (backups, unreadable) = committed(vault).await?;
     let (out, receiver) = mpsc::channel(8);
@@ -43,9 +43,30 @@ pub async fn find(
     Ok(receiver)
 }
 
+/// A pattern, and the same below any folder when it names none: who looks for something may not know where it lies. What
+/// is backed up or restored is named by its whole path, as it is found here.
+struct Pattern {
+    text: String,
+    patterns: Vec<RepoPattern>,
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let mut patterns = vec![text.parse::<RepoPattern>()?];
+        if !text.trim_end_matches('/').contains('/') {
+            patterns.push(format!("**/{text}").parse()?);
+        }
+        Ok(Self { text: text.to_owned(), patterns })
+    }
+
+    fn matches(&self, path: &RepoPath) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
 struct Search {
     vault: Vault,
-    pattern: RepoPattern,
+    pattern: Pattern,
     out: mpsc::Sender<Answer>,
     found: bool,
     /// The nearest names of each storage of the newest backup.
@@ -73,7 +94,7 @@ impl Search {
             }
         }
         if !self.found
-            && let Some(name) = nearest(self.pattern.as_str(), self.near.iter().map(String::as_str))
+            && let Some(name) = nearest(&self.pattern.text, self.near.iter().map(String::as_str))
         {
             self.tell(Part::Nearest(name.to_owned())).await?;
         }
@@ -133,7 +154,7 @@ impl Search {
                         && (entry.outcome.is_there() || storage.gone_unconfirmed > 0),
                 });
             } else if newest && !self.found {
-                near = nearer(self.pattern.as_str(), near, entry.path.as_str());
+                near = nearer(&self.pattern.text, near, entry.path.as_str());
             }
             if items.len() == ITEMS {
                 self.send(summary, std::mem::take(&mut items)).await?;
@@ -178,4 +199,21 @@ fn nearer(wanted: &str, best: Option<String>, name: &str) -> Option<String> {
 
 fn word(outcome: Outcome) -> String {
     serde_json::to_value(outcome).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_folder_is_found_in_every_folder() {
+        let matches = |pattern: &str, path: &str| {
+            Pattern::parse(pattern).expect(pattern).matches(&path.parse().expect("valid path"))
+        };
+        assert!(matches("app.git", "app.git") && matches("app.git", "team/deep/app.git"));
+        assert!(matches("app*", "team/app.git") && !matches("app.git", "team/my-app.git"));
+        assert!(matches("team", "team/app.git"), "a folder stands for what is below it");
+        assert!(matches("team/*", "team/app.git") && !matches("team/*", "other/team/app.git"));
+        assert!(Pattern::parse("../x").is_err());
+    }
 }

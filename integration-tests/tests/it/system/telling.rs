@@ -157,16 +157,18 @@ fn a_repository_is_found_in_all_backups_and_a_near_name_is_told() {
     let told = ctl(&["find", "team/app.git"]).run().expect_success().stdout;
     assert!(told.contains("nightly-2") && told.contains("unchanged") && told.contains("default"), "{told}");
 
-    // A restore takes the pattern as it was found.
+    // A restore takes the path as it was found.
     let place = format!("--storage=spare={}", site.folder("spare").display());
     let restore = |args: &[&str], code: i32| {
         let place = ["restore", "nightly-2", "--force", "--to-storage=default=spare", &place];
         json(&ctl(&place).args(args).arg("--json").run().expect_code(code))
     };
-    assert_eq!(restore(&["--repository=app.git"], 0)["storages"][0]["items"], 1);
+    assert_eq!(restore(&["--repository=team/app.git"], 0)["storages"][0]["items"], 1);
     assert!(site.path("spare/team/app.git/HEAD").exists());
-    restore(&["--repository=app.git", "--skip-repository=*/**/app.git"], 10);
-    let noted = restore(&["--repository=team", "--skip-repository=lat.git"], 0);
+    // A name alone means the one at the top: what is replaced is named by its whole path.
+    restore(&["--repository=app.git"], 1);
+    assert_eq!(restore(&["--repository=**/app.git"], 0)["storages"][0]["items"], 1);
+    let noted = restore(&["--repository=team", "--skip-repository=team/lat.git"], 0);
     assert_eq!(noted["storages"][0]["items"], 2, "{noted:#}");
     let problem = &noted["remarks"][0]["problem"];
     assert!(text(&problem["answer"]).contains("leaves out nothing"), "{noted:#}");
@@ -177,7 +179,7 @@ fn a_repository_is_found_in_all_backups_and_a_near_name_is_told() {
     };
     near(&["find", "team/ap.git"], 10, "team/app.git");
     near(&["show", "nigtly-2"], 10, "nightly-2");
-    near(&["restore", "nightly-2", "--repository=ap.git", "--force"], 1, "team/app.git");
+    near(&["restore", "nightly-2", "--repository=team/ap.git", "--force"], 1, "team/app.git");
     near(&["create", "--storage=defualt"], 10, "default");
     near(&["restore", "nightly-2", "--storage=defalt"], 10, "default");
     near(&["create", "--only=upload"], 2, "uploads");
