@@ -2,7 +2,7 @@
 //!
 //! Does not own: restoring it. Times and owners are left out on purpose, so that the archive's digest changes only
 //! when a hook does; modes are kept, and symbolic links are stored as links, also where `custom_hooks` itself is one: none is
-//! followed. Limited in size, because hooks are scripts.
+//! followed. Limited in size and depth, because hooks are scripts.
 
 use std::{
     fs, io,
@@ -12,6 +12,9 @@ use std::{
 
 /// Largest sum of hook files that is accepted.
 const MAX_BYTES: u64 = 64 << 20;
+
+/// Folders inside each other that are accepted: each takes a part of the thread's stack.
+const MAX_DEPTH: usize = 64;
 
 /// The archive of `<dir>/custom_hooks`, members in order of name; none when there is no such thing. Where it is a link or a
 /// file, that is its only member.
@@ -24,12 +27,18 @@ pub fn archive(dir: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) => return Err(error),
     }
     let mut builder = tar::Builder::new(Vec::new());
-    let mut left = MAX_BYTES;
+    let mut left = (MAX_BYTES, MAX_DEPTH);
     add(&mut builder, &root, Path::new("custom_hooks"), &mut left)?;
     builder.into_inner().map(Some)
 }
 
-fn add(builder: &mut tar::Builder<Vec<u8>>, path: &Path, name: &Path, left: &mut u64) -> io::Result<()> {
+/// Adds one member with all below it, as long as there are bytes and folders left.
+fn add(
+    builder: &mut tar::Builder<Vec<u8>>,
+    path: &Path,
+    name: &Path,
+    left: &mut (u64, usize),
+) -> io::Result<()> {
     let meta = fs::symlink_metadata(path)?;
     let mut header = tar::Header::new_gnu();
     header.set_mode(meta.permissions().mode() & 0o777);
@@ -41,15 +50,21 @@ fn add(builder: &mut tar::Builder<Vec<u8>>, path: &Path, name: &Path, left: &mut
         let mut names =
             fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
         names.sort();
+        let deeper = left.1.checked_sub(1).ok_or_else(|| {
+            io::Error::other(format!("custom_hooks holds folders more than {MAX_DEPTH} inside each other"))
+        })?;
         for child in names {
-            add(builder, &path.join(&child), &name.join(&child), left)?;
+            let mut below = (left.0, deeper);
+            add(builder, &path.join(&child), &name.join(&child), &mut below)?;
+            left.0 = below.0;
         }
     } else if meta.is_symlink() {
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
         builder.append_link(&mut header, name, fs::read_link(path)?)?;
     } else if meta.is_file() {
-        *left = left
+        left.0 = left
+            .0
             .checked_sub(meta.size())
             .ok_or_else(|| io::Error::other(format!("custom_hooks holds more than {MAX_BYTES} bytes")))?;
         let content = fs::read(path)?;
@@ -89,6 +104,17 @@ mod tests {
                 "custom_hooks/update.d/two"
             ]
         );
+    }
+
+    #[test]
+    fn folders_may_not_lie_inside_each_other_for_ever() {
+        let dir = tempfile::tempdir().expect("temp folder");
+        let deep = |depth: usize| dir.path().join("custom_hooks").join(vec!["a"; depth].join("/"));
+        fs::create_dir_all(deep(MAX_DEPTH - 1)).expect("create");
+        assert!(archive(dir.path()).expect("readable").is_some());
+        fs::create_dir_all(deep(MAX_DEPTH)).expect("create");
+        let refused = archive(dir.path()).expect_err("too deep").to_string();
+        assert!(refused.contains("64 inside each other"), "{refused}");
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //!
 //! Does not own: reftable repositories (`reftable`). The order matters: `git pack-refs` writes `packed-refs` before it
 //! deletes the loose files, so a reader that looks at the loose ones first sees every ref; the other way round it could
-//! lose one. Anything that git would call a broken ref is left out by name, and never replaced by what `packed-refs` says of
+//! lose one. Nor is one lost that moves to another name meanwhile: git makes the new name before it deletes the old one, so
+//! when neither was met, the new one is there at the end, and all is read again. Anything that git would call a broken ref is left out by name, and never replaced by what `packed-refs` says of
 //! it, which is older.
+
+mod second_look;
 
 use std::{
     collections::HashSet,
@@ -37,6 +40,9 @@ pub enum RefsError {
         /// What is wrong with it.
         finding: &'static str,
     },
+    /// Refs never stood still.
+    #[error("refs are made, renamed or deleted faster than they can be read")]
+    Moving,
 }
 
 impl RefsError {
@@ -52,6 +58,7 @@ impl RefsError {
         match self {
             Self::Io { source, .. } => source.to_string(),
             Self::Broken { finding, .. } => (*finding).to_owned(),
+            Self::Moving => self.to_string(),
         }
     }
 }
@@ -59,6 +66,7 @@ impl RefsError {
 /// HEAD, resolved refs and symbolic refs of one repository.
 pub type Refs = (Head, RefList, Vec<Symref>);
 
+#[derive(Clone, PartialEq, Eq)]
 enum Target {
     Oid(Oid),
     Symbolic(Vec<u8>),
@@ -70,25 +78,49 @@ const MAX_DEPTH: usize = 5;
 /// Where HEAD is taken to point when it cannot be read.
 pub const MAIN: &[u8] = b"refs/heads/main";
 
+/// Times that refs which change meanwhile are read.
+const TRIES: usize = 20;
+
 /// Reads HEAD and all refs under `refs/`, and says which of them are left out because they are broken.
 pub fn read(dir: &Path, format: ObjectFormat) -> Result<(Refs, Vec<LeftOut>), RefsError> {
-    let mut reading = Reading { format, loose: Vec::new(), left_out: Vec::new() };
-    let head = match read_target(&dir.join("HEAD"), b"HEAD", format) {
+    for _ in 0..TRIES {
+        if let Some(read) = read_once(dir, format)? {
+            return Ok(read);
+        }
+    }
+    Err(RefsError::Moving)
+}
+
+/// The same, none when a ref may have been missed because it moved to another name.
+fn read_once(dir: &Path, format: ObjectFormat) -> Result<Option<(Refs, Vec<LeftOut>)>, RefsError> {
+    let mut reading = Reading { format, loose: Vec::new(), left_out: Vec::new(), vanished: Vec::new() };
+    let head_file = dir.join("HEAD");
+    let (head, target) = match read_target(&head_file, b"HEAD", format) {
         // It is being removed, or made.
         Ok(None) => return Err(broken(b"HEAD", "does not exist")),
-        Ok(Some(target)) => reading.head(target),
+        Ok(Some(target)) => (reading.head(target.clone()), Some(target)),
         Err(error) => {
             reading.leave_out(b"HEAD", error)?;
-            Head::Symbolic(MAIN.to_vec())
+            (Head::Symbolic(MAIN.to_vec()), None)
         }
     };
     reading.folder(&dir.join("refs"), &mut b"refs".to_vec())?;
     reading.loose.sort_by(|a, b| a.0.cmp(&b.0));
     let packed = reading.packed(&dir.join("packed-refs"))?;
+    // A branch that is renamed takes HEAD along after that.
+    let head_moved = target.is_some() && read_target(&head_file, b"HEAD", format).ok().flatten() != target;
+    if head_moved || reading.has_lost(&packed) || !reading.has_met_all(&packed, dir) {
+        return Ok(None);
+    }
     let Reading { loose, mut left_out, .. } = reading;
     let (refs, symbolic) = overlay(loose, without(packed, &left_out));
     let (refs, symbolic) = leave_out_names(refs, symbolic, &mut left_out);
-    Ok((resolve(head, refs, symbolic), left_out))
+    Ok(Some((resolve(head, refs, symbolic), left_out)))
+}
+
+/// Whether a name under `refs/` is one of git's lock and temporary files, or one that git hides.
+fn is_passed_over(file_name: &[u8]) -> bool {
+    file_name.ends_with(b".lock") || file_name.starts_with(b".")
 }
 
 /// Leaves out names that git would not accept: no restore could write them.
@@ -147,6 +179,8 @@ struct Reading {
     format: ObjectFormat,
     loose: Vec<(Vec<u8>, Target)>,
     left_out: Vec<LeftOut>,
+    /// Names that were listed and gone when they were read; that of a folder ends in a slash.
+    vanished: Vec<Vec<u8>>,
 }
 
 impl Reading {
@@ -156,6 +190,25 @@ impl Reading {
         }
         self.left_out.push(LeftOut::new(name, error.finding()));
         Ok(())
+    }
+
+    /// Whether something vanished for another reason than that it was packed.
+    fn has_lost(&self, packed: &RefList) -> bool {
+        self.vanished.iter().any(|name| match name.ends_with(b"/") {
+            true => !packed.iter().any(|(packed, _)| packed.starts_with(name)),
+            false => packed.get(name).is_none(),
+        })
+    }
+
+    /// Whether every name that is there now was met.
+    fn has_met_all(&self, packed: &RefList, dir: &Path) -> bool {
+        let left_out: HashSet<&[u8]> =
+            self.left_out.iter().map(|left_out| left_out.name.as_slice()).collect();
+        second_look::finds_none(dir, |name| {
+            self.loose.binary_search_by(|(other, _)| other.as_slice().cmp(name)).is_err()
+                && packed.get(name).is_none()
+                && !left_out.contains(name)
+        })
     }
 
     /// HEAD; one that points to a name that git does not allow is what `git clone` leaves while it is at work.
@@ -174,7 +227,10 @@ impl Reading {
         let failed = |source| RefsError::Io { path: dir.display().to_string(), source };
         let listed = match fs::read_dir(dir) {
             Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.vanished.push([name.as_slice(), b"/"].concat());
+                return Ok(());
+            }
             Err(error) => Err(error),
         };
         let entries = match listed {
@@ -184,8 +240,7 @@ impl Reading {
         for entry in entries {
             let file_name = entry.file_name();
             let file_name = file_name.as_bytes();
-            // Git's own lock and temporary files, and names that git hides.
-            if file_name.ends_with(b".lock") || file_name.starts_with(b".") {
+            if is_passed_over(file_name) {
                 continue;
             }
             let parent = name.len();
@@ -199,7 +254,8 @@ impl Reading {
                 self.leave_out(name, broken(name, "it is no file"))?;
             } else {
                 match read_target(&entry.path(), name, self.format) {
-                    Ok(target) => self.loose.extend(target.map(|target| (name.clone(), target))),
+                    Ok(Some(target)) => self.loose.push((name.clone(), target)),
+                    Ok(None) => self.vanished.push(name.clone()),
                     Err(error) => self.leave_out(name, error)?,
                 }
             }

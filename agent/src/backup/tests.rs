@@ -192,6 +192,48 @@ fn no_ref_is_lost_while_refs_are_packed() {
     assert_eq!(shortest, 21);
 }
 
+#[test]
+fn no_ref_is_lost_while_it_is_renamed() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let repo = GitRepo::init(folder.path().join("r.git"));
+    let tip = repo.commit("main", &[("a", "1")]);
+    // So many that a branch may move from the last of them to the first while they are read.
+    for number in 0..500 {
+        fs::write(repo.path().join(format!("refs/heads/b{number}")), format!("{tip}\n")).expect("write ref");
+    }
+    let names = ["refs/heads/aaa", "refs/tags/zzz"];
+    repo.update_ref(names[0], &tip);
+    let stop = Arc::new(AtomicBool::new(false));
+    let renaming = std::thread::spawn({
+        let (repo, stop, tip) = (GitRepo::open(repo.path()), Arc::clone(&stop), tip.clone());
+        move || {
+            let rename = |from: &str, to: &str| {
+                let commands = format!("create {to} {tip}\ndelete {from}\n");
+                repo.run_with_input(&["update-ref", "--stdin"], commands.as_bytes());
+            };
+            while !stop.load(Relaxed) {
+                rename(names[0], names[1]);
+                rename(names[1], names[0]);
+            }
+        }
+    });
+    let mut read = 0;
+    for _ in 0..300 {
+        // Refs that never stand still are no list at all.
+        let Ok(((_, list, _), left_out)) = refs::read(repo.path(), ObjectFormat::Sha1) else { continue };
+        read += 1;
+        assert_eq!(left_out.len(), 0);
+        let there = names.iter().filter(|name| list.get(name.as_bytes()).is_some()).count();
+        if there == 0 || list.len() < 502 {
+            stop.store(true, Relaxed);
+            panic!("{there} of two names, {} refs, at the {read}th time", list.len());
+        }
+    }
+    stop.store(true, Relaxed);
+    renaming.join().expect("no panic");
+    assert!(read > 0, "it was never read");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unchanged_repositories_cost_no_request_however_many_there_are() {
     let folder = tempfile::tempdir().expect("temp folder");
