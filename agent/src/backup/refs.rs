@@ -19,6 +19,7 @@ use std::{
 use gix::bstr::ByteSlice as _;
 use packhorse_vault::{Head, ObjectFormat, Oid, RefList, Symref};
 
+use self::second_look::Listed;
 use super::damage::LeftOut;
 
 /// Refs that cannot be read.
@@ -93,7 +94,13 @@ pub fn read(dir: &Path, format: ObjectFormat) -> Result<(Refs, Vec<LeftOut>), Re
 
 /// The same, none when a ref may have been missed because it moved to another name.
 fn read_once(dir: &Path, format: ObjectFormat) -> Result<Option<(Refs, Vec<LeftOut>)>, RefsError> {
-    let mut reading = Reading { format, loose: Vec::new(), left_out: Vec::new(), vanished: Vec::new() };
+    let mut reading = Reading {
+        format,
+        loose: Vec::new(),
+        left_out: Vec::new(),
+        vanished: Vec::new(),
+        listed: Listed::new(),
+    };
     let head_file = dir.join("HEAD");
     let (head, target) = match read_target(&head_file, b"HEAD", format) {
         // It is being removed, or made.
@@ -108,8 +115,10 @@ fn read_once(dir: &Path, format: ObjectFormat) -> Result<Option<(Refs, Vec<LeftO
     reading.loose.sort_by(|a, b| a.0.cmp(&b.0));
     let packed = reading.packed(&dir.join("packed-refs"))?;
     // A branch that is renamed takes HEAD along after that.
-    let head_moved = target.is_some() && read_target(&head_file, b"HEAD", format).ok().flatten() != target;
-    if head_moved || reading.has_lost(&packed) || !reading.has_met_all(&packed, dir) {
+    let head_moved = || target.is_some() && read_target(&head_file, b"HEAD", format).ok().flatten() != target;
+    let may_lack = reading.has_lost(&packed)
+        || !reading.listed.stood_still() && (head_moved() || !reading.has_met_all(&packed, dir));
+    if may_lack {
         return Ok(None);
     }
     let Reading { loose, mut left_out, .. } = reading;
@@ -181,6 +190,7 @@ struct Reading {
     left_out: Vec<LeftOut>,
     /// Names that were listed and gone when they were read; that of a folder ends in a slash.
     vanished: Vec<Vec<u8>>,
+    listed: Listed,
 }
 
 impl Reading {
@@ -225,6 +235,7 @@ impl Reading {
 
     fn folder(&mut self, dir: &Path, name: &mut Vec<u8>) -> Result<(), RefsError> {
         let failed = |source| RefsError::Io { path: dir.display().to_string(), source };
+        self.listed.note(dir);
         let listed = match fs::read_dir(dir) {
             Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,16 +1,56 @@
 //! A second look at the names below `refs/`, after all refs were read.
 //!
 //! Does not own: reading them. No file is opened, so that the look is short, and it counts only when no folder changed while
-//! it took: then the names are those of one moment. A folder that cannot be listed was named by whoever read the refs.
+//! it took: then the names are those of one moment. A folder that cannot be listed was named by whoever read the refs. Where
+//! every folder has stood still for longer than clocks of file systems are coarse, the names are those of one moment anyway,
+//! and nobody has to look again.
 
 use std::{
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// A folder, and when it was changed last.
 type Folder = (PathBuf, [i64; 4]);
+
+/// A change that is older than this shows in the time of its folder when another one follows.
+const COARSE: Duration = Duration::from_secs(2);
+
+/// The folders that were listed, each as it was before.
+pub struct Listed {
+    begun: SystemTime,
+    folders: Vec<Folder>,
+    is_sure: bool,
+}
+
+impl Listed {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { begun: SystemTime::now(), folders: Vec::new(), is_sure: true }
+    }
+
+    /// Notes a folder that is about to be listed.
+    pub fn note(&mut self, folder: &Path) {
+        match changed_at(folder) {
+            Ok(changed) => self.folders.push((folder.to_owned(), changed)),
+            Err(_) => self.is_sure = false,
+        }
+    }
+
+    /// Whether none of them was changed since, which only those can tell that were quiet before.
+    pub fn stood_still(&self) -> bool {
+        let since = self.begun.checked_sub(COARSE).and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        let Some(since) = since.and_then(|since| i64::try_from(since.as_secs()).ok()) else { return false };
+        let is_quiet = |changed: &[i64; 4]| changed[0] < since && changed[2] < since;
+        self.is_sure
+            && self
+                .folders
+                .iter()
+                .all(|(folder, changed)| is_quiet(changed) && changed_at(folder).ok() == Some(*changed))
+    }
+}
 
 /// Whether nothing changes, and no name is one that is looked for.
 pub fn finds_none(dir: &Path, is_looked_for: impl Fn(&[u8]) -> bool) -> bool {
