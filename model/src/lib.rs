@@ -38,8 +38,8 @@ pub use restore_plan::{DatabaseWay, PlannedDatabase, PlannedDirectory, PlannedRe
 pub use selector::BackupSelector;
 pub use storage_name::StorageName;
 pub use summary::{
-    DatabaseSummary, DirectorySummary, GonePart, PassedOver, RestoreSummary, RestoredItem, RunState,
-    RunSummary, StorageSummary,
+    DatabaseSummary, DirectorySummary, GonePart, LackingPart, PassedOver, RestoreSummary, RestoredItem,
+    RunState, RunSummary, StorageSummary,
 };
 pub use vault_settings::VaultSettings;
 pub use visible::{visible, visible_json, visible_lines};

@@ -131,6 +131,20 @@ pub struct GonePart {
     pub confirmed: bool,
 }
 
+/// A storage, database or directory that a backup should hold and does not, with what is known of it from before: so that
+/// a night on which it fails is not the end of what is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LackingPart {
+    /// What it belongs to; a storage to `repositories`.
+    pub component: Component,
+    /// Its name.
+    pub name: String,
+    /// The newest backup that has it.
+    pub last_backup: BackupId,
+    /// Whether that one is not empty, or was not before, without being confirmed.
+    pub filled: bool,
+}
+
 /// What a run did with one database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseSummary {
@@ -227,6 +241,9 @@ pub struct RunSummary {
     /// Storages, databases and directories that have left the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<GonePart>,
+    /// What earlier backups have, and this one should have and does not; not said by older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<Vec<LackingPart>>,
     /// What is odd, and is no failure; capped as failures are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<ItemFailure>,

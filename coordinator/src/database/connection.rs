@@ -1,7 +1,7 @@
 //! How the children of one database reach their server: libpq's environment variables.
 //!
-//! Does not own: the URL's grammar (`url`) or the children. Sources, the later ones win: `PG*` of this process, the
-//! URL, the password file, the configuration's `env`, `GITLAB_BACKUP_PG*`, `GITLAB_BACKUP_<NAME>_PG*`. A password
+//! Does not own: the URL's grammar (`url`) or the children. Sources, the later ones win: `PG*` of this process, but for
+//! what would lead elsewhere than the URL, the URL, the password file, the configuration's `env`, `GITLAB_BACKUP_PG*`, `GITLAB_BACKUP_<NAME>_PG*`. A password
 //! reaches a child by its environment only, never by its arguments, and [`Connection::redact`] keeps it out of every
 //! text that is shown.
 
@@ -76,8 +76,10 @@ impl Connection {
                 .answered(answer)
         };
         config.name.parse::<StorageName>().map_err(|e| invalid("read database name", e.to_string()))?;
+        let said = url::parse(&config.url).map_err(|e| invalid("read database URL", e))?;
         let mut environment = inherited(env);
-        environment.extend(url::parse(&config.url).map_err(|e| invalid("read database URL", e))?);
+        leads_elsewhere(&said).into_iter().for_each(|variable| drop(environment.remove(variable)));
+        environment.extend(said);
         if let Some(file) = &config.password_file {
             environment.insert(
                 "PGPASSWORD".into(),
@@ -219,6 +221,20 @@ fn inherited(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     environment
 }
 
+/// Variables by which libpq would go elsewhere than a URL says: a service beats a host and a database, and an address a
+/// host. What the URL leaves open may come from them.
+fn leads_elsewhere(said: &BTreeMap<String, String>) -> Vec<&'static str> {
+    let names_server = said.contains_key("PGHOST") || said.contains_key("PGHOSTADDR");
+    let mut variables = Vec::new();
+    if names_server {
+        variables.extend(["PGHOST", "PGHOSTADDR"]);
+    }
+    if names_server || said.contains_key("PGDATABASE") || said.contains_key("PGSERVICE") {
+        variables.push("PGSERVICE");
+    }
+    variables
+}
+
 fn read_password(file: &Path) -> Result<String, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
@@ -278,6 +294,27 @@ mod tests {
         assert_eq!(get("AWS_SECRET_ACCESS_KEY"), None);
         assert_eq!(connection.redact("FATAL: own goal"), "FATAL: ******** goal");
         assert!(!format!("{connection:?}").contains("own"));
+    }
+
+    #[test]
+    fn nothing_of_the_environment_leads_elsewhere_than_a_configured_url() {
+        let variables = env(&[
+            ("PGSERVICE", "live"),
+            ("PGHOSTADDR", "10.0.0.9"),
+            ("PGHOST", "live"),
+            ("PGDATABASE", "live"),
+            ("PGPORT", "9"),
+        ]);
+        let of = |url: &str| Connection::new(&config(url), &variables).expect("valid");
+        let whole = of("postgresql://u@h/d");
+        let get = |name: &str| whole.environment.get(name).map(String::as_str);
+        assert_eq!((get("PGSERVICE"), get("PGHOSTADDR")), (None, None));
+        assert_eq!((get("PGHOST"), get("PGDATABASE"), get("PGPORT")), (Some("h"), Some("d"), Some("9")));
+        // A database alone: where it is, the environment may say, but not by a service, which has a database, too.
+        let open = of("postgresql:///d");
+        assert_eq!(open.environment.get("PGSERVICE"), None);
+        assert_eq!(open.environment["PGHOSTADDR"], "10.0.0.9");
+        assert_eq!(of("postgresql:///?service=ours").environment["PGSERVICE"], "ours");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! Does not own: telling or storing it. The state follows from the number of failures and from nothing else.
 
 use jiff::Timestamp;
-use packhorse_model::{Counts, DatabaseSummary, DirectorySummary, RunSummary, StorageSummary};
+use packhorse_model::{Component, Counts, DatabaseSummary, DirectorySummary, RunSummary, StorageSummary};
 
-use super::{plan::RunPlan, request::RunRequest};
+use super::{gone, plan::RunPlan, request::RunRequest};
 use crate::board::Board;
 
 /// The parts of a finished run.
@@ -50,13 +50,21 @@ pub fn collect(
     let others: u64 = databases_bytes.chain(directories.iter().map(|directory| directory.object.size)).sum();
     bytes_new += others;
     bytes_total += others;
+    let is_partial = plan.some_storages_only || request.is_partial();
+    let has = |component: &Component, name: &str| match component {
+        Component::Repositories => storages.iter().any(|storage| storage.storage.as_str() == name),
+        Component::Databases => databases.iter().any(|database| database.name == name),
+        Component::Directory(name) => directories.iter().any(|directory| directory.name == *name),
+    };
+    // A run of some parts says nothing of the others, and none is compared with it.
+    let lacking = (!is_partial).then(|| gone::lacking(&plan.known, request, &plan.gone, has));
     RunSummary {
         vault: None,
         vault_id: None,
         backup_id: plan.run.id.clone(),
         state: RunSummary::state_of(failures_total, unproven),
         dry_run: request.dry_run,
-        partial: plan.some_storages_only || request.is_partial(),
+        partial: is_partial,
         base_backup_id: plan.base_backup_id(request),
         started_at,
         finished_at,
@@ -71,6 +79,7 @@ pub fn collect(
         failures,
         failures_total,
         gone: plan.gone.clone(),
+        lacking,
         remarks: board.remarks(),
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use packhorse_model::{
     BackupId, Component, DatabaseContents, DatabaseSummary, DirectorySummary, ErrorKind, GonePart,
-    ItemFailure, Problem, RunSummary, StorageName, Subject,
+    ItemFailure, LackingPart, Problem, RunSummary, StorageName, Subject,
 };
 use packhorse_proto::v1::BackupStorageFinished;
 use packhorse_service::config::RunSection;
@@ -72,7 +72,8 @@ impl Lost {
     /// What an agent found; `emptied_before` of the storage's repositories had lost their refs before.
     pub fn of(finished: &BackupStorageFinished, emptied_before: u64) -> Self {
         let counts = finished.counts.unwrap_or_default();
-        let emptied_still = if counts.empty >= emptied_before { emptied_before } else { 0 };
+        // Those that fail tonight have not got their refs back.
+        let emptied_still = emptied_before.min(counts.empty + counts.failed);
         Self {
             base: finished.base_repositories,
             gone: counts.gone,
@@ -137,20 +138,75 @@ pub fn too_many(
 /// A database or directory, by component and name.
 pub type Part = (Component, String);
 
-/// The databases and directories that are not empty in the last backup, or were not before, without being confirmed.
-pub fn filled(last: Option<&RunSummary>) -> Vec<Part> {
+/// The storages, databases and directories that the last backup of everything has, should have, or says are gone without
+/// being confirmed: each with the newest backup that has it.
+pub fn known(last: Option<&RunSummary>) -> Vec<LackingPart> {
     let Some(last) = last else { return Vec::new() };
-    let is_filled = |database: &&DatabaseSummary| {
-        database.emptied_unconfirmed || database.contents.as_ref().is_some_and(|held| !held.is_empty())
+    let id = &last.backup_id;
+    let part = |component, name: &str, last_backup: &BackupId, filled| {
+        let (name, last_backup) = (name.to_owned(), last_backup.clone());
+        LackingPart { component, name, last_backup, filled }
     };
-    let databases = last.databases.iter().filter(is_filled);
-    let databases = databases.map(|database| (Component::Databases, database.name.clone()));
-    let is_filled = |directory: &&DirectorySummary| {
-        let held = directory.empty.map_or(directory.bytes_plain > SMALLEST_ARCHIVE, |empty| !empty);
-        held || directory.emptied_unconfirmed
+    let mut all = Vec::new();
+    let storages = last.storages.iter();
+    all.extend(storages.map(|storage| part(Component::Repositories, storage.storage.as_str(), id, false)));
+    let databases = last.databases.iter();
+    all.extend(databases.map(|database| part(Component::Databases, &database.name, id, is_filled(database))));
+    for directory in &last.directories {
+        let component = Component::Directory(directory.name.clone());
+        all.push(part(component, &directory.name, id, is_filled_directory(directory)));
+    }
+    all.extend(last.lacking.iter().flatten().cloned());
+    let gone = last.gone.iter().filter(|gone| !gone.confirmed);
+    all.extend(gone.map(|gone| part(gone.component.clone(), &gone.name, &gone.last_backup, false)));
+    if last.lacking.is_none() {
+        all.extend(failed(last).map(|(component, name)| part(component, &name, id, false)));
+    }
+    let mut seen = BTreeSet::new();
+    all.retain(|part| seen.insert((part.component.clone(), part.name.clone())));
+    all
+}
+
+fn is_filled(database: &DatabaseSummary) -> bool {
+    database.emptied_unconfirmed || database.contents.as_ref().is_some_and(|held| !held.is_empty())
+}
+
+fn is_filled_directory(directory: &DirectorySummary) -> bool {
+    let held = directory.empty.map_or(directory.bytes_plain > SMALLEST_ARCHIVE, |empty| !empty);
+    held || directory.emptied_unconfirmed
+}
+
+/// What a run of an older version failed on as a whole, and nobody confirmed to be gone.
+fn failed(last: &RunSummary) -> impl Iterator<Item = Part> {
+    let parts = last.failures.iter().filter_map(|failure| {
+        let name = match (&failure.component, &failure.storage) {
+            (Component::Repositories, Some(storage)) => storage.clone(),
+            (Component::Repositories, None) => return None,
+            (Component::Databases, _) => failure.item.clone(),
+            (Component::Directory(name), _) => name.clone(),
+        };
+        Some((failure.component.clone(), name))
+    });
+    parts.filter(|(component, name)| {
+        !last.gone.iter().any(|part| part.confirmed && part.component == *component && part.name == *name)
+    })
+}
+
+/// What is known from before and is not in the backup that a run made of everything, for the next run; what an operator
+/// confirmed is known no more, or no more to hold something.
+pub fn lacking(
+    known: &[LackingPart],
+    request: &RunRequest,
+    gone: &[GonePart],
+    has: impl Fn(&Component, &str) -> bool,
+) -> Vec<LackingPart> {
+    let confirmed = |part: &LackingPart| {
+        gone.iter().any(|gone| gone.confirmed && gone.component == part.component && gone.name == part.name)
     };
-    let directories = last.directories.iter().filter(is_filled).map(|directory| directory.name.clone());
-    databases.chain(directories.map(|name| (Component::Directory(name.clone()), name))).collect()
+    let lacking = known.iter().filter(|part| !has(&part.component, &part.name) && !confirmed(part)).cloned();
+    lacking
+        .map(|part| LackingPart { filled: part.filled && !request.accept_gone.covers(&part.name), ..part })
+        .collect()
 }
 
 /// Bytes of an archive that may hold nothing.
@@ -158,12 +214,15 @@ const SMALLEST_ARCHIVE: u64 = 10_240;
 
 /// Marks databases and directories that are suddenly empty, and gives their failures.
 pub fn emptied(
-    filled: &[Part],
+    known: &[LackingPart],
     request: &RunRequest,
     databases: &mut [DatabaseSummary],
     directories: &mut [DirectorySummary],
 ) -> Vec<ItemFailure> {
-    let is_meant = |part: &Part| !filled.contains(part) || request.accept_gone.covers(&part.1);
+    let was_filled = |(component, name): &Part| {
+        known.iter().any(|part| part.filled && part.component == *component && part.name == *name)
+    };
+    let is_meant = |part: &Part| !was_filled(part) || request.accept_gone.covers(&part.1);
     let mut failures = Vec::new();
     for database in databases {
         let part = (Component::Databases, database.name.clone());
@@ -197,12 +256,12 @@ pub fn check_accepted(
     request: &RunRequest,
     options: &CoordinatorOptions,
     storages: &[StorageName],
-    last: Option<&RunSummary>,
+    before: &[LackingPart],
 ) -> Result<(), Problem> {
     let mut known: BTreeSet<String> = storages.iter().map(ToString::to_string).collect();
     known.extend(options.databases.iter().map(|database| database.name().to_owned()));
     known.extend(options.directories.iter().map(|directory| directory.name().to_owned()));
-    known.extend(last.map(parts_of).unwrap_or_default().into_iter().map(|(_, name, _)| name));
+    known.extend(before.iter().map(|part| part.name.clone()));
     let unknown = request.accept_gone.names.iter().find(|name| !known.contains(name.as_str()));
     unknown.map_or(Ok(()), |name| {
         let names: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -215,12 +274,11 @@ pub fn check_accepted(
 
 /// What the last backup of everything has, and this run does not look at.
 pub fn parts_gone(
-    last: Option<&RunSummary>,
+    known: &[LackingPart],
     storages: &BTreeSet<StorageName>,
     request: &RunRequest,
     options: &CoordinatorOptions,
 ) -> Vec<GonePart> {
-    let Some(last) = last else { return Vec::new() };
     let is_here = |component: &Component, name: &str| match component {
         Component::Repositories => storages.iter().any(|storage| storage.as_str() == name),
         Component::Databases => options.databases.iter().any(|database| database.name() == name),
@@ -230,53 +288,13 @@ pub fn parts_gone(
         request.accept_gone.covers(name) || options.gone.accepted.iter().any(|known| known.as_str() == name)
     };
     let mut gone = Vec::new();
-    for (component, name, last_backup) in parts_of(last) {
+    for LackingPart { component, name, last_backup, .. } in known.iter().cloned() {
         if !is_here(&component, &name) {
             let confirmed = accepted(&name);
             gone.push(GonePart { component, name, last_backup, confirmed });
         }
     }
     gone
-}
-
-/// The storages, databases and directories that a backup has, should have, or says are gone without being confirmed.
-fn parts_of(last: &RunSummary) -> BTreeSet<(Component, String, BackupId)> {
-    let mut parts = BTreeSet::new();
-    let mut known = BTreeSet::new();
-    let mut add = |component: Component, name: String, id: &BackupId| {
-        if known.insert((component.clone(), name.clone())) {
-            parts.insert((component, name, id.clone()));
-        }
-    };
-    for part in last.gone.iter().filter(|part| !part.confirmed) {
-        add(part.component.clone(), part.name.clone(), &part.last_backup);
-    }
-    let id = &last.backup_id;
-    for storage in &last.storages {
-        add(Component::Repositories, storage.storage.to_string(), id);
-    }
-    for database in &last.databases {
-        add(Component::Databases, database.name.clone(), id);
-    }
-    for directory in &last.directories {
-        add(Component::Directory(directory.name.clone()), directory.name.clone(), id);
-    }
-    // What that run failed on as a whole is missing from its lists.
-    let confirmed = |component: &Component, name: &str| {
-        last.gone.iter().any(|part| part.confirmed && part.component == *component && part.name == name)
-    };
-    for ItemFailure { component, storage, item, .. } in &last.failures {
-        let name = match (component, storage) {
-            (Component::Repositories, Some(storage)) => storage.clone(),
-            (Component::Repositories, None) => continue,
-            (Component::Databases, _) => item.clone(),
-            (Component::Directory(name), _) => name.clone(),
-        };
-        if !confirmed(component, &name) {
-            add(component.clone(), name, id);
-        }
-    }
-    parts
 }
 
 /// The failures of parts that are gone and not confirmed.

@@ -148,7 +148,7 @@ async fn carry_out(
     if stop.is_stopping() {
         return Err(Problem::cancelled("create backup").on(&plan.run.id));
     }
-    for failure in gone::emptied(&plan.filled, request, &mut databases, &mut directories) {
+    for failure in gone::emptied(&plan.known, request, &mut databases, &mut directories) {
         board.failed(failure);
     }
     let parts = Parts { storages, databases, directories };

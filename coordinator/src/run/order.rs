@@ -6,17 +6,14 @@
 use std::collections::BTreeSet;
 
 use packhorse_model::{
-    BackupId, Component, ComponentSelection, ErrorKind, GonePart, InvalidInput, ItemFailure, Problem,
-    RepoFilter, RepoPattern, StorageName, Subject,
+    BackupId, Component, ComponentSelection, ErrorKind, GonePart, InvalidInput, ItemFailure, LackingPart,
+    Problem, RepoFilter, RepoPattern, StorageName, Subject,
 };
 use packhorse_proto::v1::BackupMode;
 use packhorse_vault::{RunJournal, StorageBase};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    gone::{AcceptGone, Part},
-    request::RunRequest,
-};
+use super::{gone::AcceptGone, request::RunRequest};
 use crate::CoordinatorOptions;
 
 /// The order of a run.
@@ -39,9 +36,9 @@ pub struct RunOrder {
     /// What has left the configuration.
     #[serde(default)]
     pub gone: Vec<GonePart>,
-    /// Databases and directories that must not be empty without a word.
+    /// What earlier backups have.
     #[serde(default)]
-    pub filled: Vec<Part>,
+    pub known: Vec<LackingPart>,
     /// What is odd, and is no failure.
     #[serde(default)]
     pub remarks: Vec<ItemFailure>,
@@ -100,7 +97,7 @@ impl RunOrder {
             accept_gone: request.accept_gone.names.clone(),
             schedule: request.schedule.clone(),
             gone: Vec::new(),
-            filled: Vec::new(),
+            known: Vec::new(),
             remarks: Vec::new(),
             storages: Vec::new(),
             some_storages_only: false,

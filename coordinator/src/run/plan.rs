@@ -7,7 +7,9 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use packhorse_model::{BackupId, Component, ErrorKind, GonePart, ItemFailure, Problem, StorageName, Subject};
+use packhorse_model::{
+    BackupId, Component, ErrorKind, GonePart, ItemFailure, LackingPart, Problem, StorageName, Subject,
+};
 use packhorse_proto::v1::BackupMode;
 use packhorse_vault::{
     Attempt, CommittedBackup, Earlier, FormatMarker, RunAttempt, RunJournal, StorageBase, UnfinishedRun,
@@ -56,8 +58,8 @@ pub struct RunPlan {
     pub gone: Vec<GonePart>,
     /// What is odd, and is no failure.
     pub remarks: Vec<ItemFailure>,
-    /// Databases and directories that must not be empty without a word.
-    pub filled: Vec<gone::Part>,
+    /// What earlier backups have: none of it may be missing, or be empty, without a word.
+    pub known: Vec<LackingPart>,
     /// IDs that are in use.
     taken: BTreeSet<BackupId>,
 }
@@ -115,9 +117,9 @@ pub async fn plan(
     if !request.dry_run {
         marker.prove_create_only(vault).await?;
     }
-    gone::check_accepted(request, options, &names, last_whole.as_ref())?;
-    let filled = gone::filled(last_whole.as_ref());
-    let gone = gone::parts_gone(last_whole.as_ref(), &names.into_iter().collect(), request, options);
+    let before = gone::known(last_whole.as_ref());
+    gone::check_accepted(request, options, &names, &before)?;
+    let gone = gone::parts_gone(&before, &names.into_iter().collect(), request, options);
     // Who names what a run is about leaves the rest out on purpose, and the backup is not one of everything.
     let leaves_out = request.is_limited() && gone.iter().any(|part| !part.confirmed);
     let gone =
@@ -138,7 +140,7 @@ pub async fn plan(
         some_storages_only: some_only || leaves_out,
         failures,
         gone,
-        filled,
+        known: before,
         remarks: in_the_future(now, &backups).into_iter().collect(),
         taken: backups.into_iter().map(|backup| backup.backup_id).collect(),
     })
@@ -174,7 +176,7 @@ pub async fn resume(
         some_storages_only: order.some_storages_only,
         failures,
         gone: order.gone.clone(),
-        filled: order.filled.clone(),
+        known: order.known.clone(),
         remarks: order.remarks.clone(),
         taken: BTreeSet::new(),
     })
@@ -273,7 +275,7 @@ fn order(
     order.some_storages_only = plan.some_storages_only;
     order.failures = plan.failures.clone();
     order.gone = plan.gone.clone();
-    order.filled = plan.filled.clone();
+    order.known = plan.known.clone();
     order.remarks = plan.remarks.clone();
     serde_json::to_value(order)
         .map_err(|e| Problem::new(ErrorKind::Internal, Subject::Coordinator, "write journal").answered(e))

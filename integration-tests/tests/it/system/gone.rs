@@ -162,16 +162,66 @@ fn what_leaves_the_configuration_is_missed_until_somebody_confirms_it() {
 }
 
 #[test]
-fn a_database_that_failed_last_night_is_missed_when_it_leaves_the_configuration() {
-    let port = packhorse_testkit::free_port();
-    let database = format!("[[database]]\nname = 'main'\nurl = 'postgresql://x@127.0.0.1:{port}/forge'\n");
-    let site = site(&["default"], &database);
+fn what_failed_last_night_is_missed_when_it_leaves_the_configuration() {
+    let uploads = |site: &Site| {
+        format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", site.path("uploads").display())
+    };
+    let site = Site::new();
+    site.folder("uploads");
+    configure(&site, &["default"], &uploads(&site));
     repositories(&site, "default", 1);
-    assert_eq!(failed(&run(&site, "0001", &[], 3)), ["main"]);
+    site.write("uploads/file", "content");
+    run(&site, "0001", &[], 0);
+    fs::rename(site.path("uploads"), site.path("away")).expect("move");
+    run(&site, "0002", &[], 3);
     configure(&site, &["default"], "");
-    assert_eq!(failed(&run(&site, "0002", &[], 3)), ["main"]);
-    run(&site, "0003", &["--accept-gone"], 0);
-    run(&site, "0004", &[], 0);
+    for id in ["0003", "0004"] {
+        let summary = run(&site, id, &[], 3);
+        assert_eq!(failed(&summary), ["uploads"]);
+        let told = summary.failures[0].problem.to_string();
+        assert!(told.contains("backup 0001 has it"), "the run before failed on it: {told}");
+    }
+    run(&site, "0005", &["--accept-gone=uploads"], 0);
+    // What was never in any backup is not missed.
+    let dead = "[[database]]\nname = 'main'\nurl = 'postgresql://127.0.0.1:1/nowhere'\n";
+    configure(&site, &["default"], dead);
+    assert_eq!(failed(&run(&site, "0006", &[], 3)), ["main"]);
+    configure(&site, &["default"], "");
+    run(&site, "0007", &[], 0);
+}
+
+#[test]
+fn a_night_that_fails_does_not_make_what_is_empty_the_next_one_complete() {
+    let site = Site::new();
+    let uploads = format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", site.folder("uploads").display());
+    configure(&site, &["default"], &uploads);
+    repositories(&site, "default", 12);
+    site.write("uploads/file", "content");
+    run(&site, "0001", &[], 0);
+    // The directory is away for a night, and comes back without its files.
+    fs::rename(site.path("uploads"), site.path("away")).expect("move");
+    run(&site, "0002", &[], 3);
+    site.folder("uploads");
+    assert_eq!(failed(&run(&site, "0003", &[], 3)), ["uploads"]);
+    // It is left out of the configuration for a night.
+    configure(&site, &["default"], "");
+    assert_eq!(failed(&run(&site, "0004", &[], 3)), ["uploads"]);
+    configure(&site, &["default"], &uploads);
+    assert_eq!(failed(&run(&site, "0005", &[], 3)), ["uploads"]);
+    run(&site, "0006", &["--accept-gone=uploads"], 0);
+    // All repositories are made anew, and then none can be read for a night.
+    delete(&site, "default", 0..12);
+    for number in 0..12 {
+        site.repo(&format!("default/{number:02}.git"));
+    }
+    assert_eq!(failed(&run(&site, "0007", &[], 3)), ["default (whole storage)"]);
+    let head = |number: usize| site.path(&format!("default/{number:02}.git/HEAD"));
+    (0..12).for_each(|number| fs::rename(head(number), site.path(&format!("head{number}"))).expect("move"));
+    assert_eq!(run(&site, "0008", &[], 3).repositories.failed, 12);
+    (0..12).for_each(|number| fs::rename(site.path(&format!("head{number}")), head(number)).expect("move"));
+    assert_eq!(failed(&run(&site, "0009", &[], 3)), ["default (whole storage)"]);
+    run(&site, "0010", &["--accept-gone"], 0);
+    run(&site, "0011", &[], 0);
 }
 
 #[test]
