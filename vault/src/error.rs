@@ -112,8 +112,7 @@ impl VaultError {
     }
 }
 
-const MAY_WRITE: &str =
-    "run as the vault's owner, or give both users a group: docs/operations.md, \"The vault\"";
+const MAY_WRITE: &str = "run as the vault's owner; what others wrote is given to that user by `chown -R`: docs/operations.md, \"The vault\"";
 
 /// The nearest path that can be looked at, its owner, group and mode, and who we are.
 fn whose(path: &Path) -> String {

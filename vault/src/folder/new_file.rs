@@ -7,11 +7,11 @@
 //! which of them belong to the dead, nobody on one host can tell of a folder that others write to as well.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Write as _},
     os::{
         fd::AsRawFd as _,
-        unix::fs::{FileExt as _, OpenOptionsExt as _},
+        unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown, lchown},
     },
     path::{Path, PathBuf},
     sync::{
@@ -71,13 +71,17 @@ impl NewFiles {
     fn open(&self, target: &Path) -> io::Result<NewFile> {
         let folder = parent_of(target)?;
         // What can be found out only in a folder that exists.
-        fs::symlink_metadata(folder)?;
+        let above = fs::symlink_metadata(folder)?;
         let is_named = !*self.nameless.get_or_init(|| can_be_nameless(folder, &self.beside(target)));
         let (target, beside) = (target.to_owned(), self.beside(target));
         let file = match is_named {
             true => File::options().read(true).write(true).create_new(true).open(&beside)?,
             false => open_nameless(folder)?,
         };
+        if let Some((user, group)) = heirs(&above) {
+            // Where that is not possible the file is as good, but for its owner.
+            let _ = fchown(&file, Some(user), Some(group));
+        }
         Ok(NewFile { file, target, beside, is_named })
     }
 
@@ -161,10 +165,21 @@ fn can_be_nameless(folder: &Path, name_of_trial: &Path) -> bool {
     named.and_then(|()| fs::remove_file(name_of_trial)).is_ok()
 }
 
+/// Whose the new things in a folder are to be: root gives them to the owner of the folder, who could not read them otherwise.
+fn heirs(above: &Metadata) -> Option<(u32, u32)> {
+    let is_another = rustix::process::geteuid().is_root() && above.uid() != 0;
+    is_another.then(|| (above.uid(), above.gid()))
+}
+
 /// Makes a folder, and those above it that are missing.
 fn make_folders(folder: &Path, durable: bool) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(folder)?;
+    for made in missing.iter().rev() {
+        if let Some((user, group)) = heirs(&fs::symlink_metadata(parent_of(made)?)?) {
+            let _ = lchown(made, Some(user), Some(group));
+        }
+    }
     if durable {
         for made in missing {
             File::open(parent_of(made)?)?.sync_all()?;
@@ -202,6 +217,25 @@ mod tests {
             assert_eq!(fs::read(&target).expect("read"), b"third");
             drop((first, second, begin(b"given up")));
             assert_eq!(names_in(target.parent().expect("a folder")), ["file"]);
+        }
+    }
+
+    #[test]
+    fn what_root_makes_in_the_folder_of_another_user_is_that_users() {
+        const USER: u32 = 65534;
+        if !rustix::process::geteuid().is_root() {
+            return packhorse_testkit::skipped("only root can write for another user");
+        }
+        for files in [NewFiles::new(), NewFiles::named()] {
+            let folder = tempfile::tempdir().expect("temp folder");
+            lchown(folder.path(), Some(USER), Some(USER)).expect("given away");
+            let target = folder.path().join("deep/er/file");
+            let file = files.begin(target.clone(), true).expect("begun");
+            file.create().expect("created");
+            for path in target.ancestors().take(4) {
+                let meta = fs::symlink_metadata(path).expect("there");
+                assert_eq!((meta.uid(), meta.gid()), (USER, USER), "{}", path.display());
+            }
         }
     }
 
