@@ -27,7 +27,10 @@ pub struct FormatMarker {
 }
 
 /// Who makes a vault, or where it should be.
-const MAKE_OR_MOUNT: &str = "mount it, correct the URL, or make a new vault with `backupctl vault init`";
+const MAKE_OR_MOUNT: &str =
+    "mount it, or correct the URL; where there never was a vault, `backupctl vault init` makes one";
+/// What to do when the place of the vault that was used holds it no more.
+const MOUNT_AGAIN: &str = "mount that vault again; if another one is meant, restart this process";
 
 impl FormatMarker {
     /// The marker of the vault that is here; an error when there is none, or another one than the configuration names.
@@ -71,6 +74,10 @@ impl FormatMarker {
         if let Some(marker) = Self::read(vault).await? {
             return marker.checked(vault);
         }
+        let known = vault.id();
+        if !known.is_empty() {
+            return Err(replaced(vault, "no vault here", &known));
+        }
         if vault.pinned_id().is_some() {
             return Err(absent(vault, "mount it, or take vault_id out of the configuration first").await?);
         }
@@ -111,10 +118,13 @@ impl FormatMarker {
                 Err(VaultError::new(ErrorKind::NotFound, "open vault", vault.label(), answer)
                     .leaving("nothing was read or written", "mount the right vault, or correct vault_id"))
             }
-            _ => {
-                vault.remember_id(&self.vault_id);
-                Ok(self)
-            }
+            _ => match vault.id() {
+                known if known.is_empty() || known == self.vault_id => {
+                    vault.remember_id(&self.vault_id);
+                    Ok(self)
+                }
+                known => Err(replaced(vault, &format!("here is vault {}", self.vault_id), &known)),
+            },
         }
     }
 
@@ -145,7 +155,17 @@ async fn absent(vault: &Vault, next: &'static str) -> Result<VaultError, VaultEr
             "put it back as docs/errors.md says under \"no vault here\"",
         ));
     }
-    Ok(no_vault(vault.label(), next))
+    Ok(match vault.id() {
+        known if known.is_empty() => no_vault(vault.label(), next),
+        known => replaced(vault, "no vault here", &known),
+    })
+}
+
+/// The error of a place whose vault was used by this process, and is not there any more.
+fn replaced(vault: &Vault, here: &str, known: &str) -> VaultError {
+    let answer = format!("{here}, and this process has used vault {known}");
+    VaultError::new(ErrorKind::NotFound, "open vault", vault.label(), answer)
+        .leaving("nothing was read or written", MOUNT_AGAIN)
 }
 
 /// The error of a place that is no vault.

@@ -27,6 +27,10 @@ pub async fn run(common: &Common, args: &VaultArgs) -> Result<Exit, Problem> {
             render::json(&json!({ "vault": vault.url, "vault_id": vault.id }));
         } else {
             render::text(&format!("made vault {} with ID {}", vault.url, vault.id));
+            render::note(&format!(
+                "to refuse any other vault in its place, add to [vault] of every configuration: vault_id = \"{}\"",
+                vault.id
+            ));
         }
         Exit::Complete
     });

@@ -212,6 +212,33 @@ fn a_coordinator_makes_the_vault_of_its_configuration() {
 }
 
 #[test]
+fn a_daemon_takes_no_other_vault_in_place_of_the_one_that_it_has_used() {
+    let site = Site::new();
+    let url = site.vault_url();
+    let address = format!("unix://{}", site.path("coordinator.sock").display());
+    let config =
+        site.write("c.toml", &format!("[vault]\nurl = '{url}'\n[coordinator]\nlisten = '{address}'\n"));
+    let daemon = Daemon::spawn(Binary::Coordinator, ["--config".as_ref(), config.as_os_str()]);
+    daemon.wait_for_line("coordinator ready", std::time::Duration::from_secs(30));
+    let ask = |args: &[&str]| Backupctl::new().args(["--coordinator", &address]).args(args);
+    ask(&["list"]).run().expect_success();
+    // Its file system is not mounted any more.
+    fs::rename(site.path("vault"), site.path("away")).expect("move");
+    site.folder("vault");
+    for args in [&["list"][..], &["vault", "init"], &["create", "--init"]] {
+        assert_fails(|| ask(args), 13, "not_found", "vault", "this process has used vault");
+    }
+    assert!(fs::read_dir(site.path("vault")).expect("a folder").next().is_none(), "nothing was made");
+    // Another vault is mounted there.
+    let other = format!("file://{}", site.path("vault").display());
+    ctl(&other, &["vault", "init"]).run().expect_success();
+    assert_fails(|| ask(&["list"]), 13, "not_found", "vault", "this process has used vault");
+    fs::rename(site.path("vault"), site.path("other")).expect("move");
+    fs::rename(site.path("away"), site.path("vault")).expect("move back");
+    ask(&["list"]).run().expect_success();
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_told_with_its_owner_and_mode() {
     use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
 
