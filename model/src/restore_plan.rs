@@ -48,6 +48,8 @@ pub struct PlannedDatabase {
     pub target: String,
     /// Whether that exists.
     pub exists: bool,
+    /// Whether it holds something, all of which is replaced.
+    pub replaces: bool,
     /// How it is brought back.
     pub way: DatabaseWay,
     /// Bytes to read from the vault.
@@ -65,6 +67,8 @@ pub struct PlannedDirectory {
     pub target: String,
     /// Whether that exists.
     pub exists: bool,
+    /// Whether it holds something, which is replaced.
+    pub replaces: bool,
     /// Bytes to read from the vault.
     pub bytes: u64,
     /// Bytes of the archive.

@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackupId, Component, Counts, DatabaseAttributes, DatabaseContents, ItemFailure, ObjectDigest, StorageName,
+    BackupId, Component, Counts, DatabaseAttributes, DatabaseContents, ItemFailure, ObjectDigest,
+    RestoreOrder, StorageName,
 };
 
 /// Whether everything that was selected is in the backup.
@@ -292,6 +293,9 @@ pub struct RestoreSummary {
     pub vault_id: Option<String>,
     /// The backup that was restored.
     pub backup_id: BackupId,
+    /// What was asked for, and where each part went; said of a summary that is shown, because its record says it once.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<RestoreOrder>,
     /// Whether anything selected is missing.
     pub state: RunState,
     /// What the backup itself is.

@@ -79,6 +79,8 @@ impl Latest {
 pub struct Resolved {
     /// The backup.
     pub backup: CommittedBackup,
+    /// What `latest` means, and how many before that this one is; none when the backup was named by its ID.
+    pub latest: Option<(BackupId, usize)>,
     /// Newer ones that `latest` does not mean, the newest first.
     pub passed_over: Vec<CommittedBackup>,
 }
@@ -86,6 +88,16 @@ pub struct Resolved {
 impl Resolved {
     /// Backups that are named.
     const NAMED: usize = 5;
+
+    /// What `latest` means, and what was passed over, in a sentence; none when that is nothing.
+    pub fn remark_of_latest(&self) -> Option<String> {
+        let (latest, back) = self.latest.as_ref()?;
+        let remark = self.remark()?;
+        Some(match back {
+            0 => format!("latest is {latest}: {remark}"),
+            back => format!("latest is {latest}, latest~{back} is {}: {remark}", self.backup.backup_id),
+        })
+    }
 
     /// What was passed over, in a sentence; none when that is nothing.
     pub fn remark(&self) -> Option<String> {
@@ -105,7 +117,7 @@ impl Resolved {
 
 /// The backup that the operator means, with what is passed over on the way to it.
 pub async fn resolve(vault: &Vault, selector: &BackupSelector, latest: Latest) -> Result<Resolved, Problem> {
-    let by_name = |backup| Resolved { backup, passed_over: Vec::new() };
+    let by_name = |backup| Resolved { backup, latest: None, passed_over: Vec::new() };
     let not_found = || {
         Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
             .on(selector)
@@ -140,13 +152,18 @@ pub async fn resolve(vault: &Vault, selector: &BackupSelector, latest: Latest) -
 
 /// The backup so many before the newest that counts, with those before it that do not.
 pub fn nth_counted(backups: Vec<CommittedBackup>, back: usize, latest: Latest) -> Option<Resolved> {
-    let (mut counted, mut passed_over) = (0, Vec::new());
+    let (mut counted, mut passed_over, mut first) = (0, Vec::new(), None);
     for backup in backups {
-        match latest.counts(&backup) {
-            false => passed_over.push(backup),
-            true if counted == back => return Some(Resolved { backup, passed_over }),
-            true => counted += 1,
+        if !latest.counts(&backup) {
+            passed_over.push(backup);
+            continue;
         }
+        let first = first.get_or_insert_with(|| backup.backup_id.clone());
+        if counted == back {
+            let latest = Some((first.clone(), back));
+            return Some(Resolved { backup, latest, passed_over });
+        }
+        counted += 1;
     }
     None
 }

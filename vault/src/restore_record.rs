@@ -5,7 +5,7 @@
 //! is changed: a restore that has only the first has died, is under way, or could not write the second.
 
 use jiff::Timestamp;
-use packhorse_model::{BackupId, ErrorKind, Problem, RestoreSummary};
+use packhorse_model::{BackupId, ErrorKind, Problem, RestoreOrder, RestoreSummary};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{ObjectKey, Vault, VaultError};
@@ -28,8 +28,9 @@ pub struct RestoreBegun {
     pub coordinator: Option<String>,
     /// When it started.
     pub started_at: Timestamp,
-    /// Whether it is allowed to replace what exists.
-    pub force: bool,
+    /// What was asked for, and where each part goes.
+    #[serde(flatten)]
+    pub order: RestoreOrder,
 }
 
 impl RestoreBegun {
@@ -103,8 +104,9 @@ pub struct RestoreRecord {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// Whether it was allowed to replace what exists.
-    pub force: bool,
+    /// What was asked for, and where each part went.
+    #[serde(flatten)]
+    pub order: RestoreOrder,
     /// What it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<RestoreSummary>,
@@ -149,13 +151,13 @@ mod tests {
             host: "host".into(),
             started_at: Timestamp::UNIX_EPOCH,
             ended_at: Timestamp::UNIX_EPOCH,
-            force: true,
+            order: RestoreOrder { force: true, ..RestoreOrder::default() },
             summary: None,
             problem: Some(Problem::cancelled("restore backup")),
         };
         assert_eq!(RestoreRecord::read(&vault, &id).await.expect("answered"), None);
         record.create(&vault).await.expect("created");
-        let other = RestoreRecord { force: false, ..record.clone() };
+        let other = RestoreRecord { order: RestoreOrder::default(), ..record.clone() };
         assert_eq!(other.create(&vault).await.expect_err("taken").kind(), ErrorKind::AlreadyExists);
         assert_eq!(RestoreRecord::read(&vault, &id).await.expect("answered"), Some(record));
         assert_eq!(RestoreRecord::all(&vault).await.expect("answered"), [id]);
@@ -172,7 +174,7 @@ mod tests {
             pid: 7,
             coordinator: None,
             started_at: Timestamp::UNIX_EPOCH,
-            force: false,
+            order: RestoreOrder::default(),
         };
         begun.create(&vault).await.expect("created");
         let restore = begun.restore.clone();
@@ -185,7 +187,7 @@ mod tests {
             host: String::new(),
             started_at: Timestamp::UNIX_EPOCH,
             ended_at: Timestamp::UNIX_EPOCH,
-            force: false,
+            order: RestoreOrder::default(),
             summary: None,
             problem: None,
         };

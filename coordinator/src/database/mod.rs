@@ -86,6 +86,19 @@ impl Database {
         self.connection.leads_to() == other.connection.leads_to()
     }
 
+    /// Where it is, for records: host, port and database, as far as the settings say, and neither user nor password.
+    pub fn place(&self) -> String {
+        let set = |name: &str| self.connection.environment().get(name).map(String::as_str);
+        let host = set("PGHOST").or_else(|| set("PGHOSTADDR")).unwrap_or("local");
+        let server = match (set("PGSERVICE"), set("PGPORT")) {
+            (Some(service), _) => format!("service {service}"),
+            (None, Some(port)) => format!("{host}:{port}"),
+            (None, None) => host.to_owned(),
+        };
+        let named = set("PGDATABASE").or_else(|| self.connection.database());
+        named.map_or_else(|| server.clone(), |name| format!("{server}/{name}"))
+    }
+
     /// The name in the configuration.
     pub fn name(&self) -> &str {
         self.connection.name()

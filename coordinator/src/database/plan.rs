@@ -25,6 +25,7 @@ pub(super) async fn plan(job: &Job<'_>) -> Result<(PlannedDatabase, String), Pro
         name: job.summary.name.clone(),
         target: job.connection.shown(&target.name),
         exists: target.existing.is_some(),
+        replaces: target.existing.as_ref().is_some_and(|existing| existing.holds_something),
         way,
         bytes: job.summary.object.size,
         bytes_plain: job.summary.bytes_plain,

@@ -56,6 +56,8 @@ pub(super) struct Existing {
     pub(super) kept_extensions: Vec<String>,
     /// The schemas of these.
     pub(super) kept_schemas: Vec<String>,
+    /// Whether it holds something.
+    pub(super) holds_something: bool,
     is_template: bool,
     is_owned: bool,
 }
@@ -135,7 +137,9 @@ async fn existing(
             .answered(format!("the database is not empty: it holds {}", holds.join(", ")))
             .next("restore into an empty database, or use --force to replace what it holds"));
     }
-    let existing = Existing { oid, attributes, kept_extensions, kept_schemas, is_template, is_owned };
+    let holds_something = !holds.is_empty();
+    let existing =
+        Existing { oid, attributes, kept_extensions, kept_schemas, holds_something, is_template, is_owned };
     let mut maintenance = None;
     for other in MAINTENANCE.into_iter().filter(|other| *other != name) {
         if psql::ask(&connection.to(other), LOOK, "SELECT 1;\n", cancel).await.is_ok() {

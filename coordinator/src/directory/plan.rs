@@ -18,7 +18,8 @@ pub(super) fn plan(
 ) -> Result<(PlannedDirectory, Option<Room>), Problem> {
     let site = Site::look(&target.path, &target.others)?;
     let failed = |error| local(WHAT, site.target.display(), error);
-    if !target.force && !site.is_empty().map_err(failed)? {
+    let is_empty = site.is_empty().map_err(failed)?;
+    if !target.force && !is_empty {
         return Err(occupied(&site));
     }
     let workplace = site.workplace();
@@ -29,6 +30,7 @@ pub(super) fn plan(
         name: summary.name.clone(),
         target: site.target.display().to_string(),
         exists: site.exists,
+        replaces: !is_empty,
         bytes: summary.object.size,
         bytes_plain: summary.bytes_plain,
         room: room.as_ref().map(|room| room.available),

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt, path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -106,6 +106,13 @@ impl Fleet {
                     .or_nearest(storage.as_str(), self.storages.keys().map(StorageName::as_str)),
             }
         })
+    }
+
+    /// The folder of a storage, as its agent tells it.
+    pub fn path_of(&self, storage: &StorageName) -> Option<String> {
+        let key = Place::storage(storage, Path::new(""));
+        let places = &self.storages.get(storage)?.description.places;
+        places.iter().find(|place| place.key == key.key()).map(|place| place.shown.clone())
     }
 
     /// The storages of an agent that others claim too, each with who does.

@@ -16,11 +16,13 @@ mod preflight;
 mod request;
 mod room;
 
+use std::sync::OnceLock;
+
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use packhorse_model::{
-    Component, ErrorKind, ItemFailure, PlannedRestore, Problem, RestoreSummary, RestoredItem, RunSummary,
-    Subject,
+    Component, ErrorKind, ItemFailure, PlannedRestore, Problem, RestoreOrder, RestoreSummary, RestoredItem,
+    RunSummary, Subject,
 };
 use packhorse_proto::v1::RunAccepted;
 use packhorse_vault::{FormatMarker, Vault, load_summary, resolve};
@@ -46,6 +48,15 @@ pub struct RestoreContext<'a> {
     pub board: &'a Board,
     /// What stops it.
     pub stop: &'a Stop,
+    /// What is asked for, with where each part goes: set once that is known, before anything is touched.
+    pub order: &'a OnceLock<RestoreOrder>,
+}
+
+impl RestoreContext<'_> {
+    /// What is asked for, with where each part goes, as far as that is known.
+    pub fn order(&self) -> RestoreOrder {
+        self.order.get().cloned().unwrap_or_else(|| self.request.order(Vec::new()))
+    }
 }
 
 /// A restore that has not begun.
@@ -115,6 +126,7 @@ async fn prepare(context: &RestoreContext<'_>) -> Result<Prepared, Problem> {
         Fleet::muster(&options.agents, options.tls.as_ref()).await?
     };
     fleet.check_places(&[&options.places[..], &request.folders(options)].concat()).await?;
+    let _ = context.order.set(request.order(plan.targets(&fleet)));
     board.accepted(RunAccepted {
         run: run.to_owned(),
         backup_id: summary.backup_id.to_string(),
@@ -262,6 +274,7 @@ fn finish(
         vault: None,
         vault_id: None,
         backup_id: summary.backup_id,
+        order: None,
         state: RunSummary::state_of(failures_total, 0),
         backup_state: summary.state,
         backup_partial: summary.partial,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use packhorse_model::{
     Component, ComponentSelection, DatabaseSummary, DirectorySummary, ErrorKind, ItemFailure, ObjectDigest,
-    Problem, RunSummary, StorageName, Subject,
+    Problem, RestoreTarget, RunSummary, StorageName, Subject,
 };
 use packhorse_service::places::Place;
 
@@ -16,6 +16,7 @@ use crate::{
     CoordinatorOptions,
     database::Database,
     directory::{Target, path_of},
+    fleet::Fleet,
     run::{check_named, components},
 };
 
@@ -52,6 +53,31 @@ pub struct RestorePlan {
     pub failures: Vec<ItemFailure>,
     /// Parts of the backup that have no place to go to.
     pub problems: Vec<ItemFailure>,
+}
+
+impl RestorePlan {
+    /// Where each part goes.
+    pub fn targets(&self, fleet: &Fleet) -> Vec<RestoreTarget> {
+        let storages = self.storages.iter().map(|storage| RestoreTarget {
+            component: Component::Repositories,
+            name: storage.source.to_string(),
+            target: storage.target.to_string(),
+            path: fleet.path_of(&storage.target),
+        });
+        let databases = self.databases.iter().map(|database| RestoreTarget {
+            component: Component::Databases,
+            name: database.summary.name.clone(),
+            target: database.target.place(),
+            path: None,
+        });
+        let directories = self.directories.iter().map(|(directory, target)| RestoreTarget {
+            component: Component::Directory(directory.name.clone()),
+            name: directory.name.clone(),
+            target: target.path.display().to_string(),
+            path: None,
+        });
+        storages.chain(databases).chain(directories).collect()
+    }
 }
 
 impl RestoreRequest {

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use packhorse_model::{BackupSelector, Component, Problem, RepoFilter, StorageName};
+use packhorse_model::{
+    BackupSelector, Component, Problem, RepoFilter, RestoreOrder, RestoreTarget, StorageName,
+};
 use packhorse_proto::{filter_from_wire, v1::RestoreRequest as Wire};
 use packhorse_vault::Latest;
 
@@ -101,6 +103,18 @@ impl RestoreRequest {
             asked.push("dry run".into());
         }
         asked.join(", ")
+    }
+
+    /// What is asked for, with where each part goes, for the record.
+    pub fn order(&self, targets: Vec<RestoreTarget>) -> RestoreOrder {
+        RestoreOrder {
+            force: self.force,
+            repositories: self.filter.included().iter().map(ToString::to_string).collect(),
+            skip_repositories: self.filter.excluded().iter().map(ToString::to_string).collect(),
+            only: self.only.clone(),
+            skip: self.skip.clone(),
+            targets,
+        }
     }
 
     /// How databases are restored.

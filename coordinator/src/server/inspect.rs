@@ -100,8 +100,7 @@ pub async fn show(shared: &Shared, request: v1::ShowRequest) -> Result<Shown, Pr
 /// What `latest` passes over, if anything.
 pub fn told_passed_over(found: &Resolved) -> Option<v1::PassedOverBackups> {
     let backup_ids = found.passed_over.iter().map(|backup| backup.backup_id.to_string()).collect();
-    let remark = format!("latest is {}: {}", found.backup.backup_id, found.remark()?);
-    Some(v1::PassedOverBackups { backup_ids, remark })
+    Some(v1::PassedOverBackups { backup_ids, remark: found.remark_of_latest()? })
 }
 
 /// How the ID of every restore begins.

@@ -4,7 +4,11 @@
 //! nothing about the restore: the vault may be one that can only be read. A restore is called dead only when nobody can be at
 //! it: it is never resumed.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use packhorse_model::{BackupId, ErrorKind, Problem, RestoreSummary, Subject, nearest};
@@ -35,7 +39,8 @@ pub fn start(
     shared.tasks.start_named(new_id(Timestamp::now()), asked, |task| async move {
         let (board, stop, vault) = (&task.board, &task.stop, &shared_too.vault);
         let run = task.name.as_str();
-        let context = RestoreContext { vault, options: &options, request: &request, run, board, stop };
+        let order = &OnceLock::new();
+        let context = RestoreContext { vault, options: &options, request: &request, run, board, stop, order };
         if request.dry_run {
             let mut planned = restore::dry_run(&context).await?;
             (planned.vault, planned.vault_id) = name_of(vault);
@@ -50,8 +55,8 @@ pub fn start(
         if let Ok(summary) = &mut done {
             (summary.vault, summary.vault_id) = name_of(vault);
         }
-        record(vault, &task, &options.host, request.force, &done).await;
-        json(&done?)
+        record(&context, &task, &done).await;
+        json(&RestoreSummary { order: Some(context.order()), ..done? })
     })
 }
 
@@ -60,7 +65,7 @@ fn new_id(now: Timestamp) -> String {
     format!("restore-{}-{:08x}", now.as_second().max(0), uuid::Uuid::new_v4().as_fields().0)
 }
 
-async fn record(vault: &Vault, task: &Task, host: &str, force: bool, done: &Result<RestoreSummary, Problem>) {
+async fn record(context: &RestoreContext<'_>, task: &Task, done: &Result<RestoreSummary, Problem>) {
     // What is no vault, or not the one that is meant, gets no record either.
     let found_no_vault = done.as_ref().is_err_and(|problem| problem.subject == Subject::Vault);
     if found_no_vault && task.backup_id().is_none() {
@@ -71,14 +76,14 @@ async fn record(vault: &Vault, task: &Task, host: &str, force: bool, done: &Resu
         restore,
         backup_id: task.backup_id().and_then(|id| id.parse().ok()),
         requested_by: task.requested_by.clone(),
-        host: host.to_owned(),
+        host: context.options.host.clone(),
         started_at: task.started_at,
         ended_at: Timestamp::now(),
-        force,
+        order: context.order(),
         summary: done.as_ref().ok().cloned(),
         problem: done.as_ref().err().cloned(),
     };
-    written(&task.name, record.create(&vault.briefly())).await;
+    written(&task.name, record.create(&context.vault.briefly())).await;
 }
 
 /// Says in the vault that a restore touches its targets from now on.
@@ -96,7 +101,7 @@ async fn note_beginning(context: &RestoreContext<'_>, task: &Task) {
         pid: std::process::id(),
         coordinator: context.options.identity.clone(),
         started_at: task.started_at,
-        force: context.request.force,
+        order: context.order(),
     };
     written(&task.name, begun.create(&context.vault.briefly())).await;
 }

@@ -1,6 +1,6 @@
 //! `backupctl show`.
 
-use packhorse_model::{Exit, Problem, RestoreSummary, RunSummary};
+use packhorse_model::{Exit, Problem, RestoreOrder, RestoreSummary, RunSummary};
 use packhorse_proto::v1::{CatalogueLines, PassedOverBackups, ShowRequest, VaultName, show_response::Part};
 use serde_json::{Value, json};
 
@@ -91,6 +91,8 @@ fn show_restore(common: &Common, json: &str) -> Exit {
         lines.push(format!("Restore of {}  {state}", text("backup_id")));
         lines.push(format!("  why           {}", text("reason")));
     }
+    let order = serde_json::from_value::<RestoreOrder>(record.clone());
+    lines.extend(order.iter().flat_map(render::summary::order));
     lines.push(format!("  asked for by  {}", text("requested_by")));
     lines.push(match has_ended {
         true => format!("  when          {} to {}", text("started_at"), text("ended_at")),

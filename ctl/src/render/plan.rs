@@ -57,9 +57,10 @@ fn database(database: &PlannedDatabase) -> String {
         (DatabaseWay::InPlace, _) => "replaced in place, in one transaction",
     };
     format!(
-        "  database      {} to {}: {what}; {} to read",
+        "  database      {} to {}: {}{what}; {} to read",
         database.name,
         database.target,
+        if database.replaces { "a live database that holds something IS REPLACED; " } else { "" },
         bytes(database.bytes)
     )
 }
@@ -68,9 +69,10 @@ fn directory(directory: &PlannedDirectory) -> String {
     let what = if directory.exists { "unpacked beside, then swapped in" } else { "new" };
     let (plain, room) = (bytes(directory.bytes_plain), free(directory.room));
     format!(
-        "  directory     {} to {}: {what}; {} to read, {plain} to write{room}",
+        "  directory     {} to {}: {}{what}; {} to read, {plain} to write{room}",
         directory.name,
         directory.target,
+        if directory.replaces { "it is not empty and IS REPLACED; " } else { "" },
         bytes(directory.bytes)
     )
 }

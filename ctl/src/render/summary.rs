@@ -2,7 +2,10 @@
 //!
 //! Does not own: their content; the same values are printed as JSON and stored in the report.
 
-use packhorse_model::{ItemFailure, RestoreSummary, RestoredItem, RunState, RunSummary, visible_lines};
+use packhorse_model::{
+    Component, ItemFailure, RestoreOrder, RestoreSummary, RestoreTarget, RestoredItem, RunState, RunSummary,
+    visible_lines,
+};
 
 use super::{bytes, count, counted, duration, failures};
 
@@ -123,6 +126,7 @@ pub fn restore(summary: &RestoreSummary) -> String {
     let took = duration(summary.started_at, summary.finished_at);
     let mut lines = vec![format!("Restore of {}  {}  in {took}", summary.backup_id, state(summary.state))];
     vault(&mut lines, summary.vault.as_deref());
+    lines.extend(summary.order.iter().flat_map(order));
     let mut part = |label: &str, items: &[RestoredItem], unit: bool| {
         for item in items {
             let what = if unit {
@@ -143,6 +147,39 @@ pub fn restore(summary: &RestoreSummary) -> String {
     remarks(&mut lines, &summary.remarks);
     failures::append(&mut lines, &summary.failures, summary.failures_total);
     lines.join("\n")
+}
+
+/// What a restore was asked for, and where each part goes.
+pub fn order(order: &RestoreOrder) -> Vec<String> {
+    let mut lines = Vec::new();
+    if order.force {
+        lines.push("  force         what exists is replaced".to_owned());
+    }
+    let lists = [
+        ("repositories", &order.repositories),
+        ("without repositories", &order.skip_repositories),
+        ("only", &order.only),
+        ("without", &order.skip),
+    ];
+    let told = lists.iter().filter(|(_, names)| !names.is_empty());
+    let told: Vec<String> = told.map(|(word, names)| format!("{word} {}", names.join(" "))).collect();
+    if !told.is_empty() {
+        lines.push(format!("  selected      {}", visible_lines(&told.join(", "))));
+    }
+    lines.extend(
+        order.targets.iter().map(|target| format!("  target        {}", visible_lines(&place(target)))),
+    );
+    lines
+}
+
+fn place(RestoreTarget { component, name, target, path }: &RestoreTarget) -> String {
+    let kind = match component {
+        Component::Repositories => "storage",
+        Component::Databases => "database",
+        Component::Directory(_) => "directory",
+    };
+    let path = path.as_ref().map(|path| format!(" at {path}")).unwrap_or_default();
+    format!("{kind} {name} to {target}{path}")
 }
 
 pub(super) fn vault(lines: &mut Vec<String>, url: Option<&str>) {

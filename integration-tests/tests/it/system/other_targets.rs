@@ -89,6 +89,7 @@ fn a_database_goes_where_its_url_says_and_nothing_else_is_touched() {
     let planned = json(&call(&["--dry-run"]).run().expect_success());
     assert_eq!(text(&planned["databases"][0]["target"]), bench.url("postgres", "test"), "{planned:#}");
     assert_eq!(planned["databases"][0]["exists"], false, "{planned:#}");
+    assert_eq!(planned["databases"][0]["replaces"], false, "{planned:#}");
     assert!(!bench.has("test"), "a dry run made it");
     let restored = json(&call(&[]).run().expect_success());
     assert_eq!(restored["databases"].as_array().map(Vec::len), Some(1), "{restored:#}");
@@ -109,6 +110,75 @@ fn a_database_goes_where_its_url_says_and_nothing_else_is_touched() {
     }
     let unknown = || bench.ctl(&["restore", "0001", "--to-database=mian=postgresql:///x"]);
     assert_fails(unknown, 10, "not_found", "backup", "did you mean main?");
+}
+
+#[test]
+fn the_result_and_the_record_of_a_restore_tell_where_each_part_went() {
+    let bench = Bench::new();
+    bench.create_role();
+    bench.site.repo("git/team/app.git").fill("main", 1);
+    let storage = bench.site.storage_section("default", "git");
+    bench.site.write("packhorse.toml", &format!("{}{storage}", bench.config()));
+    bench.ctl(&["create", "--backup-id=0002"]).run().expect_success();
+    let folder = bench.site.path("elsewhere").display().to_string();
+    let spare = bench.site.folder("spare").display().to_string();
+    let url = bench.url(&format!("guest:{ENCODED}"), "test");
+    let (to_database, to_directory) =
+        (format!("--to-database=main={url}"), format!("--to-directory=uploads={folder}"));
+    let (to_storage, place) = ("--to-storage=default=spare", format!("--storage=spare={spare}"));
+    let call = |args: &[&str]| {
+        let flags = [&to_database[..], &to_directory, to_storage, &place, "--repository=team/*", "--skip=ci"];
+        let known = ids(&bench.site);
+        let output = bench.ctl(&["restore", "0002"]).args(flags).args(args).run();
+        assert_silent(&output);
+        let new = ids(&bench.site).into_iter().find(|id| !known.contains(id)).expect("a record");
+        let record = json(&bench.ctl(&["show", &new, "--json"]).run().expect_success())["restore"].clone();
+        (output, record, bench.ctl(&["show", &new]).run().expect_success())
+    };
+    let database = format!("127.0.0.1:{}/test", bench.server.port());
+    let targets = serde_json::json!([
+        { "component": "repositories", "name": "default", "target": "spare", "path": spare },
+        { "component": "db", "name": "main", "target": database },
+        { "component": "uploads", "name": "uploads", "target": folder },
+    ]);
+    let text_has = |output: &CliOutput, lines: &[&str]| {
+        let told = format!("{}{}", output.stdout, output.stderr);
+        lines.iter().for_each(|line| assert!(told.contains(line), "{line}: {told}"));
+        assert!(!told.contains("guest"), "{told}");
+    };
+    let lines = [
+        "selected      repositories team/*, without ci",
+        &format!("target        storage default to spare at {spare}"),
+        &format!("target        database main to {database}"),
+        &format!("target        directory uploads to {folder}"),
+    ];
+    let (output, record, shown) = call(&["--force"]);
+    output.clone().expect_success();
+    for told in [&output, &shown] {
+        text_has(told, &lines);
+        text_has(told, &["force         what exists is replaced"]);
+    }
+    assert_eq!((&record["targets"], &record["force"]), (&targets, &true.into()), "{record:#}");
+    assert_eq!(record["repositories"], serde_json::json!(["team/*"]), "{record:#}");
+    assert_eq!(record["skip"], serde_json::json!(["ci"]), "{record:#}");
+    // One that is refused tells it, too.
+    let (output, record, shown) = call(&[]);
+    output.expect_code(1);
+    assert_eq!((&record["targets"], &record["force"]), (&targets, &false.into()), "{record:#}");
+    text_has(&shown, &lines);
+    // What the program prints has the same keys as the record.
+    let printed =
+        json(&bench.ctl(&["restore", "0002", "--only=uploads", "--force", "--json"]).run().expect_success());
+    let own = bench.site.path("uploads").display().to_string();
+    let expected = serde_json::json!([{ "component": "uploads", "name": "uploads", "target": own }]);
+    assert_eq!((&printed["targets"], &printed["only"]), (&expected, &serde_json::json!(["uploads"])));
+}
+
+/// The restores that left a record.
+fn ids(site: &Site) -> Vec<String> {
+    let records = fs::read_dir(site.path("vault/packhorse/restores")).into_iter().flatten();
+    let names = records.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect()
 }
 
 #[test]

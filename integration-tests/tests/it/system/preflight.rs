@@ -137,6 +137,14 @@ fn a_dry_run_says_what_the_restore_then_does() {
     );
     assert_eq!(text(&database["target"]), town.server.url("forge"), "{forced:#}");
     assert_eq!(forced["directories"][0]["exists"], true, "{forced:#}");
+    // That something live is there is said of each kind, before anything is touched.
+    for part in [&forced["databases"][0], &forced["directories"][0]] {
+        assert_eq!(part["replaces"], true, "{forced:#}");
+    }
+    let told = town.ctl(&["restore", "0001", "--dry-run", "--force"]).run().expect_success().stdout;
+    for line in ["a live database that holds something IS REPLACED", "it is not empty and IS REPLACED"] {
+        assert!(told.contains(line), "{told}");
+    }
     assert!(forced["storages"][0]["room"].as_u64() > Some(0), "{forced:#}");
     assert!(names(&town.site.path("one")).is_empty() && names(&town.site.path("two")).is_empty());
 

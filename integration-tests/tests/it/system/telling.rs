@@ -279,7 +279,7 @@ fn what_latest_passes_over_is_told_by_restore_show_and_find() {
     let site = site("");
     let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
     ctl(&["create", "--backup-id=0001"]).run().expect_success();
-    ctl(&["create", "--backup-id=0002", "--repository=app.git"]).run().expect_success();
+    ctl(&["create", "--backup-id=0002", "--repository=team/app.git"]).run().expect_success();
     fs::create_dir_all(site.path("storage/broken.git/objects")).expect("a broken repository");
     ctl(&["create", "--backup-id=0003"]).run().expect_code(3);
     let remark = "2 newer backups were passed over: 0003 (incomplete), 0002 (partial)";
@@ -300,8 +300,18 @@ fn what_latest_passes_over_is_told_by_restore_show_and_find() {
     assert_eq!(shown["passed_over"], serde_json::json!(["0003", "0002"]), "{shown:#}");
     let found = ctl(&["find", "app.git"]).run().expect_success();
     assert!(found.stderr.contains(&format!("latest is 0001: {remark}")), "{found:#?}");
+    // What is before latest is not called latest, and only what is newer than that is passed over.
+    ctl(&["create", "--backup-id=0004"]).run().expect_code(3);
+    fs::remove_dir_all(site.path("storage/broken.git")).expect("repaired");
+    ctl(&["create", "--backup-id=0005"]).run().expect_success();
+    let shown = ctl(&["show", "latest~1"]).run().expect_success().stdout;
+    let told = "latest is 0005, latest~1 is 0001: 3 newer backups were passed over: \
+                0004 (incomplete), 0003 (incomplete), 0002 (partial)";
+    assert!(shown.contains(told), "{shown}");
+    let shown = ctl(&["show", "latest"]).run().expect_success().stdout;
+    assert!(!shown.contains("passed over"), "{shown}");
     // Whoever names a backup, or counts all of them, passes over none.
-    for args in [&["show", "0001"][..], &["show", "latest", "--partial"]] {
+    for args in [&["show", "0001"][..], &["show", "latest~1", "--partial"]] {
         let told = ctl(args).run().expect_success().stdout;
         assert!(!told.contains("passed over"), "{told}");
     }
@@ -322,8 +332,8 @@ fn json_names_every_failure_however_many() {
             failures.iter().map(|failure| text(&failure["item"])).collect();
         names.len()
     };
-    assert_eq!(names(ctl(&["restore", "0001", "--force", "--repository=app.git"]), 3), MANY);
-    assert_eq!(names(ctl(&["create", "--repository=app.git"]), 3), MANY);
+    assert_eq!(names(ctl(&["restore", "0001", "--force", "--repository=team/app.git"]), 3), MANY);
+    assert_eq!(names(ctl(&["create", "--repository=team/app.git"]), 3), MANY);
     // Nothing is restored: the error has them all, too.
     assert_eq!(names(ctl(&["restore", "0001"]), 1), MANY);
 }
