@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use packhorse_model::{Component, InvalidInput, ItemFailure, Problem, RunSummary};
+use packhorse_model::{Component, ErrorKind, InvalidInput, ItemFailure, Problem, RunSummary};
 use packhorse_proto::{
     status_of_problem,
     v1::{self, PartProgress, RunAccepted, RunEvent, RunProgress, StorageProgress, run_event::Event},
@@ -118,8 +118,12 @@ impl Board {
         self.state().remarks.clone()
     }
 
-    /// Tells a failure that is recorded elsewhere, and may yet be made good; each item once.
+    /// Tells a failure that is recorded elsewhere, and may yet be made good; each item once. That an item was stopped is told
+    /// by the end of the whole, and is no failure of the item.
     pub fn tell(&self, failure: ItemFailure) {
+        if failure.problem.kind == ErrorKind::Cancelled {
+            return;
+        }
         let is_new = self.state().told.insert(name_of(&failure));
         if is_new {
             self.shared.course.failed(failure);

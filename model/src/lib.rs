@@ -18,6 +18,7 @@ mod repo_path;
 mod restore_order;
 mod restore_plan;
 mod selector;
+mod shell;
 mod storage_name;
 mod summary;
 mod vault_settings;
@@ -38,6 +39,7 @@ pub use repo_path::RepoPath;
 pub use restore_order::{RestoreOrder, RestoreTarget};
 pub use restore_plan::{DatabaseWay, PlannedDatabase, PlannedDirectory, PlannedRestore, PlannedStorage};
 pub use selector::BackupSelector;
+pub use shell::shell_quoted;
 pub use storage_name::StorageName;
 pub use summary::{
     DatabaseSummary, DirectorySummary, GonePart, LackingPart, PassedOver, RestoreSummary, RestoredItem,

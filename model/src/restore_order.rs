@@ -42,3 +42,44 @@ pub struct RestoreOrder {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<RestoreTarget>,
 }
+
+impl RestoreOrder {
+    /// How a restore that was stopped is gone on with: repositories are found to be done, other parts are not.
+    pub fn to_go_on(&self) -> &'static str {
+        let repositories = |target: &RestoreTarget| target.component == Component::Repositories;
+        let others = self.targets.iter().any(|target| !repositories(target));
+        match (others, self.targets.iter().any(repositories)) {
+            (false, _) => "restore again with --skip-existing",
+            (true, false) => "restore again; leave out with --skip what is done, or replace it with --force",
+            (true, true) => {
+                "restore again with --skip-existing; leave out with --skip the databases and directories that are done, or replace \
+                 them with --force"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_skipped_by_themselves_and_other_parts_by_name() {
+        let target = |component: &str| RestoreTarget {
+            component: component.parse().expect("a component"),
+            name: "x".into(),
+            target: "x".into(),
+            path: None,
+        };
+        let step = |components: &[&str]| {
+            let targets = components.iter().map(|component| target(component)).collect();
+            RestoreOrder { targets, ..RestoreOrder::default() }.to_go_on()
+        };
+        assert_eq!(step(&["repositories"]), "restore again with --skip-existing");
+        assert_eq!(step(&[]), step(&["repositories"]));
+        assert!(!step(&["db"]).contains("--skip-existing") && step(&["db"]).contains("--force"));
+        for part in ["--skip-existing", "--skip the databases"] {
+            assert!(step(&["repositories", "uploads"]).contains(part));
+        }
+    }
+}

@@ -23,6 +23,9 @@ pub struct VaultError {
     transient: bool,
 }
 
+/// What to do about a full vault, of which nothing may be removed.
+const FULL: &str = "enlarge the vault's disk or quota, or begin a new vault elsewhere: there is no prune yet";
+
 impl VaultError {
     /// An error of `operation` on `object`, with what was answered or found.
     pub fn new(kind: ErrorKind, operation: &str, object: impl ToString, answer: impl ToString) -> Self {
@@ -88,9 +91,7 @@ impl VaultError {
         let (kind, next) = match error.kind() {
             io::ErrorKind::AlreadyExists => (ErrorKind::AlreadyExists, None),
             io::ErrorKind::PermissionDenied => (ErrorKind::Denied, Some(MAY_WRITE)),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                (ErrorKind::Unavailable, Some("free space in the vault"))
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (ErrorKind::Unavailable, Some(FULL)),
             _ => (ErrorKind::Unavailable, Some("check the vault's file system, then run again")),
         };
         Self { next, ..Self::new(kind, operation, object, error) }
@@ -203,7 +204,7 @@ fn classify(error: &object_store::Error, answer: &str) -> (ErrorKind, Option<&'s
         }
         E::AlreadyExists { .. } | E::Precondition { .. } => (ErrorKind::AlreadyExists, None),
         E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => (ErrorKind::Invalid, None),
-        _ if answer.contains("No space left") => (ErrorKind::Unavailable, Some("free space in the vault")),
+        _ if answer.contains("No space left") => (ErrorKind::Unavailable, Some(FULL)),
         _ => (ErrorKind::Unavailable, Some(TRY_AGAIN)),
     }
 }

@@ -197,7 +197,7 @@ async fn by_prefix(vault: &Vault, prefix: &BackupId, not_found: Problem) -> Resu
             .next(format!("run `backupctl status {prefix}`")));
     }
     if !is_prefix {
-        return Err(not_found.or_nearest(prefix.as_str(), names.iter().map(String::as_str)));
+        return Err(not_found.or_nearest(prefix.as_str(), names.iter().map(String::as_str).chain(["latest"])));
     }
     let (mut found, mut records) =
         (Vec::new(), stream::iter(ids).map(|id| record(vault, id)).buffered(PARALLEL));
@@ -386,6 +386,8 @@ mod tests {
         assert_eq!(found(&vault, "nig").await.expect_err("too short").kind, ErrorKind::NotFound);
         let typo = found(&vault, "nighly").await.expect_err("a typo");
         assert!(typo.next.unwrap_or_default().contains("did you mean nightly?"));
+        let typo = found(&vault, "latst").await.expect_err("a typo");
+        assert!(typo.next.unwrap_or_default().contains("did you mean latest?"));
     }
 
     #[tokio::test]

@@ -12,7 +12,11 @@ use std::{
 
 use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
 
-use super::discover::{PARTS, missing_parts};
+use super::discover::{PARTS, missing_parts, restore_it};
+
+/// What to do about what the agent's user may not read.
+pub const LET_READ: &str =
+    "let the agent's user read it: change owner or mode (chown, chmod), or run the agent as its owner";
 
 /// What is at the place of a repository.
 pub enum Left {
@@ -54,7 +58,7 @@ pub fn look_for(root: &Path, path: &RepoPath) -> Option<Problem> {
         Left::Pieces(problem) => Some(problem),
         Left::Whole => {
             let answer = "it lies inside another repository, where repositories are not looked for";
-            Some(broken(path, answer, repair(&dir)))
+            Some(broken(path, answer, apart(root, &dir)))
         }
     }
 }
@@ -69,11 +73,11 @@ fn left_in(path: &RepoPath, dir: &Path) -> Left {
     let has = |name: &str| names.iter().any(|found| found == Path::new(name));
     let missing = missing_parts(has);
     if names.is_empty() {
-        Left::Pieces(broken(path, "its folder is empty", repair(dir)))
+        Left::Pieces(broken(path, "its folder is empty", restore_it(path.as_str())))
     } else if missing.is_empty() {
         Left::Whole
     } else if PARTS.into_iter().any(has) {
-        Left::Pieces(broken(path, &format!("has no {}", missing.join(", ")), repair(dir)))
+        Left::Pieces(broken(path, &format!("has no {}", missing.join(", ")), restore_it(path.as_str())))
     } else {
         Left::Nothing
     }
@@ -84,8 +88,19 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn repair(dir: &Path) -> String {
-    format!("repair or restore {}, or delete the folder", dir.display())
+/// What to do about a sound repository that lies in another one.
+fn apart(root: &Path, dir: &Path) -> String {
+    let above = dir.ancestors().skip(1).take_while(|above| above.starts_with(root));
+    let is_repository = |above: &&Path| {
+        let found = |name: &str| fs::symlink_metadata(above.join(name)).is_ok();
+        missing_parts(found).is_empty()
+    };
+    let outer = above.filter(is_repository).last().unwrap_or(root);
+    format!(
+        "keep it: it may be sound. {0} is a repository now; if somebody made that by mistake (`git init`), move HEAD, objects and \
+         refs out of {0} itself, otherwise move this repository to a folder of its own",
+        outer.display()
+    )
 }
 
 fn is_link(path: &RepoPath, dir: &Path) -> Problem {
@@ -113,7 +128,7 @@ fn unreadable(path: &RepoPath, dir: &Path, error: &io::Error) -> Problem {
         .on(path)
         .answered(format!("{}: {error}", dir.display()))
         .leaving("the last good backup of this repository stays in the vault")
-        .next("let the agent's user read it, and check the disk and the mounts of the storage")
+        .next(format!("{LET_READ}; or check the disk and the mounts of the storage"))
 }
 
 #[cfg(test)]
@@ -137,6 +152,9 @@ mod tests {
         fs::write(root.join("whole/HEAD"), "ref: refs/heads/main\n").expect("write");
         make("group/other.git");
         fs::write(root.join("file"), "").expect("write");
+        make("whole/group/x.git/objects");
+        make("whole/group/x.git/refs");
+        fs::write(root.join("whole/group/x.git/HEAD"), "ref: refs/heads/main\n").expect("write");
         std::os::unix::fs::symlink("whole", root.join("link")).expect("link");
         let cases = [
             ("never.git", None),
@@ -145,7 +163,7 @@ mod tests {
             ("group", None),
             ("empty.git", Some("its folder is empty")),
             ("headless", Some("has no HEAD")),
-            ("whole", Some("inside another repository")),
+            ("whole/group/x.git", Some("inside another repository")),
             ("link", Some("symbolic link")),
             ("link/x.git", Some("symbolic link")),
         ];
@@ -157,6 +175,23 @@ mod tests {
                     assert!(found.as_ref().is_some_and(|text| text.contains(part)), "{path}: {found:?}")
                 }
             }
+        }
+        // What may be all that there is, is never to be removed.
+        let next = |path: &str| {
+            look_for(root, &path.parse().expect("a path"))
+                .and_then(|problem| problem.next)
+                .unwrap_or_default()
+        };
+        let apart = next("whole/group/x.git");
+        let outer = root.join("whole").display().to_string();
+        assert!(
+            apart.starts_with("keep it") && apart.contains(&format!("{outer} is a repository now")),
+            "{apart}"
+        );
+        for path in ["headless", "empty.git"] {
+            let step = next(path);
+            let way = format!("`backupctl restore ID --repository {path} --force` brings it back");
+            assert!(step.contains(&way) && !step.contains("delete") && !step.contains("remove"), "{step}");
         }
     }
 }

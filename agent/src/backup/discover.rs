@@ -12,7 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use packhorse_model::{ErrorKind, Problem, RepoFilter, RepoPath, Subject};
+use packhorse_model::{ErrorKind, Problem, RepoFilter, RepoPath, Subject, shell_quoted};
+
+use super::absent::LET_READ;
 
 /// A repository that was found, with what its folder listing already tells.
 #[derive(Clone, Debug)]
@@ -110,7 +112,7 @@ impl<'a> Walk<'a> {
                 let problem = Problem::new(ErrorKind::Denied, Subject::Repository, "read folder")
                     .on(dir.display())
                     .answered(error)
-                    .next("let the agent's user read it");
+                    .next(LET_READ);
                 if self.filter.may_select_below(&relative) {
                     found.push(Found::Unreadable(relative, problem));
                 }
@@ -128,7 +130,7 @@ impl<'a> Walk<'a> {
             let problem = Problem::new(ErrorKind::Corrupt, Subject::Repository, "open repository")
                 .on(dir.display())
                 .answered(format!("has no {}", missing.join(", ")))
-                .next("repair the repository, or remove the folder");
+                .next(restore_it(&relative));
             return self.unusable(&relative, problem, found);
         }
         let (folders, unnamable) = self.folders(&entries, &relative, &dir);
@@ -252,6 +254,15 @@ pub fn holds_others(dir: &Path) -> io::Result<Option<String>> {
         Found::Inner(name) => Some(format!("another repository lies in it: {name}")),
         _ => None,
     }))
+}
+
+/// What to do about a repository that lacks a part: what is left of it may be all that there is, so it is never removed.
+pub fn restore_it(path: &str) -> String {
+    let path = shell_quoted(path);
+    format!(
+        "its last good state is in the backups that `backupctl find {path}` names: `backupctl restore ID --repository {path} \
+         --force` brings it back; what never was a repository is moved out of the storage"
+    )
 }
 
 /// Folders that git makes in a repository, and Gitaly; none of them holds repositories.

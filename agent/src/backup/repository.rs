@@ -12,7 +12,9 @@ use packhorse_vault::{CatalogueEntry, Head, LastGood, PartSize, RefSnapshot, Vau
 use tokio::task::spawn_blocking;
 
 use super::{
-    Run, adopt,
+    Run,
+    absent::LET_READ,
+    adopt,
     bases::{Base, Origin},
     bundle::{self, Bundle, BundleError, BundleWriter, Source, Stream},
     commit::{self, Committed, Place},
@@ -423,11 +425,16 @@ pub fn hangs(path: &packhorse_model::RepoPath, dir: &std::path::Path, said: &str
 
 /// The problem of a repository that could not be packed.
 pub(super) fn git_problem(candidate: &Candidate, answer: String) -> Problem {
+    // Where the agent may not read, git calls damaged what may be whole.
+    let next = match answer.contains("Permission denied") {
+        true => LET_READ.to_owned(),
+        false => format!("git --git-dir={} fsck --full", candidate.dir.display()),
+    };
     Problem::new(ErrorKind::Corrupt, Subject::Repository, "pack repository")
         .on(&candidate.path)
         .answered(answer)
         .leaving("the last good backup of this repository stays in the vault")
-        .next(format!("git --git-dir={} fsck --full", candidate.dir.display()))
+        .next(next)
 }
 
 fn entry(
@@ -498,4 +505,18 @@ pub async fn carry_over(run: &Run, entry: CatalogueEntry) -> CatalogueEntry {
 fn carry_failed(entry: CatalogueEntry, error: VaultError) -> CatalogueEntry {
     let path = entry.path.clone();
     failed_entry(&path, Some(entry), Problem::from(error).while_doing("carry manifest over"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_is_not_called_damaged() {
+        let path = "x.git".parse().expect("a path");
+        let candidate = Candidate { path, dir: "/srv/x.git".into(), has_hooks: false, is_shallow: false };
+        let next = |answer: &str| git_problem(&candidate, answer.into()).next.unwrap_or_default();
+        assert!(next("error: objects/pack: Permission denied").contains("chown"));
+        assert!(next("bad object").contains("fsck"));
+    }
 }

@@ -126,7 +126,9 @@ impl Place {
             .on(self.target.display())
             .answered("something is already there")
             .leaving("it was not touched")
-            .next("restore to another storage, or replace it with --force")
+            .next(
+                "restore to another storage, or replace it with --force; --skip-existing goes on with a restore that was stopped",
+            )
     }
 
     fn failed(&self, error: &io::Error) -> Problem {

@@ -233,7 +233,8 @@ async fn carry_out(
     if cancel.is_cancelled() {
         return Err(Problem::cancelled("restore backup")
             .on(&summary.backup_id)
-            .leaving("what was already in place stays; nothing half-restored is left"));
+            .leaving("what was already in place stays; nothing half-restored is left")
+            .next(context.order().to_go_on()));
     }
     remarks.extend(left);
     finish(summary.clone(), *started_at, ((storages, remarks), databases, directories), board)

@@ -29,7 +29,8 @@ pub struct Need {
 /// The parts for which there is no room.
 pub fn lacking(needs: Vec<Need>) -> Vec<ItemFailure> {
     let mut systems: BTreeMap<(String, String), Vec<Need>> = BTreeMap::new();
-    for need in needs {
+    // What writes nothing is in nobody's way, however full its file system is.
+    for need in needs.into_iter().filter(|need| need.bytes > 0) {
         systems.entry((need.host.clone(), need.device.clone())).or_default().push(need);
     }
     let mut lacking = Vec::new();
@@ -90,6 +91,9 @@ mod tests {
     fn what_goes_to_one_file_system_shares_its_room() {
         assert!(names(vec![need("a", "8:1", 100), need("a", "8:2", 100), need("b", "8:1", 100)]).is_empty());
         assert_eq!(names(vec![need("a", "8:1", 60), need("a", "8:1", 50)]), ["a-60", "a-50"]);
+        let full = |bytes| Need { available: 0, ..need("a", "8:1", bytes) };
+        assert!(names(vec![full(0)]).is_empty());
+        assert_eq!(names(vec![full(0), full(1)]), ["a-1"]);
         let told = &lacking(vec![need("a", "8:1", 101)])[0].problem;
         assert!(told.to_string().contains("101 B") && told.to_string().contains("room for 100 B"), "{told}");
     }

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use packhorse_model::{
     Component, Counts, ErrorKind, ItemFailure, ObjectDigest, Problem, RepoFilter, StorageSummary, Subject,
+    shell_quoted,
 };
 use packhorse_proto::{
     filter_to_wire,
@@ -102,7 +103,7 @@ pub fn matched_nothing(pattern: String, near: &[String]) -> ItemFailure {
     let problem = Problem::new(ErrorKind::NotFound, Subject::Repository, "find repository")
         .on(&pattern)
         .answered("matches no repository of the selected storages")
-        .next(format!("look with `backupctl find {pattern}` which backups have it"))
+        .next(format!("look with `backupctl find {}` which backups have it", shell_quoted(&pattern)))
         .or_nearest(&pattern, near.iter().map(String::as_str));
     ItemFailure { component: Component::Repositories, storage: None, item: pattern, problem }
 }

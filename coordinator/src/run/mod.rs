@@ -79,16 +79,16 @@ pub async fn create(
     let RunContext { vault, options, stop, .. } = *context;
     let now = Timestamp::now();
     let mut plan = tokio::select! {
-        plan = plan::plan(vault, options, &request, now, run.clone()) => plan.map_err(without_vault)?,
+        plan = plan::plan(vault, options, &request, now, run.clone()) => plan.map_err(not_begun)?,
         () = stop.token.cancelled() => return Err(Problem::cancelled("plan backup")),
     };
     if request.dry_run {
-        dry::check_id(vault, &request).await.map_err(without_vault)?;
+        dry::check_id(vault, &request).await.map_err(not_begun)?;
         plan.remarks.extend(dry::not_looked_at(&plan, &request, options));
         return carry_out(context, &plan, &request, run).await;
     }
     // Once it has begun, the claim is not broken off: nobody would know whether there is a run to be ended.
-    plan.run.id = plan::claim(vault, options, &request, &plan, now).await.map_err(without_vault)?;
+    plan.run.id = plan::claim(vault, options, &request, &plan, now).await.map_err(not_begun)?;
     let done = carry_out(context, &plan, &request, run).await;
     close(context, &plan.run.id, done).await
 }
@@ -234,10 +234,10 @@ fn nothing_to_commit(summary: &RunSummary) -> Problem {
     problem.leaving("nothing was committed; earlier backups are as they were")
 }
 
-/// A run that the vault did not let begin.
-fn without_vault(problem: Problem) -> Problem {
+/// A run that the vault, or what it needs of agents, did not let begin.
+fn not_begun(problem: Problem) -> Problem {
     let lost = matches!(problem.kind, ErrorKind::Unavailable | ErrorKind::Denied);
-    if !lost || problem.subject != Subject::Vault || problem.state.is_some() {
+    if !lost || problem.state.is_some() {
         return problem;
     }
     problem.leaving("nothing was committed; earlier backups are as they were")

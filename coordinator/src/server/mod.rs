@@ -84,7 +84,8 @@ impl Shared {
         let shared = Arc::clone(self);
         let resumable = options.identity.is_some() && !request.dry_run;
         let (dry_run, by) = (request.dry_run, request.requested_by.clone());
-        let asked = Asked { kind: TaskKind::Create, resumable, dry_run, by };
+        let backup_id = request.backup_id.as_ref().map(ToString::to_string);
+        let asked = Asked { kind: TaskKind::Create, resumable, dry_run, by, backup_id };
         self.tasks.start(asked, |task| async move {
             let context = shared.context(&options, &task);
             json(&named(&shared.vault, run::create(&context, request, task.name.clone()).await?))

@@ -34,7 +34,8 @@ pub fn start(
     request: RestoreRequest,
     by: String,
 ) -> Arc<Task> {
-    let asked = Asked { kind: TaskKind::Restore, resumable: false, dry_run: request.dry_run, by };
+    let asked =
+        Asked { kind: TaskKind::Restore, resumable: false, dry_run: request.dry_run, by, backup_id: None };
     let shared_too = Arc::clone(shared);
     shared.tasks.start_named(new_id(Timestamp::now()), asked, |task| async move {
         let (board, stop, vault) = (&task.board, &task.stop, &shared_too.vault);
@@ -133,16 +134,16 @@ pub fn fate(begun: &RestoreBegun, shared: &Shared) -> (RunFate, String) {
         Some(false) => return (RunFate::Dead, "it has ended, and the vault did not take its record".into()),
         None => {}
     }
-    const STAYS: &str = "what it put in place stays, each item whole; restore again with --skip-existing";
+    let stays = format!("what it put in place stays, each item whole; {}", begun.order.to_go_on());
     if begun.coordinator.is_some() && begun.coordinator == options.identity {
-        return (RunFate::Dead, format!("its coordinator has started again without it; {STAYS}"));
+        return (RunFate::Dead, format!("its coordinator has started again without it; {stays}"));
     }
     let (pid, host) = (begun.pid, &begun.host);
     let is_gone = *host == options.host && !Path::new(&format!("/proc/{pid}")).exists();
     if begun.coordinator.is_none() && is_gone {
-        return (RunFate::Dead, format!("its process {pid} is gone; {STAYS}"));
+        return (RunFate::Dead, format!("its process {pid} is gone; {stays}"));
     }
-    (RunFate::Elsewhere, format!("under way in process {pid} on {host}, or dead; if it is dead, {STAYS}"))
+    (RunFate::Elsewhere, format!("under way in process {pid} on {host}, or dead; if it is dead, {stays}"))
 }
 
 /// A restore without an end, as status tells it.

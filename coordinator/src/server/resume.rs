@@ -42,7 +42,13 @@ pub async fn resume_all(shared: Arc<Shared>) {
         // What the journal calls the attempt is the name that its caller knows.
         let name = journal.attempt.clone();
         let by = journal.requested_by.clone().unwrap_or_default();
-        let asked = Asked { kind: TaskKind::Create, resumable: true, dry_run: false, by };
+        let asked = Asked {
+            kind: TaskKind::Create,
+            resumable: true,
+            dry_run: false,
+            by,
+            backup_id: Some(journal.backup_id.to_string()),
+        };
         shared.tasks.start_named(name, asked, |task| {
             // From the first moment on it is found by its backup ID, by which callers look for it.
             let (run, backup_id) = (task.name.clone(), journal.backup_id.to_string());

@@ -35,6 +35,8 @@ pub struct Asked {
     pub dry_run: bool,
     /// Who asked for it.
     pub by: String,
+    /// The ID that it was asked to have.
+    pub backup_id: Option<String>,
 }
 
 /// A run or restore.
@@ -47,6 +49,7 @@ pub struct Task {
     /// When it was asked for.
     pub started_at: Timestamp,
     dry_run: bool,
+    asked_id: Option<String>,
     ended_at: OnceLock<Timestamp>,
     /// Where it tells how far it is.
     pub board: Board,
@@ -76,8 +79,12 @@ impl Task {
         }
     }
 
-    /// The backup that it makes or restores, once it is known.
+    /// The backup that it makes or restores: the one that it was asked to make, until it is known.
     pub fn backup_id(&self) -> Option<String> {
+        self.begun_id().or_else(|| self.asked_id.clone())
+    }
+
+    fn begun_id(&self) -> Option<String> {
         self.board.begun().map(|accepted| accepted.backup_id)
     }
 
@@ -147,6 +154,7 @@ impl Tasks {
             requested_by: asked.by,
             started_at: Timestamp::now(),
             dry_run: asked.dry_run,
+            asked_id: asked.backup_id,
             ended_at: OnceLock::new(),
             board: Board::default(),
             stop: Stop::new(&self.shutdown),
@@ -203,10 +211,14 @@ impl Tasks {
             };
         }
         // Several restores may be of one backup, and none of them is it.
-        let makes = |task: &Task| task.kind == TaskKind::Create && task.backup_id().as_deref() == Some(name);
-        let named = |task: &&Arc<Task>| task.name == name || makes(task);
-        let found = tasks.iter().filter(|task| task.is_running()).find(named).or(tasks.iter().find(named));
-        if let Some(task) = found {
+        let is_create = |task: &Task| task.kind == TaskKind::Create;
+        let named = |task: &&Arc<Task>| {
+            task.name == name || is_create(task) && task.begun_id().as_deref() == Some(name)
+        };
+        // One that ended before it had the ID that it was asked to have comes after those that had it.
+        let asked = |task: &&Arc<Task>| is_create(task) && task.asked_id.as_deref() == Some(name);
+        let found = tasks.iter().filter(|task| task.is_running()).find(named);
+        if let Some(task) = found.or(tasks.iter().find(named)).or(tasks.iter().find(asked)) {
             return Ok(Arc::clone(task));
         }
         let begins = |task: &&Arc<Task>| task.begins_with(name);

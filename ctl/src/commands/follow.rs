@@ -60,6 +60,7 @@ async fn follow_to_end(
     let name = started.metadata().get(RUN_METADATA).and_then(|name| name.to_str().ok());
     // It keeps its name when its coordinator is restarted.
     let run = name.unwrap_or_default().to_owned();
+    let mut shown = run.clone();
     let mut begun = false;
     let mut events = started.into_inner();
     session.is_at(place(role, &run));
@@ -70,7 +71,7 @@ async fn follow_to_end(
         let message = tokio::select! {
             message = events.message() => message,
             never = &mut silence, if !begun => match never {},
-            () = session.stopped(), if role == Role::Watcher => return Err(left(&run)),
+            () = session.stopped(), if role == Role::Watcher => return Err(left(&shown)),
             () = &mut cancelling, if role == Role::Owner => continue,
         };
         let event = match message {
@@ -90,7 +91,8 @@ async fn follow_to_end(
             Some(Event::Accepted(accepted)) => {
                 if !begun {
                     display.accepted(&accepted);
-                    session.is_at(place(role, name_of(&accepted)));
+                    name_of(&accepted).clone_into(&mut shown);
+                    session.is_at(place(role, &shown));
                 }
                 begun = true;
             }

@@ -93,9 +93,10 @@ fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
             "problem": problem,
         }));
     } else {
+        let widths = text::Widths { table: render::width(), line: render::longest_line() };
         // What cannot be looked for is not said to be missing.
         if problem.is_none() || !tasks.is_empty() || !schedules.is_empty() {
-            render::text(&text::all(&tasks, &unfinished, schedules, &answer.vault_url, render::width()));
+            render::text(&text::all(&tasks, &unfinished, schedules, &answer.vault_url, widths));
         }
     }
     match (&problem, only) {
@@ -109,7 +110,8 @@ fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
                     "no restore {only} is under way, or without an end in the vault; `backupctl show {only}` tells what one came to"
                 ),
                 false => format!(
-                    "no run {only} is under way or unfinished; see `backupctl list` and `backupctl show {only}`"
+                    "no run {only} is under way or unfinished: `backupctl list` tells whether there is such a backup; one that failed \
+                     before it had its ID is known only to the coordinator that was asked, and to its log"
                 ),
             });
             Exit::NotFound

@@ -80,7 +80,7 @@ fn place(failure: &ItemFailure) -> String {
 }
 
 /// What the problem says without the item's name.
-fn reason(failure: &ItemFailure) -> String {
+pub(super) fn reason(failure: &ItemFailure) -> String {
     let problem = &failure.problem;
     let mut reason = problem.what.clone();
     for part in [&problem.object, &problem.answer].into_iter().flatten() {
@@ -92,11 +92,12 @@ fn reason(failure: &ItemFailure) -> String {
         reason = without_whole(&reason.replace(&format!(": {object}"), ""), object);
     }
     let item = failure.item.as_str();
-    if item.len() > 3 {
-        reason.replace(&format!(": {item}"), "").replace(&format!("{item}: "), "")
-    } else {
-        reason
-    }
+    // Only whole parts: a path that ends with the name is the same name, and one that goes on after it is another.
+    let is_item = |part: &&str| {
+        *part == item
+            || part.starts_with('/') && part.strip_suffix(item).is_some_and(|above| above.ends_with('/'))
+    };
+    reason.split(": ").filter(|part| !is_item(part)).collect::<Vec<_>>().join(": ")
 }
 
 /// The text with "it" for a name, where the name stands by itself and is not part of a word or of a longer path.
@@ -148,6 +149,35 @@ mod tests {
             storage: Some("default".into()),
             item: item.into(),
             problem,
+        }
+    }
+
+    #[test]
+    fn a_path_that_ends_with_the_name_is_taken_out_as_a_whole() {
+        let cases = [
+            (
+                "open repository",
+                "x.git",
+                "/srv/git/x.git: Permission denied",
+                "open repository: Permission denied",
+            ),
+            (
+                "open repository",
+                "x.git",
+                "/srv/git/x.git/HEAD: denied",
+                "open repository: /srv/git/x.git/HEAD: denied",
+            ),
+            (
+                "find in backup",
+                "x.git",
+                "its run failed on it: open repository: /srv/git/x.git: has no HEAD",
+                "find in backup: its run failed on it: open repository: has no HEAD",
+            ),
+            ("open", "x.git", "/srv/git/ax.git: denied", "open: /srv/git/ax.git: denied"),
+        ];
+        for (what, item, answer, expected) in cases {
+            let problem = Problem { object: Some(item.into()), ..failure(item, what, answer).problem };
+            assert_eq!(reason(&ItemFailure { problem, ..failure(item, what, answer) }), expected);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use packhorse_model::{
     Component, ItemFailure, RestoreOrder, RestoreSummary, RestoreTarget, RestoredItem, RunState, RunSummary,
-    visible_lines,
+    Subject, visible_lines,
 };
 
 use super::{bytes, count, counted, duration, failures};
@@ -186,10 +186,23 @@ pub(super) fn vault(lines: &mut Vec<String>, url: Option<&str>) {
     lines.extend(url.map(|url| format!("  vault         {url}")));
 }
 
+/// A note about the backup as a whole is its sentence; any other names its item first, and once.
+fn told(remark: &ItemFailure) -> String {
+    let ItemFailure { component, storage, item, problem } = remark;
+    match (&problem.answer, storage) {
+        (Some(answer), None) if problem.subject == Subject::Backup => answer.clone(),
+        (_, place) => {
+            let place = place.clone().unwrap_or_else(|| component.to_string());
+            let named = if *item == place { place } else { format!("{place}  {item}") };
+            format!("{named}  {}", failures::reason(remark))
+        }
+    }
+}
+
 pub(super) fn remarks(lines: &mut Vec<String>, remarks: &[ItemFailure]) {
     for remark in remarks.iter().take(SHOWN) {
         let label = if remark.storage.is_none() { "note         " } else { "made good    " };
-        let text = visible_lines(&remark.to_string()).replace('\n', "\n                ");
+        let text = visible_lines(&told(remark)).replace('\n', "\n                ");
         lines.push(format!("  {label} {text}"));
     }
     let more = remarks.len().saturating_sub(SHOWN);

@@ -15,6 +15,11 @@ pub fn width() -> usize {
     console::Term::stdout().size_checked().map_or(USUAL_WIDTH, |(_, columns)| usize::from(columns))
 }
 
+/// The longest line of text beside a table: what goes to a file or a pipe is not cut.
+pub fn longest_line() -> usize {
+    if console::user_attended() { width() } else { usize::MAX }
+}
+
 /// Rows under headings.
 pub struct Table {
     rows: Vec<Vec<String>>,

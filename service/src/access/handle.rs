@@ -74,7 +74,12 @@ impl Access {
         };
         let roles = peers.roles_of(who);
         if roles.is_empty() {
-            let next = "name the caller in a [[peer]] section of that process, with a role";
+            let next = match who {
+                Who::Local { .. } => {
+                    "name this uid or gid in a [[peer]] section of that process, with a role"
+                }
+                _ => "name the caller in a [[peer]] section of that process, with a role",
+            };
             return refuse(Reason::Stranger, format!("{who} has no role here"), next);
         }
         let Some((_, right)) = self.rights.iter().chain(COMMON).find(|(path, _)| *path == method) else {
@@ -86,7 +91,13 @@ impl Access {
         }
         let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
         let answer = format!("{who} is {}; this takes {}", roles.join(" and "), right.needs());
-        refuse(Reason::Role, answer, "use a certificate with that role, or change the [[peer]] section")
+        let next = match who {
+            Who::Local { .. } => {
+                "run as a user with that role, or give it to this uid or gid in a [[peer]] section of that process"
+            }
+            _ => "use a certificate with that role, or change the [[peer]] section",
+        };
+        refuse(Reason::Role, answer, next)
     }
 
     /// Whether a request of this method may stay open: those that drive an agent go on as long as its job, and the
@@ -147,6 +158,20 @@ mod tests {
         assert_eq!(counts[&Reason::Role], 1);
         assert_eq!(counts[&Reason::Method], 2);
         assert_eq!(counts[&Reason::Stranger], 1);
+    }
+
+    #[test]
+    fn the_next_step_of_a_local_caller_is_about_its_user_and_not_about_a_certificate() {
+        let section = toml::from_str("uid = 4000000\nrole = 'observer'").expect("valid");
+        let access = access(Peers::from_config(&[section]).expect("known"));
+        for uid in [4_000_000, 4_000_001] {
+            let problem = access.decide(&Who::Local { uid, gid: 4_000_000 }, START).expect_err("refused");
+            let next = problem.next.unwrap_or_default();
+            assert!(
+                next.contains("uid or gid") && next.contains("[[peer]]") && !next.contains("certificate"),
+                "{next}"
+            );
+        }
     }
 
     #[test]

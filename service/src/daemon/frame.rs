@@ -9,7 +9,7 @@ use packhorse_model::{Exit, Problem};
 use tracing::level_filters::LevelFilter;
 
 use super::{Role, Service, Stages, drain::drain, reload::Reload, systemd::Systemd, watch::Watch};
-use crate::{Listener, Live, Tls, config::Config, process, telemetry};
+use crate::{Address, Listener, Live, Tls, config::Config, process, telemetry};
 
 /// The flags of every daemon.
 #[derive(Args)]
@@ -71,6 +71,7 @@ where
     let stages = Stages::default();
     let Service { routes, tls, access, uploads, status, apply, beside } =
         build(config, stages.clone()).await?;
+    let others = access.has_other_users();
     let listener = Listener::bind(&address, tls.as_ref(), access.clone()).await?;
     let _signal = process::cancel_on_signal(stages.stopping.clone());
     tracing::info!(address = %listener.address(), "{} ready", role.name);
@@ -80,7 +81,9 @@ where
     systemd.ready(&status);
 
     let path = flags.config.clone();
-    let reload = Reload { role, path, current: current.clone(), written, apply, tls, access };
+    let shuts_out_others = matches!(listener.address(), Address::Unix(_)) && !others;
+    let reload =
+        Reload { role, path, current: current.clone(), written, apply, tls, access, shuts_out_others };
     let mut serving = std::pin::pin!(listener.serve(routes, stages.shutdown.clone()));
     stages.tracker.spawn(beside);
     let always = async { tokio::join!(systemd.keep_alive(), reload.run(watch, &systemd)) };

@@ -30,6 +30,8 @@ pub struct Reload {
     pub tls: Option<Tls>,
     /// Who may call.
     pub access: Access,
+    /// Whether the socket keeps other users out, whatever role they get: its mode is that of the start.
+    pub shuts_out_others: bool,
 }
 
 impl Reload {
@@ -63,9 +65,13 @@ impl Reload {
             tls.reload()?;
         }
         let status = (self.apply)(&config)?;
+        let shut_out = self.shuts_out_others && peers.has_other_users();
         self.access.replace(peers);
         let changed = self.written.changed(&written);
-        let (applied, restart) = self.role.sort(changed);
+        let (mut applied, mut restart) = self.role.sort(changed);
+        if shut_out {
+            restart.extend(applied.extract_if(.., |key| key == PEER));
+        }
         let (applied, restart) = (list(&applied), list(&restart));
         if restart == NOTHING {
             tracing::info!(cause, applied, "configuration reloaded");
@@ -79,6 +85,7 @@ impl Reload {
 }
 
 const NOTHING: &str = "nothing";
+const PEER: &str = "peer";
 
 fn list(keys: &[String]) -> String {
     if keys.is_empty() { NOTHING.to_owned() } else { keys.join(", ") }

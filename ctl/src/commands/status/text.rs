@@ -13,27 +13,36 @@ const SHOWN: usize = 10;
 /// Widest name of a host or schedule in a table.
 const NAME: usize = 14;
 
+/// How wide it may be.
+#[derive(Clone, Copy)]
+pub struct Widths {
+    /// Tables, which leave columns out.
+    pub table: usize,
+    /// Lines of text, which are cut.
+    pub line: usize,
+}
+
 /// What is under way and ended lately, what is unfinished, and what is scheduled.
 pub fn all(
     tasks: &[&TaskStatus],
     unfinished: &[&UnfinishedRun],
     schedules: &[ScheduleStatus],
     vault: &str,
-    width: usize,
+    Widths { table, line }: Widths,
 ) -> String {
     let elsewhere: Vec<&UnfinishedRun> = unfinished.iter().copied().filter(|run| !run.here).collect();
     let mut parts = Vec::new();
     if !tasks.is_empty() {
-        parts.push(tasks_text(tasks, width));
+        parts.push(tasks_text(tasks, table, line));
     }
     if !elsewhere.is_empty() {
-        parts.push(unfinished_text(&elsewhere, width));
+        parts.push(unfinished_text(&elsewhere, line));
     }
     if parts.is_empty() {
         parts.push(format!("nothing is under way, and nothing unfinished in {vault}\n"));
     }
     if !schedules.is_empty() {
-        parts.push(schedules_text(schedules, width));
+        parts.push(schedules_text(schedules, line));
     }
     if !tasks.is_empty() || !elsewhere.is_empty() {
         parts.push(format!("vault {vault}\n"));
@@ -41,7 +50,7 @@ pub fn all(
     parts.join("\n")
 }
 
-fn tasks_text(tasks: &[&TaskStatus], width: usize) -> String {
+fn tasks_text(tasks: &[&TaskStatus], width: usize, longest: usize) -> String {
     let mut table = Table::new(&["ID", "KIND", "AGE", "STATE", "DONE", "FAILED", "BYTES"]);
     for task in tasks {
         table.row(task_row(task));
@@ -51,7 +60,7 @@ fn tasks_text(tasks: &[&TaskStatus], width: usize) -> String {
     for (number, line) in table.lines().enumerate() {
         lines.push(line.to_owned());
         let Some(task) = number.checked_sub(1).and_then(|at| tasks.get(at)) else { continue };
-        lines.extend(details(task).map(|details| cut(&format!("    {}", visible(&details)), width)));
+        lines.extend(details(task).map(|details| cut(&format!("    {}", visible(&details)), longest)));
     }
     lines.join("\n") + "\n"
 }
@@ -226,7 +235,7 @@ mod tests {
         };
         let tasks: Vec<&TaskStatus> = tasks.iter().collect();
         let runs: Vec<&UnfinishedRun> = runs.iter().collect();
-        let text = all(&tasks, &runs, &[schedule], "file:///vault", 80);
+        let text = all(&tasks, &runs, &[schedule], "file:///vault", Widths { table: 80, line: 80 });
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         for told in [
             "restore-1795177711-1f3a9c2e       restore",
@@ -243,12 +252,16 @@ mod tests {
             assert!(text.contains(told), "{told}:\n{text}");
         }
         assert!(!text.contains("under way"), "{text}");
+        let step = "its coordinator has started again without it; ".repeat(4);
+        let told =
+            all(&[], &[&unfinished(RunFate::Dead, &step)], &[], "v", Widths { table: 80, line: usize::MAX });
+        assert!(told.contains(&step), "{told}");
     }
 
     #[test]
     fn an_empty_vault_is_said_to_be_one() {
         assert_eq!(
-            all(&[], &[], &[], "file:///v", 80),
+            all(&[], &[], &[], "file:///v", Widths { table: 80, line: 80 }),
             "nothing is under way, and nothing unfinished in file:///v\n"
         );
     }

@@ -132,6 +132,9 @@ fn a_repository_without_head() {
     let (world, bad) = world_with_bad();
     fs::remove_file(bad.path().join("HEAD")).expect("remove HEAD");
     assert_fails(&world, "bad.git", "has no HEAD");
+    let (_, summary) = world.run(&[], 3);
+    let next = summary.failures[0].problem.next.as_deref().unwrap_or_default();
+    assert!(next.contains("restore ID --repository bad.git --force") && !next.contains("remove"), "{next}");
 }
 
 #[test]

@@ -159,6 +159,8 @@ fn a_dry_run_says_what_the_restore_then_does() {
     let numbers = read(&planned);
     assert_eq!((numbers["new"], numbers["refused"], numbers["already"]), (1, 1, 0), "{planned:#}");
     assert_eq!(text(&planned["failures"][0]["item"]), "a.git", "{planned:#}");
+    let next = text(&planned["failures"][0]["problem"]["next"]);
+    assert!(next.contains("--skip-existing goes on"), "{next}");
     let skipping = read(&town.plan(&["--storage=default", "--skip-existing"], 0));
     assert_eq!((skipping["new"], skipping["refused"], skipping["already"]), (1, 0, 1));
     GitRepo::open(town.site.path("one/a.git")).fill("other", 1);

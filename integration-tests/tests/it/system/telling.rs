@@ -295,6 +295,9 @@ fn what_latest_passes_over_is_told_by_restore_show_and_find() {
     for args in [&["restore", "latest", "--dry-run", "--force"][..], &["show", "latest"]] {
         let told = ctl(args).run().expect_success().stdout;
         assert!(told.contains(remark), "{told}");
+        // A note about the backup as a whole is its sentence.
+        let note = format!("  note          {remark}");
+        assert!(args[0] != "restore" || told.lines().any(|line| line == note), "{told}");
     }
     let shown = json(&ctl(&["show", "latest", "--json"]).run().expect_success());
     assert_eq!(shown["passed_over"], serde_json::json!(["0003", "0002"]), "{shown:#}");
@@ -310,6 +313,8 @@ fn what_latest_passes_over_is_told_by_restore_show_and_find() {
     assert!(shown.contains(told), "{shown}");
     let shown = ctl(&["show", "latest"]).run().expect_success().stdout;
     assert!(!shown.contains("passed over"), "{shown}");
+    let nothing = ctl(&["create", "--repository=teem/*"]).run().expect_code(1).stderr;
+    assert!(nothing.contains("`backupctl find 'teem/*'`"), "{nothing}");
     // Whoever names a backup, or counts all of them, passes over none.
     for args in [&["show", "0001"][..], &["show", "latest~1", "--partial"]] {
         let told = ctl(args).run().expect_success().stdout;

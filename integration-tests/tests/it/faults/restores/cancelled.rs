@@ -24,6 +24,13 @@ fn a_cancelled_restore_leaves_nothing_in_half_and_is_done_by_the_next() {
     assert!(text(&cancelled["end"]["state"]).contains("what was already in place stays"), "{cancelled:#}");
     let error = error_of(&mut restore, 130);
     assert_eq!(text(&error["kind"]), "cancelled", "{error:#}");
+    // The next step goes on with it, also later; and that it was stopped is no failure of a storage.
+    assert_eq!(text(&error["next"]), "restore again with --skip-existing");
+    assert!(!restore.lines().join("\n").contains("(whole storage)"), "{:#?}", restore.lines());
+    let status = crew.ctl(["status"]).run().expect_success().stdout;
+    let id = status.split_whitespace().find(|word| word.starts_with("restore-")).expect("its ID").to_owned();
+    let shown = crew.ctl(["show", &id]).run().expect_success().stdout;
+    assert!(shown.contains("restore again with --skip-existing"), "{shown}");
     assert_left_whole(&crew, &states);
     crew.place.server.release();
     assert_made_exact(&crew, &states, crew.ctl(["restore", "0001", "--repository=large.git", "--json"]));

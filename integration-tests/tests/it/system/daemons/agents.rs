@@ -29,7 +29,13 @@ fn an_agent_that_is_down_is_missing_by_name() {
     assert!(refused.stderr.contains(&address), "{}", refused.stderr);
 
     assert_eq!(fleet.agent(0).terminate(), 0);
-    fleet.ctl(["create", "--backup-id", "0004"]).run().expect_code(14);
+    let refused = fleet.ctl(["create", "--backup-id", "0004"]).run().expect_code(14);
+    assert!(refused.stderr.contains("nothing was committed"), "{}", refused.stderr);
+    // It ended before it had its ID, and is found by that all the same.
+    let status = fleet.ctl(["status", "0004"]).run().expect_success().stdout;
+    assert!(status.contains("0004") && status.contains("failed"), "{status}");
+    let followed = fleet.ctl(["status", "0004", "--follow"]).run().expect_code(14);
+    assert!(followed.stderr.contains("nothing was committed"), "{}", followed.stderr);
     fleet.ctl(["restore", "0001"]).run().expect_code(14);
     assert_eq!(
         listed(fleet.ctl([])),

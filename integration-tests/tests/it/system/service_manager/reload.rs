@@ -60,6 +60,11 @@ fn what_needs_a_restart_is_named_and_not_applied() {
     assert!(text(&summary["backup_id"]).ends_with("_9.9.9"), "{summary:#}");
     assert!(host.site.path("vault/backups").is_dir(), "the vault is the one that it started with");
 
+    // The socket keeps its mode, so that who gets a role now is let in after a restart only.
+    host.configure_coordinator("[[peer]]\nuid = 12345\nrole = 'observer'\n");
+    host.coordinator().signal(Signal::HUP);
+    host.coordinator().wait_for_line("vault.url, peer\"", SOON);
+
     let allowed = ["configuration reloaded in part", "the earlier configuration stays in force"];
     host.configure_coordinator("[[schedule]]\nname = 'nightly'\ncron = '30 2 31 2 *'\n");
     host.coordinator().signal(Signal::HUP);
