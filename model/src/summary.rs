@@ -183,12 +183,26 @@ pub struct DirectorySummary {
     /// Whether it is empty, and an earlier backup is not, and nobody said that this is meant.
     #[serde(default, skip_serializing_if = "is_false")]
     pub emptied_unconfirmed: bool,
-    /// Files that changed, shrank or vanished while they were read, as tar reported them; capped.
+    /// Files, links, pipes and devices in the archive; absent in backups of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Files that changed or shrank while they were read, and are stored as read; as tar reported them, capped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed_while_read: Vec<String>,
+    /// Files and folders that were removed before they were read, and are not stored; capped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed_while_read: Vec<String>,
     /// Patterns that were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
+}
+
+impl DirectorySummary {
+    /// Whether no file is in the archive: folders without files are what a file system leaves that is not mounted, too.
+    /// None where neither is known.
+    pub fn is_empty(&self) -> Option<bool> {
+        self.files.map(|files| files == 0).or(self.empty)
+    }
 }
 
 /// What a run of `create` did.

@@ -1,16 +1,17 @@
 //! One folder into the vault: `tar`, compressed, uploaded as it comes.
 //!
-//! Does not own: what tar's lines mean (`report`). The format is POSIX (pax) with sparse files in GNU's version 1.0:
+//! Does not own: what tar's lines mean (`report`), or what the archive holds (`outline`). The format is POSIX (pax) with sparse files in GNU's version 1.0:
 //! long names, large ids, sizes and fractions of seconds all fit, and GNU tar and libarchive read it. Members are
 //! `./…`, sorted by name. The object gets its name only when tar ended with 0 or 1, said nothing that is not
-//! understood, and wrote the archive's end mark; every other way out leaves nothing in the vault.
+//! understood, and wrote the archive's end mark, and the folder is still the one at its path; every other way out leaves
+//! nothing in the vault. Many files that went away before they were read are a failure beside the archive.
 
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fs,
-    os::unix::fs::MetadataExt,
+    io,
     path::Path,
+    process::ExitStatus,
 };
 
 use packhorse_model::{Component, DirectorySummary, ErrorKind, ItemFailure, Problem, Subject};
@@ -18,10 +19,19 @@ use packhorse_vault::{ObjectKey, PartSize, RunAttempt, Vault};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{Directory, end_mark::EndMark, exclude::anchored, report::Report};
+use super::{
+    Directory,
+    claim::{Claim, Use},
+    exclude::anchored,
+    outline::Outline,
+    report::Report,
+    survey::Survey,
+};
 use crate::pipe::{Child, compress, in_all, joined};
 
 const WHAT: &str = "archive directory";
+/// What failed where the item is a path in the directory: the archive lacks it, or a part of it.
+pub const UNREAD: &str = "read file";
 const NOTHING_STORED: &str = "nothing of this archive is in the vault";
 
 /// Archives the folder as it is read.
@@ -32,49 +42,107 @@ pub(super) async fn archive(
     cancel: &CancellationToken,
     progress: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<(DirectorySummary, Vec<ItemFailure>), Problem> {
-    let path = directory.path.clone();
-    let size = joined(spawn_blocking(move || estimate(&path)).await)?;
+    let stopped = || Problem::cancelled(WHAT).on(directory.path.display()).leaving(NOTHING_STORED);
+    let claim = Claim::take(&directory.path, Use::Reading, directory.patience, cancel).await;
+    let claim = match claim.map_err(|problem| problem.leaving(NOTHING_STORED)) {
+        _ if cancel.is_cancelled() => return Err(stopped()),
+        claimed => claimed?.ok_or_else(|| unreadable(&directory.path, io::ErrorKind::NotFound.into()))?,
+    };
+    let survey = survey(directory).await?;
     let mut child = Child::start(&directory.tar, arguments(directory), &environment(&directory.search_path))?;
     drop(child.stdin()?);
     let stderr = child.stderr(Report::default(), Report::push)?;
-    let writer = vault.writer(ObjectKey::directory(run, &directory.name), PartSize::for_expected(size));
-    let writer = writer.telling(in_all(progress));
+    let size = PartSize::for_expected(survey.bytes);
+    let writer = vault.writer(ObjectKey::directory(run, &directory.name), size).telling(in_all(progress));
     let (status, stored) =
-        compress(&mut child, writer, cancel, EndMark::default(), |end, bytes| end.push(bytes)).await?;
+        compress(&mut child, writer, cancel, Outline::default(), |outline, bytes| outline.push(bytes))
+            .await?;
     let report = stderr.await.unwrap_or_default();
-    let problem = |kind| {
-        Problem::new(kind, Subject::Directory, WHAT).on(directory.path.display()).leaving(NOTHING_STORED)
-    };
     if cancel.is_cancelled() {
-        return Err(Problem::cancelled(WHAT).on(directory.path.display()).leaving(NOTHING_STORED));
+        return Err(stopped());
     }
     let compressed = stored.map_err(|problem| problem.leaving(NOTHING_STORED))?;
-    let unknown = report.unknown.text(None);
-    if !matches!(status.code(), Some(0 | 1)) || !unknown.is_empty() {
-        return Err(problem(ErrorKind::Unavailable)
-            .answered(report.unknown.text(Some(status)))
-            .next("see what tar says about the folder, then run again"));
+    check(directory, status, &report, &compressed.seen)?;
+    if !claim.is_there() {
+        return Err(replaced(directory));
     }
-    if !compressed.seen.is_reached() {
-        return Err(problem(ErrorKind::Unavailable)
-            .answered(format!("tar ended with {status}, but its output has no end mark"))
-            .next("check the tar in PATH, then run again"));
-    }
-    let bytes_plain = compressed.plain;
+    let (bytes_plain, files) = (compressed.plain, compressed.seen.files);
     let object = compressed.finish().await?;
-    let failures = failures(directory, &report);
-    let (name, exclude) = (directory.name.clone(), directory.exclude.clone());
-    let changed_while_read = report.changed;
+    let failures = failures(directory, &report, lost(survey.files, files, &report));
     let summary = DirectorySummary {
-        name,
+        name: directory.name.clone(),
         object,
         bytes_plain,
         empty: is_empty(&directory.path),
         emptied_unconfirmed: false,
-        changed_while_read,
-        exclude,
+        files: Some(files),
+        changed_while_read: report.changed,
+        removed_while_read: report.removed,
+        exclude: directory.exclude.clone(),
     };
     Ok((summary, failures))
+}
+
+async fn survey(directory: &Directory) -> Result<Survey, Problem> {
+    let (path, exclude) = (directory.path.clone(), directory.exclude.clone());
+    let found = spawn_blocking(move || Survey::of(&path, &exclude).map_err(|error| unreadable(&path, error)));
+    joined(found.await)
+}
+
+/// Proves that tar did all of its work, and said nothing else.
+fn check(
+    directory: &Directory,
+    status: ExitStatus,
+    report: &Report,
+    outline: &Outline,
+) -> Result<(), Problem> {
+    let problem = Problem::new(ErrorKind::Unavailable, Subject::Directory, WHAT)
+        .on(directory.path.display())
+        .leaving(NOTHING_STORED);
+    let unknown = report.unknown.text(None);
+    if !matches!(status.code(), Some(0 | 1)) || !unknown.is_empty() {
+        return Err(problem
+            .answered(report.unknown.text(Some(status)))
+            .next("see what tar says about the folder, then run again"));
+    }
+    if !outline.is_whole() {
+        return Err(problem
+            .answered(format!("tar ended with {status}, but its output has no end mark"))
+            .next("check the tar in PATH, then run again"));
+    }
+    Ok(())
+}
+
+fn replaced(directory: &Directory) -> Problem {
+    Problem::new(ErrorKind::Unavailable, Subject::Directory, WHAT)
+        .on(directory.path.display())
+        .answered("its folder was replaced or removed while it was read")
+        .leaving(NOTHING_STORED)
+        .next("see that the folder is in place, and its file system mounted, then run again")
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Problem {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+        _ => ErrorKind::Unavailable,
+    };
+    Problem::new(kind, Subject::Directory, WHAT)
+        .on(path.display())
+        .answered(error)
+        .leaving(NOTHING_STORED)
+        .next("correct the directory's path, or mount it, then run again")
+}
+
+/// Files that may be missing from an archive, however small the directory is.
+const FEW: u64 = 10;
+
+/// How many files were there and are not in the archive, if those are too many for a folder that is in use: the measure
+/// is that of repositories which are gone. What cannot be read is told by itself.
+fn lost(before: u64, stored: u64, report: &Report) -> Option<(u64, u64)> {
+    let unread = report.unreadable.len() as u64 + report.unreadable_more;
+    let lost = before.saturating_sub(stored).saturating_sub(unread);
+    (lost >= FEW && lost > before / 4).then_some((lost, before))
 }
 
 /// Whether the folder holds nothing, as a mount point does without its file system; none when nobody can tell.
@@ -121,50 +189,11 @@ fn environment(search_path: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned()), ("PATH".to_owned(), search_path.to_owned())])
 }
 
-/// About how large the archive will be, for the size of its parts; walks the folder only when it may be huge.
-fn estimate(path: &Path) -> Result<u64, Problem> {
-    let failed = |error: std::io::Error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => ErrorKind::NotFound,
-            std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
-            _ => ErrorKind::Unavailable,
-        };
-        Problem::new(kind, Subject::Directory, WHAT)
-            .on(path.display())
-            .answered(error)
-            .leaving(NOTHING_STORED)
-            .next("correct the directory's path, or mount it, then run again")
-    };
-    fs::read_dir(path).map_err(failed)?;
-    let disk = rustix::fs::statvfs(path).map_err(|error| failed(error.into()))?;
-    let used = disk.f_blocks.saturating_sub(disk.f_bfree).saturating_mul(disk.f_frsize);
-    if PartSize::for_expected(used) == PartSize::SMALLEST {
-        return Ok(used);
-    }
-    Ok(walk(path))
-}
-
-/// Bytes that the folder's files take, and what tar writes around them. What cannot be read is tar's to report.
-fn walk(path: &Path) -> u64 {
-    let mut total = 0u64;
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            }
-            total = total.saturating_add(metadata.blocks().saturating_mul(512)).saturating_add(2048);
-        }
-    }
-    total
-}
-
-fn failures(directory: &Directory, report: &Report) -> Vec<ItemFailure> {
+fn failures(directory: &Directory, report: &Report, lost: Option<(u64, u64)>) -> Vec<ItemFailure> {
     let failure = |item: String, reason: &str| ItemFailure {
         component: Component::Directory(directory.name.clone()),
         storage: None,
-        problem: Problem::new(ErrorKind::Unavailable, Subject::Directory, "read file")
+        problem: Problem::new(ErrorKind::Unavailable, Subject::Directory, UNREAD)
             .on(directory.path.join(OsStr::new(&item)).display())
             .answered(reason)
             .leaving(if is_about_attributes(reason) {
@@ -180,7 +209,22 @@ fn failures(directory: &Directory, report: &Report) -> Vec<ItemFailure> {
     if report.unreadable_more > 0 {
         failures.push(failure(".".into(), &format!("{} more files cannot be read", report.unreadable_more)));
     }
+    failures.extend(lost.map(|(lost, before)| vanished(directory, lost, before)));
     failures
+}
+
+fn vanished(directory: &Directory, lost: u64, before: u64) -> ItemFailure {
+    let problem = Problem::new(ErrorKind::NotFound, Subject::Directory, WHAT)
+        .on(directory.path.display())
+        .answered(format!("{lost} of {before} files went away before they were read"))
+        .leaving("the archive is in the backup without these files")
+        .next("see that the folder and its file systems are in place, then run again");
+    ItemFailure {
+        component: Component::Directory(directory.name.clone()),
+        storage: None,
+        item: directory.name.clone(),
+        problem,
+    }
 }
 
 /// Whether tar says that it could not read what a file has beside its contents.

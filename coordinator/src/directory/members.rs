@@ -14,7 +14,7 @@ use super::pax::{Pax, malformed};
 /// Everything in an archive fills whole blocks.
 pub(super) const BLOCK: usize = 512;
 /// Longest extended header or long name: each extended attribute may have 64 kibibytes.
-const LONGEST: u64 = 16 << 20;
+pub(super) const LONGEST: u64 = 16 << 20;
 
 /// One member, without its contents.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 //! Directories of blobs: archived into the vault with `tar`, and restored from it.
 //!
 //! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
-//! `end_mark`; of a restore, in order: `plan`, `swap`, `site`, `staging`, `unpack`, `members`, `tree`,
+//! `survey`, `outline`, `claim`; of a restore, in order: `plan`, `swap`, `site`, `staging`, `unpack`, `members`, `tree`,
 //! `kept`, `carry`, `remove`.
 //!
-//! A backup reads a folder that is in use. What changes meanwhile is recorded by name, what cannot be read is a failure
-//! by name, and the rest is stored. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched
+//! A backup reads a folder that is in use. What changes or goes away meanwhile is recorded by name, what cannot be read is
+//! a failure by name, and the rest is stored. A folder that is replaced meanwhile, or loses more than a few files, is a
+//! failure, and so is one that a restore has half in place. A backup and a restore of one folder exclude each other. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched
 //! against the whole path from the folder on (`tmp` is the folder's own `tmp`, `*.tmp` matches at every depth, because
 //! `*` also matches slashes).
 //!
@@ -18,12 +19,13 @@ mod acl;
 mod archive;
 mod attributes;
 mod carry;
+mod claim;
 mod descent;
-mod end_mark;
 mod exclude;
 mod failure;
 mod kept;
 mod members;
+mod outline;
 mod owners;
 mod pax;
 mod plan;
@@ -32,6 +34,7 @@ mod report;
 mod site;
 mod sparse;
 mod staging;
+mod survey;
 mod swap;
 #[cfg(test)]
 mod tests;
@@ -42,6 +45,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     path::{PathBuf, absolute},
+    time::Duration,
 };
 
 use packhorse_model::{
@@ -56,8 +60,12 @@ use packhorse_vault::{ObjectKey, RunAttempt, Vault};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use self::report::path_of;
-use self::{failure::Missing, swap::Swapped};
+pub use self::{archive::UNREAD, report::path_of};
+use self::{
+    claim::{Claim, Use},
+    failure::Missing,
+    swap::Swapped,
+};
 use crate::pipe::PlainReader;
 
 /// A configured directory, ready to be archived.
@@ -68,6 +76,8 @@ pub struct Directory {
     exclude: Vec<String>,
     tar: OsString,
     search_path: String,
+    /// How long a backup waits for a restore of the same folder.
+    patience: Duration,
 }
 
 impl Directory {
@@ -91,6 +101,7 @@ impl Directory {
             path: absolute(&config.path).map_err(|error| invalid(error.to_string()))?,
             exclude: config.exclude.clone(),
             tar: "tar".into(),
+            patience: PATIENCE,
             search_path: env.get("PATH").cloned().unwrap_or_else(|| "/usr/bin:/bin".to_owned()),
         })
     }
@@ -113,6 +124,11 @@ impl Directory {
         self.excluding(Target { path: self.path.clone(), ..target })
     }
 }
+
+/// How long a backup waits for a restore of the same folder.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a restore waits for a backup, and for one that only looks.
+const IMPATIENCE: Duration = Duration::from_secs(2);
 
 /// Directories that a process archives at once.
 const ARCHIVES: usize = 16;
@@ -165,7 +181,11 @@ pub async fn plan_one(
     summary: &DirectorySummary,
 ) -> Result<(PlannedDirectory, Option<Room>), Problem> {
     let summary = summary.clone();
-    crate::pipe::joined(tokio::task::spawn_blocking(move || plan::plan(&target, &summary)).await)
+    let claim = Claim::take(&target.path, Use::Replacing, IMPATIENCE, &CancellationToken::new()).await?;
+    let planned =
+        crate::pipe::joined(tokio::task::spawn_blocking(move || plan::plan(&target, &summary)).await);
+    drop(claim);
+    planned
 }
 
 /// Restores one directory from its archive in a backup: all of it, or the target is left as it was.
@@ -185,10 +205,13 @@ pub async fn restore_one(
     let progress = move |bytes| progress(&name, bytes);
     let reader = PlainReader::open(vault, &key, &summary.object, &cancel, progress).await;
     let reader = reader.map_err(|problem| problem.leaving("the directory was left as it was"))?;
+    let claim = Claim::take(&target.path, Use::Replacing, IMPATIENCE, &cancel).await;
+    let claim = claim.map_err(|problem| problem.leaving("the directory was left as it was"))?;
     // What was excluded then is not in the archive, whatever is excluded now.
     target.exclude.extend(summary.exclude.iter().cloned());
     let (id, plain) = (id.clone(), summary.bytes_plain);
-    let restored = tokio::task::spawn_blocking(move || swap::restore(reader, &target, &id, plain, &cancel));
+    let restored =
+        tokio::task::spawn_blocking(move || swap::restore(reader, &target, claim, &id, plain, &cancel));
     let Swapped { missing, leftovers } = crate::pipe::joined(restored.await)?;
     let item = RestoredItem { name: summary.name.clone(), items: 1, already: 0, bytes: summary.object.size };
     Ok(Restored { item, missing: failures(&summary.name, missing), leftovers })

@@ -1,20 +1,19 @@
 //! What tar said while it read a folder, sorted by what it means.
 //!
-//! Does not own: running tar. A folder that is in use changes while it is read: that is recorded and is no failure. A
-//! file that cannot be read is a failure with its name, and the rest of the archive is good. Anything that is not
+//! Does not own: running tar, or how much may be removed. A folder that is in use changes while it is read: that is
+//! recorded and is no failure. What was removed before it was read is not stored, and is told apart. A file that cannot be read is a failure with its name, and the rest of the archive is good. Anything that is not
 //! recognised spoils the archive, because nobody can say what it left out.
 
 use packhorse_model::RunSummary;
 
 use crate::pipe::LastLines;
 
-/// Ends of lines about files that changed under tar's hands.
-const CHANGED: [&str; 4] = [
-    ": file changed as we read it",
-    ": File removed before we read it",
-    "; padding with zeros",
-    ": No such file or directory",
-];
+/// Ends of lines about files that changed under tar's hands, and are stored as they were read.
+const CHANGED: [&str; 2] = [": file changed as we read it", "; padding with zeros"];
+/// The end of lines about what went away and is not stored.
+const REMOVED: &str = ": File removed before we read it";
+/// The same, as a reason why a file could not be read.
+const NOT_THERE: &str = ": No such file or directory";
 /// Before the reason why a file could not be read, when `--ignore-failed-read` is given.
 const WARNING: &str = ": Warning: ";
 /// Sockets cannot be in an archive, and no program expects one back.
@@ -29,8 +28,10 @@ const KEPT: usize = RunSummary::MAX_FAILURES;
 /// The sorted lines, with bounded lists.
 #[derive(Default)]
 pub(super) struct Report {
-    /// Files that changed, shrank or vanished.
+    /// Files that changed or shrank, as tar says it.
     pub(super) changed: Vec<String>,
+    /// Files and folders that were removed before they were read.
+    pub(super) removed: Vec<String>,
     /// Files that could not be read, and why.
     pub(super) unreadable: Vec<(String, String)>,
     /// Unreadable files beyond those that are kept.
@@ -51,18 +52,14 @@ impl Report {
         }
         // Names come first and may look like anything; so what tar says is looked for from the end.
         let warning = line.rfind(WARNING).map(|at| (&line[..at], &line[at + WARNING.len()..]));
-        let changed = CHANGED.iter().any(|end| line.ends_with(end));
-        match (warning, changed) {
-            (Some((name, _)), true) => self.change(name),
-            (None, true) if !line.contains(": Cannot ") => self.change(line),
-            (Some((name, reason)), false) => self.unreadable(name, reason),
-            _ => self.unknown.push(line),
-        }
-    }
-
-    fn change(&mut self, line: &str) {
-        if self.changed.len() < KEPT {
-            self.changed.push(relative(line));
+        match warning {
+            Some((name, reason)) if reason.ends_with(NOT_THERE) => keep(&mut self.removed, name),
+            Some((name, reason)) => self.unreadable(name, reason),
+            None if CHANGED.iter().any(|end| line.ends_with(end)) => keep(&mut self.changed, line),
+            None => match line.strip_suffix(REMOVED).or_else(|| line.strip_suffix(NOT_THERE)) {
+                Some(name) if !name.contains(": Cannot ") => keep(&mut self.removed, name),
+                _ => self.unknown.push(line),
+            },
         }
     }
 
@@ -72,6 +69,12 @@ impl Report {
         } else {
             self.unreadable_more += 1;
         }
+    }
+}
+
+fn keep(list: &mut Vec<String>, line: &str) {
+    if list.len() < KEPT {
+        list.push(relative(line));
     }
 }
 
@@ -135,8 +138,11 @@ mod tests {
             report.push(line);
         }
         assert_eq!(report.unknown.text(None), "");
-        assert_eq!(report.changed.len(), 4);
-        assert_eq!(report.changed[0], "a: file changed as we read it");
+        assert_eq!(
+            report.changed,
+            ["a: file changed as we read it", "b: File shrank by 12 bytes; padding with zeros"]
+        );
+        assert_eq!(report.removed, ["c", "f"]);
         let names: Vec<&str> = report.unreadable.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["d", "e", "x: socket ignored", "."]);
         assert_eq!(report.unreadable[0].1, "Cannot open: Permission denied");

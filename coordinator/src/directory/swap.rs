@@ -19,7 +19,10 @@ use std::{
 
 use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
 use rustix::{
-    fs::{CWD, Gid, Mode, RenameFlags, Uid, getxattr, listxattr, renameat, renameat_with, syncfs},
+    fs::{
+        CWD, FlockOperation, Gid, Mode, RenameFlags, Uid, flock, getxattr, listxattr, renameat,
+        renameat_with, syncfs,
+    },
     io::Errno,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,6 +31,7 @@ use super::{
     Target,
     attributes::Attributes,
     carry::insist,
+    claim::Claim,
     failure::{Missing, local},
     kept::{Kept, Obstacle},
     site::{Site, stays},
@@ -39,23 +43,31 @@ use crate::pipe::PlainReader;
 const WHAT: &str = "restore directory";
 const UNTOUCHED: &str = "the directory was left as it was";
 
-/// Restores the archive at the target. Blocking.
+/// Restores the archive at the target, which is claimed if it is there. Blocking.
 pub(super) fn restore(
     reader: PlainReader,
     target: &Target,
+    claim: Option<Claim>,
     id: &BackupId,
     plain: u64,
     cancel: &CancellationToken,
 ) -> Result<Swapped, Problem> {
     let untouched = |problem: Problem| problem.leaving(UNTOUCHED);
     let site = Site::find(&target.path, &target.others).map_err(untouched)?;
+    // What a dead restore had moved away is back at its place.
+    let _claim = match claim {
+        None if site.exists => Claim::now(&site.target).map_err(untouched)?,
+        claim => claim,
+    };
     let failed = |error| local(WHAT, site.target.display(), error).leaving(UNTOUCHED);
     if !target.force && !site.is_empty().map_err(failed)? {
         return Err(occupied(&site));
     }
     let mut staging = Staging::create(site.workplace(), &site.prefix, id).map_err(untouched)?;
     let root = File::open(staging.new_tree()).map_err(failed)?;
+    // The new tree is claimed, too: it is the one that backups see after the swap.
     let synced = root.try_clone().map_err(failed)?;
+    flock(&synced, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(error.into()))?;
     let mut missing = unpack(reader, root.into(), plain, target.numeric_owner).map_err(untouched)?;
     syncfs(&synced).map_err(|error| failed(error.into()))?;
     if cancel.is_cancelled() {

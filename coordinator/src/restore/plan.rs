@@ -15,7 +15,7 @@ use super::request::RestoreRequest;
 use crate::{
     CoordinatorOptions,
     database::Database,
-    directory::{Target, path_of},
+    directory::{Target, UNREAD, path_of},
     fleet::Fleet,
     run::{check_named, components},
 };
@@ -193,7 +193,10 @@ impl RestoreRequest {
                 continue;
             }
             let configured = options.directories.iter().find(|own| own.name() == directory.name);
-            let unread = summary.failures.iter().filter(|failure| failure.component == component);
+            let unread = summary
+                .failures
+                .iter()
+                .filter(|failure| failure.component == component && failure.problem.what == UNREAD);
             let target = Target {
                 path: PathBuf::new(),
                 exclude: Vec::new(),

@@ -172,7 +172,7 @@ fn is_filled(database: &DatabaseSummary) -> bool {
 }
 
 fn is_filled_directory(directory: &DirectorySummary) -> bool {
-    let held = directory.empty.map_or(directory.bytes_plain > SMALLEST_ARCHIVE, |empty| !empty);
+    let held = directory.is_empty().map_or(directory.bytes_plain > SMALLEST_ARCHIVE, |empty| !empty);
     held || directory.emptied_unconfirmed
 }
 
@@ -232,20 +232,28 @@ pub fn emptied(
     }
     for directory in directories {
         let part = (Component::Directory(directory.name.clone()), directory.name.clone());
-        directory.emptied_unconfirmed = directory.empty == Some(true) && !is_meant(&part);
+        directory.emptied_unconfirmed = directory.is_empty() == Some(true) && !is_meant(&part);
         failures.extend(directory.emptied_unconfirmed.then(|| suddenly_empty(part)));
     }
     failures
 }
 
 fn suddenly_empty((component, name): Part) -> ItemFailure {
-    let (subject, check) = match component {
-        Component::Databases => (Subject::Database, "that this is the database that is meant"),
-        _ => (Subject::Directory, "that its file system is mounted"),
+    let (subject, answer, check) = match component {
+        Component::Databases => (
+            Subject::Database,
+            "it is empty, and was not at the last backup",
+            "that this is the database that is meant",
+        ),
+        _ => (
+            Subject::Directory,
+            "no file of it is in the backup, and the last backup has some",
+            "that its file system is mounted, and what it excludes",
+        ),
     };
     let problem = Problem::new(ErrorKind::NotFound, subject, "compare with the last backup")
         .on(&name)
-        .answered("it is empty, and was not at the last backup")
+        .answered(answer)
         .leaving("the backup holds it as it is: empty")
         .next(format!("check {check}; if this was meant, run `backupctl create --accept-gone {name}`"));
     ItemFailure { component, storage: None, item: name, problem }

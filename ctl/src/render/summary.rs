@@ -70,6 +70,11 @@ pub fn run(summary: &RunSummary) -> String {
             let changed = directory.changed_while_read.len() as u64;
             line.push_str(&format!(", {} changed while read", counted(changed, "file", "files")));
         }
+        if !directory.removed_while_read.is_empty() {
+            let removed = directory.removed_while_read.len() as u64;
+            let named = names(&directory.removed_while_read, removed);
+            line.push_str(&format!(", removed while read: {named}"));
+        }
         lines.push(line);
     }
     if !summary.dry_run {

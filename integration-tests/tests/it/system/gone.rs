@@ -326,6 +326,36 @@ fn a_directory_or_a_storage_that_is_suddenly_empty_is_missed_each_night() {
     assert!(unknown.stderr.contains("did you mean uploads"), "{unknown:#?}");
 }
 
+#[test]
+fn a_directory_of_which_only_folders_are_left_or_everything_is_excluded_is_missed_each_night() {
+    let site = Site::new();
+    let section = |exclude: &str| {
+        let path = site.folder("uploads");
+        format!("[[directory]]\nname = 'uploads'\npath = '{}'\nexclude = [{exclude}]\n", path.display())
+    };
+    configure(&site, &["default"], &section(""));
+    repositories(&site, "default", 1);
+    for file in ["a/b/one", "c/two", "three"] {
+        site.write(&format!("uploads/{file}"), "content");
+    }
+    run(&site, "0001", &[], 0);
+    configure(&site, &["default"], &section("'*'"));
+    for id in ["0002", "0003"] {
+        assert_eq!(failed(&run(&site, id, &[], 3)), ["uploads"], "{id}");
+    }
+    configure(&site, &["default"], &section(""));
+    run(&site, "0004", &[], 0);
+    for file in ["a/b/one", "c/two", "three"] {
+        fs::remove_file(site.path(&format!("uploads/{file}"))).expect("remove");
+    }
+    for id in ["0005", "0006"] {
+        assert_eq!(failed(&run(&site, id, &[], 3)), ["uploads"], "{id}");
+    }
+    run(&site, "0007", &["--accept-gone=uploads"], 0);
+    // Folders alone are no loss any more.
+    run(&site, "0008", &[], 0);
+}
+
 #[track_caller]
 fn run_fails(site: &Site, args: &[&str]) -> CliOutput {
     ctl(site, &["create"]).args(args).run().expect_code(2)
