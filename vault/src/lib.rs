@@ -31,6 +31,7 @@ mod place;
 mod presence;
 mod ranges;
 mod read;
+mod ref_folders;
 mod ref_list;
 mod refs_file;
 mod restore_record;

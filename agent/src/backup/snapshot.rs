@@ -154,7 +154,8 @@ fn read(candidate: &Candidate, git: &Git, cancel: &CancellationToken) -> Result<
             reftable::read(git, &candidate.dir, cancel).map_err(|answer| problem("read refs", answer))?
         }
     };
-    let refs = RefSnapshot { object_format, ref_storage, head, refs, symrefs };
+    let mut refs = RefSnapshot { object_format, ref_storage, head, refs, symrefs };
+    left_out.extend(refs.leave_out_folders().iter().map(|(name, finding)| LeftOut::new(name, finding)));
     let hooks = if candidate.has_hooks { hooks::archive(&candidate.dir) } else { Ok(None) };
     let hooks = hooks.unwrap_or_else(|error| {
         left_out.push(LeftOut::new(b"custom_hooks", error.to_string()));

@@ -1,10 +1,8 @@
-//! Whether stored refs can be written into a repository: valid names that do not stand in each other's way.
+//! Whether the names of stored refs are valid.
 //!
-//! Does not own: writing them. Names come from stored data and become file names, so nothing is written before every
-//! name has passed: under `refs/`, by git's rules (which forbid `..`, `.lock`, empty and dotted components), and no
-//! name a folder of another.
-
-use std::collections::HashSet;
+//! Does not own: writing them, or which of them stand in each other's way (`RefSnapshot::leave_out_folders`). Names come
+//! from stored data and become file names, so nothing is written before every name has passed: under `refs/`, by git's
+//! rules (which forbid `..`, `.lock`, empty and dotted components).
 
 use gix::bstr::ByteSlice;
 use packhorse_model::{Problem, encode_ref_name};
@@ -12,21 +10,13 @@ use packhorse_vault::{Head, RefSnapshot};
 
 use crate::restore::io_problem::corrupt;
 
-/// Refuses a snapshot that no repository can hold.
+/// Refuses a snapshot with names that git would not accept.
 pub(super) fn check(refs: &RefSnapshot) -> Result<(), Problem> {
-    let mut above: Vec<&[u8]> = Vec::new();
-    for (name, _) in refs.refs.iter() {
-        check_name(name)?;
-        // Names are sorted, so those that this one begins with stand together before it.
-        while above.last().is_some_and(|begin| !name.starts_with(begin)) {
-            above.pop();
-        }
-        if let Some(folder) = above.iter().find(|begin| name.get(begin.len()) == Some(&b'/')) {
-            return Err(cannot_stand(name, folder));
-        }
-        above.push(name);
+    refs.refs.iter().try_for_each(|(name, _)| check_name(name))?;
+    for symref in &refs.symrefs {
+        check_name(&symref.name)?;
+        check_name(&symref.target)?;
     }
-    check_symbolic(refs)?;
     match &refs.head {
         Head::Symbolic(target) => check_name(target),
         Head::Detached(_) => Ok(()),
@@ -54,29 +44,6 @@ fn is_plain(name: &[u8]) -> bool {
         }
     }
     last != b'/'
-}
-
-fn check_symbolic(refs: &RefSnapshot) -> Result<(), Problem> {
-    if refs.symrefs.is_empty() {
-        return Ok(());
-    }
-    let symbolic: HashSet<&[u8]> = refs.symrefs.iter().map(|symref| symref.name.as_slice()).collect();
-    for symref in &refs.symrefs {
-        check_name(&symref.name)?;
-        check_name(&symref.target)?;
-        check_folders(&symref.name, |name| refs.refs.get(name).is_some() || symbolic.contains(name))?;
-    }
-    refs.refs.iter().try_for_each(|(name, _)| check_folders(name, |name| symbolic.contains(name)))
-}
-
-fn check_folders(name: &[u8], is_ref: impl Fn(&[u8]) -> bool) -> Result<(), Problem> {
-    let slashes = name.iter().enumerate().skip(b"refs/".len()).filter(|(_, byte)| **byte == b'/');
-    let mut folders = slashes.map(|(at, _)| &name[..at]);
-    folders.find(|folder| is_ref(folder)).map_or(Ok(()), |folder| Err(cannot_stand(name, folder)))
-}
-
-fn cannot_stand(name: &[u8], folder: &[u8]) -> Problem {
-    refused(name, &format!("cannot stand beside {}", encode_ref_name(folder)))
 }
 
 fn refused(name: &[u8], finding: &str) -> Problem {
@@ -157,24 +124,5 @@ mod tests {
             }
         }
         assert!(plain > 500, "{plain}");
-    }
-
-    #[test]
-    fn a_name_that_is_a_folder_of_another_is_refused() {
-        check(&snapshot(&[b"refs/heads/a", b"refs/heads/a.b", b"refs/heads/a/b"], None))
-            .expect_err("conflict");
-        for names in [
-            &[b"refs/heads/a".as_slice(), b"refs/heads/a-b", b"refs/heads/a.b", b"refs/heads/a/b/c"][..],
-            &[b"refs/heads/a/b", b"refs/heads/a/b-c", b"refs/heads/a/b-c/d"],
-            &[b"refs/a", b"refs/a-b/c", b"refs/a-b/d", b"refs/a/b"],
-        ] {
-            check(&snapshot(names, None)).expect_err("conflict");
-        }
-        check(&snapshot(&[b"refs/heads/a/b"], Some((b"refs/heads/a", b"refs/heads/x"))))
-            .expect_err("conflict");
-        check(&snapshot(&[b"refs/heads/a"], Some((b"refs/heads/a/b", b"refs/heads/x"))))
-            .expect_err("conflict");
-        check(&snapshot(&[b"refs/a-b/c", b"refs/a/b", b"refs/ab/c"], None)).expect("no conflict");
-        check(&snapshot(&[b"refs/heads/a", b"refs/heads/a.b"], None)).expect("no conflict");
     }
 }

@@ -1,11 +1,12 @@
 //! Step 5: all refs at once, after the last step's objects.
 //!
-//! Does not own: whether names are valid (`ref_check`, asked when they are read). Every distinct object that a ref leads to
-//! must be there before any ref is written. Ref files: one `packed-refs`, symbolic refs as files of their own;
+//! Does not own: whether names are valid (`ref_check`, asked when they are read), or stand in each other's way
+//! (`RefSnapshot::leave_out_folders`): a backup that was made before that was looked at may hold such refs, which are left
+//! out and told. Every distinct object that a ref leads to must be there before any ref is written. Ref files: one `packed-refs`, symbolic refs as files of their own;
 //! reftables: one transaction of `git update-ref`.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     ffi::OsStr,
     fs::{self, File},
     io::{self, BufWriter, Write},
@@ -13,7 +14,7 @@ use std::{
     path::Path,
 };
 
-use packhorse_model::Problem;
+use packhorse_model::{ErrorKind, Problem, Subject, encode_ref_name};
 use packhorse_vault::{Head, Oid, RefSnapshot, RefStorage};
 
 use crate::restore::{
@@ -24,17 +25,23 @@ use crate::restore::{
     ref_check,
 };
 
+/// Refs in a problem.
+const NAMED: usize = 10;
+
 /// Refs that may be written: their names are right, and what has to be there is known.
 pub(super) struct Refs {
     snapshot: RefSnapshot,
     /// The objects that refs lead to, each once or twice.
     tips: Vec<Oid>,
+    /// Refs of the backup that no repository can hold beside the others, each with the reason.
+    left_out: BTreeMap<Vec<u8>, String>,
 }
 
 impl Refs {
     /// Checks all names. Blocking.
-    pub(super) fn check(snapshot: RefSnapshot) -> Result<Self, Problem> {
+    pub(super) fn check(mut snapshot: RefSnapshot) -> Result<Self, Problem> {
         ref_check::check(&snapshot)?;
+        let left_out = snapshot.leave_out_folders();
         let mut tips: Vec<Oid> =
             snapshot.refs.iter().map(|(_, oid)| oid).chain(snapshot.head_oid()).collect();
         // By what tells nearly all of them apart; a tip that is looked up twice does no harm.
@@ -42,7 +49,24 @@ impl Refs {
             oid.as_bytes().first_chunk::<8>().map(|first| u64::from_be_bytes(*first))
         });
         tips.dedup();
-        Ok(Self { snapshot, tips })
+        Ok(Self { snapshot, tips, left_out })
+    }
+
+    /// What has to be told of refs that are left out; none when all of them are written.
+    pub(super) fn what_is_left_out(&self) -> Option<Problem> {
+        let named = self.left_out.iter().take(NAMED);
+        let named = named.map(|(name, finding)| format!("{}: {finding}", encode_ref_name(name)));
+        let mut said: Vec<String> = named.collect();
+        let more = self.left_out.len().saturating_sub(said.len());
+        if more > 0 {
+            said.push(format!("and {more} more"));
+        }
+        (!said.is_empty()).then(|| {
+            Problem::new(ErrorKind::Corrupt, Subject::Repository, "restore refs")
+                .answered(format!("{} left out: {}", self.left_out.len(), said.join("; ")))
+                .leaving("everything else of it was restored")
+                .next("make the refs that are missing again under other names: their objects are there until git prunes")
+        })
     }
 
     /// Writes all refs into a repository that has all objects, of which some are known to be `brought`. Blocking.

@@ -41,7 +41,10 @@ impl Restore {
             return Restored { placed: false, problem: held.missing };
         }
         match self.try_repository(entry, held.last_good.as_ref(), number) {
-            Ok(placed) => Restored { placed, problem: held.missing },
+            Ok(Restored { placed, problem }) => Restored {
+                placed,
+                problem: both(held.missing, problem.map(|problem| problem.on(&entry.path))),
+            },
             Err(problem) => Restored { placed: false, problem: Some(problem) },
         }
     }
@@ -51,20 +54,22 @@ impl Restore {
         entry: &CatalogueEntry,
         last_good: Option<&LastGood>,
         number: u64,
-    ) -> Result<bool, Problem> {
+    ) -> Result<Restored, Problem> {
         let Some(place) = spot(&self.job, entry, last_good, &self.cancel)? else {
             self.progress.already();
-            return Ok(false);
+            return Ok(Restored { placed: false, problem: None });
         };
         let wanted = fetch::fetch(&self.vault, entry, last_good);
-        let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else { return Ok(false) };
+        let Some(wanted) = self.git.unless_stopped("restore repository", wanted)?? else {
+            return Ok(Restored { placed: false, problem: None });
+        };
         self.progress.add_bytes(wanted.bytes);
         let _large = if self.job.optimise || !wanted.is_small() { self.turn_of_large()? } else { None };
         let done = self.make_and_place(&wanted, entry, (number, &place));
         if done.is_err() {
             let _ = fs::remove_dir_all(self.workshop.repository(number));
         }
-        done.map(|()| true)
+        done.map(|problem| Restored { placed: true, problem })
     }
 
     /// Waits until one more may be restored that is not small; a disk that fails gets no more. The semaphore is never
@@ -75,12 +80,13 @@ impl Restore {
         turn.map(Result::ok).ok_or_else(|| Problem::cancelled("restore repository"))
     }
 
+    /// Also says what the repository that is in place lacks.
     fn make_and_place(
         &self,
         wanted: &Wanted,
         entry: &CatalogueEntry,
         (number, place): (u64, &Place),
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<Problem>, Problem> {
         let repository = &self.workshop.repository(number);
         let remark = |problem| self.remark(&entry.path, problem);
         let make = || self.make(wanted, repository, &remark);
@@ -100,7 +106,8 @@ impl Restore {
         if self.git.is_stopped() {
             return Err(Problem::cancelled("restore repository"));
         }
-        place.put(repository, &entry.path, &self.owner)
+        place.put(repository, &entry.path, &self.owner)?;
+        Ok(rest.refs.what_is_left_out())
     }
 }
 
@@ -180,6 +187,18 @@ fn beside<A: Send, B>(
         let first = first.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok((first, second?))
     })
+}
+
+/// All that has to be told of one repository, as one problem.
+fn both(first: Option<Problem>, second: Option<Problem>) -> Option<Problem> {
+    match (first, second) {
+        (Some(first), Some(second)) => {
+            let answers = [&first.answer, &second.answer].map(|answer| answer.as_deref().unwrap_or_default());
+            let answer = answers.join("; ");
+            Some(first.answered(answer))
+        }
+        (first, second) => first.or(second),
+    }
 }
 
 fn never_backed_up(entry: &CatalogueEntry) -> Problem {

@@ -252,3 +252,36 @@ async fn a_ref_to_an_object_that_no_bundle_holds_is_refused() {
     assert!(ran.failures[0].problem.to_string().contains("no bundle holds it"), "{}", ran.failures[0]);
     desk.assert_untouched();
 }
+
+/// As backups from before this was looked at have it: git lists both, where a copy brought one packed and one as a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn refs_in_each_others_way_keep_nothing_else_back() {
+    for table in [true, false] {
+        let (_folder, repo) = source(&[]);
+        let tip = repo.commit("main", &[("one", "1")]);
+        repo.update_ref("refs/heads/d", &tip);
+        repo.update_ref("refs/heads/d-x", &tip);
+        repo.run(&["symbolic-ref", "refs/heads/s", "refs/heads/d"]);
+        repo.pack_refs();
+        std::fs::create_dir_all(repo.path().join("refs/heads/d")).expect("create folder");
+        std::fs::write(repo.path().join("refs/heads/d/e"), format!("{tip}\n")).expect("write ref");
+        repo.set_head("refs/heads/d");
+        let mut writer = Writer::new(table);
+        writer.step(&repo, "a/b.git");
+        let desk = Desk::new();
+        let ran = desk.restore(&mut writer).await;
+        assert_eq!(ran.result.expect("restored").restored, 1);
+        let [failure] = ran.failures.as_slice() else { panic!("{:?}", ran.failures) };
+        let said = failure.to_string();
+        assert!(said.contains("a/b.git") && said.contains("refs/heads/d: it cannot stand beside"), "{said}");
+        assert_eq!(said.contains("refs/heads/s: it leads to refs/heads/d"), table, "{said}");
+        let names = desk.repo("a/b.git").run(&["for-each-ref", "--format=%(refname)"]);
+        // A manifest without our table knows no symbolic refs.
+        let expected = ["refs/heads/d-x", "refs/heads/d/e", "refs/heads/main"];
+        let expected: Vec<&str> = expected.into_iter().chain((!table).then_some("refs/heads/s")).collect();
+        assert_eq!(names.lines().collect::<Vec<_>>(), expected);
+        let found = desk.repo("a/b.git").run(&["symbolic-ref", "HEAD"]);
+        assert_eq!(found, "refs/heads/d", "it leads nowhere, and is in nobody's way");
+        desk.assert_tidy();
+    }
+}

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::{assert_last_good, assert_left_out, line_of, world_with};
-use crate::world::World;
+use crate::world::{World, has_reftables};
 
 #[test]
 fn files_that_are_no_refs() {
@@ -164,4 +164,41 @@ fn a_link_to_hooks_comes_back_as_a_link() {
     assert_eq!(link.to_str(), Some("../../hooks"));
     let again = world.backup(&[]);
     assert_eq!(again.summary.repositories.unchanged, 2);
+}
+
+/// Git refuses to make them, and lists both where a copy of a repository brought one packed and the other as a file.
+#[test]
+fn refs_in_each_others_way() {
+    let (world, repo) = world_with(&[]);
+    let tip = repo.run(&["rev-parse", "main"]);
+    repo.update_ref("refs/heads/d/e", &tip);
+    repo.update_ref("refs/heads/d-x", &tip);
+    // A HEAD that leads nowhere is in nobody's way.
+    repo.set_head("refs/heads/d");
+    let good = world.backup(&[]);
+    let packed = format!("# pack-refs with: peeled fully-peeled sorted \n{tip} refs/heads/d\n");
+    let path = repo.path().join("packed-refs");
+    fs::write(&path, packed).expect("write");
+    let listed = repo.run(&["for-each-ref", "--format=%(refname)", "refs/heads/d", "refs/heads/d/"]);
+    assert!(listed.lines().any(|name| name == "refs/heads/d"), "{listed}");
+    for extra in [&[][..], &["--full"]] {
+        let id = assert_left_out(&world, extra, &["refs/heads/d"], &good.states);
+        assert_last_good(&world, &id, &good);
+    }
+    fs::remove_file(&path).expect("remove");
+    let healed = world.backup(&[]);
+    assert_eq!(healed.summary.repositories.damaged, 0);
+    world.check(&[healed]);
+}
+
+#[test]
+fn a_head_without_a_ref_is_in_nobodys_way_in_reftables() {
+    if !has_reftables() {
+        return;
+    }
+    let (world, repo) = world_with(&["--ref-format=reftable"]);
+    let tip = repo.run(&["rev-parse", "main"]);
+    repo.update_ref("refs/heads/d/e", &tip);
+    repo.set_head("refs/heads/d");
+    world.check(&[world.backup(&[])]);
 }
