@@ -63,6 +63,12 @@ pub struct StorageSummary {
     /// Repositories that had refs and have none now, so many that nobody may lose them without a word; likewise.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub emptied_unconfirmed: u64,
+    /// Repositories that had refs in the last backup and have none now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub emptied_total: u64,
+    /// Some of these, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emptied: Vec<String>,
     /// Some of those that are gone, by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<String>,

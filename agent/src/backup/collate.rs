@@ -51,7 +51,7 @@ pub struct Writers {
 }
 
 /// Repositories that are gone and are named to the coordinator; the catalogue has them all.
-const NAMED: usize = 20;
+pub(super) const NAMED: usize = 20;
 /// Time after which a quiet channel is left, to see whether a segment is due.
 const QUIET: Duration = Duration::from_secs(2);
 

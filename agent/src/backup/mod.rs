@@ -24,6 +24,7 @@ mod commit;
 mod copy;
 mod damage;
 mod discover;
+mod emptied;
 mod hooks;
 mod memory;
 mod pack_proof;
@@ -46,12 +47,13 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 pub use discover::holds_others;
+pub use emptied::Emptied;
 use packhorse_model::{
     BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, PassedOver, Problem, RepoFilter,
     RepoPath, StorageName, Subject,
@@ -149,7 +151,7 @@ pub struct StorageResult {
     /// Those of them that were gone at the last backup, too.
     pub still_gone: u64,
     /// Repositories that had refs in the base and have none now.
-    pub emptied: u64,
+    pub emptied: Emptied,
     /// Some of those that are gone.
     pub gone: Vec<String>,
     /// What is odd, and is no failure.
@@ -183,7 +185,7 @@ pub struct Run {
     /// Threads that hang and were left behind.
     left_behind: AtomicUsize,
     /// Repositories that had refs in the base and have none now.
-    emptied: AtomicU64,
+    emptied: emptied::Tally,
 }
 
 /// Steps that are committed at once, small ones; a larger one counts as several, to bound memory.
@@ -216,7 +218,7 @@ impl Run {
             stopping: job.stopping,
             given_up: OnceLock::new(),
             left_behind: AtomicUsize::new(0),
-            emptied: AtomicU64::new(0),
+            emptied: emptied::Tally::default(),
         }
     }
 
@@ -357,7 +359,7 @@ pub async fn back_up_storage(
         unmatched,
         base_repositories,
         still_gone,
-        emptied: run.emptied.load(Relaxed),
+        emptied: run.emptied.now(),
         gone: collated.gone,
         remarks: remarks.into_iter().map(|problem| about("(whole storage)".into(), problem)).collect(),
         passed_over,

@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use packhorse_model::Outcome;
@@ -226,8 +226,9 @@ impl Floor {
             Ok(looked) => looked,
             Err(error) => return self.pass_by(item, |last| repository::without(&candidate, last, error)),
         };
-        if item.had_refs && snapshot.refs.is_empty() {
-            self.run.emptied.fetch_add(1, Relaxed);
+        // One of which nothing is whole has failed, and is named as such.
+        if item.had_refs && snapshot.refs.is_empty() && !snapshot.is_nothing_whole() {
+            self.run.emptied.add(&candidate.path);
         }
         if let Some(entry) = settles(&self.run, &snapshot, &item) {
             return self.push_blocking(item.number, entry, item.permit);

@@ -148,6 +148,8 @@ fn summary(
         failures: finished.failures,
         gone_unconfirmed: 0,
         emptied_unconfirmed: 0,
+        emptied_total: finished.emptied,
+        emptied: finished.emptied_names.clone(),
         gone: finished.gone.clone(),
         passed_over: finished.passed_over.clone().map(Into::into).unwrap_or_default(),
     })

@@ -96,6 +96,9 @@ fn odd(lines: &mut Vec<String>, summary: &RunSummary) {
         if storage.counts.gone > 0 {
             lines.push(format!("  gone          {name}: {}", names(&storage.gone, storage.counts.gone)));
         }
+        if storage.emptied_total > 0 {
+            lines.push(format!("  emptied       {name}: {}", names(&storage.emptied, storage.emptied_total)));
+        }
         let passed_over = &storage.passed_over;
         let links = (passed_over.links > 0).then(|| counted(passed_over.links, "link", "links"));
         let inner = (passed_over.inner > 0).then(|| {

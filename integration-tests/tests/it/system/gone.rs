@@ -361,6 +361,32 @@ fn run_fails(site: &Site, args: &[&str]) -> CliOutput {
     ctl(site, &["create"]).args(args).run().expect_code(2)
 }
 
+/// Fewer than make the run incomplete: they are named all the same, as those that are gone are.
+#[test]
+fn repositories_that_lose_all_their_refs_are_named_once() {
+    let site = site(&["default"], "");
+    repositories(&site, "default", 5);
+    site.repo("default/always.git");
+    let first = run(&site, "0001", &[], 0);
+    assert_eq!((first.repositories.empty, first.storages[0].emptied_total), (1, 0));
+    for number in [3, 1] {
+        fs::remove_file(site.path(&format!("default/{number:02}.git/refs/heads/main")))
+            .expect("remove the ref");
+    }
+    let said = ctl(&site, &["create", "--backup-id=0002"]).run().expect_success();
+    assert!(said.stdout.contains("  emptied       default: 01.git, 03.git"), "{said:#?}");
+    let shown = ctl(&site, &["show", "0002"]).run().expect_success();
+    assert!(shown.stdout.contains("  emptied       default: 01.git, 03.git"), "{shown:#?}");
+    let report = json(&ctl(&site, &["show", "0002", "--json"]).run().expect_success());
+    let storage = &report["report"]["storages"][0];
+    assert_eq!(
+        (&storage["emptied_total"], &storage["emptied"]),
+        (&2.into(), &["01.git", "03.git"].as_slice().into())
+    );
+    let third = run(&site, "0003", &[], 0);
+    assert_eq!((third.repositories.empty, third.storages[0].emptied_total), (3, 0));
+}
+
 #[test]
 fn all_that_was_there_is_missed_also_when_something_else_is() {
     let site = site(&["default"], "");
