@@ -121,7 +121,7 @@ pub enum Known {
     /// What it came to.
     Ended(Box<RestoreRecord>),
     /// That it has begun.
-    Begun(RestoreBegun),
+    Begun(Box<RestoreBegun>),
 }
 
 /// What is known of a restore without an end, and by what.
@@ -192,7 +192,7 @@ pub async fn find(vault: &Vault, wanted: &str) -> Result<Known, Problem> {
     };
     match RestoreRecord::read(vault, id).await? {
         Some(ended) => Ok(Known::Ended(Box::new(ended))),
-        None => RestoreBegun::read(vault, id).await?.map(Known::Begun).ok_or_else(not_found),
+        None => RestoreBegun::read(vault, id).await?.map(Box::new).map(Known::Begun).ok_or_else(not_found),
     }
 }
 
