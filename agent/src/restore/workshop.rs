@@ -2,8 +2,10 @@
 //!
 //! Does not own: what is built there. It lies in the storage's own file system, so that a finished repository is put
 //! in place by a rename; names that start with `+` are no repositories to anybody. A restore holds a lock in its
-//! folder for as long as it lives; folders whose lock can be taken belong to dead restores and are removed. Creating,
-//! clearing and closing happen under one gate, so no restore can take a folder that another is about to lock.
+//! folder for as long as it lives; folders whose lock can be taken belong to dead restores and are removed. While one cannot
+//! be taken, another restore is at work in this storage, of whatever process, and a second one is refused: each would take
+//! what the other puts in place for what was there before. Creating, clearing and closing happen under one gate, so no
+//! restore can take a folder that another is about to lock. A file system without locks is refused.
 
 use std::{
     fs::{self, File},
@@ -12,14 +14,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use packhorse_model::{BackupId, Problem};
-use rustix::fs::{FlockOperation, flock};
+use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
+use packhorse_proto::START_JOB;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use tempfile::TempDir;
 
 use crate::restore::io_problem::io_problem;
 
 const GATE: &str = "restore.lock";
 const LOCK: &str = "lock";
+const PREFIX: &str = "restore-";
 
 /// One restore's temporary folder; dropping it removes it.
 pub(super) struct Workshop {
@@ -32,15 +39,18 @@ impl Workshop {
     /// Removes what dead restores left and makes a folder. Blocking, as all of this type.
     pub(super) fn open(root: &Path, id: &BackupId) -> Result<Self, Problem> {
         let parent = root.join("+packhorse");
-        Self::try_open(&parent, id).map_err(|e| io_problem("make temporary folder", parent.display(), &e))
+        let failed = |e: io::Error| io_problem("make temporary folder", parent.display(), &e);
+        let _gate = take_gate(&parent).map_err(failed)?;
+        if let Some(other) = remove_dead(&parent).map_err(failed)? {
+            return Err(busy(root, &other));
+        }
+        Self::make(&parent, id).map_err(failed)
     }
 
-    fn try_open(parent: &Path, id: &BackupId) -> io::Result<Self> {
-        let _gate = take_gate(parent)?;
-        remove_dead(parent)?;
-        let folder = tempfile::Builder::new().prefix(&format!("restore-{id}-")).tempdir_in(parent)?;
+    fn make(parent: &Path, id: &BackupId) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix(&format!("{PREFIX}{id}-")).tempdir_in(parent)?;
         let lock = File::create(folder.path().join(LOCK))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        try_lock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { folder, parent: parent.to_owned(), _lock: lock })
     }
 
@@ -81,7 +91,7 @@ fn take_gate(parent: &Path) -> io::Result<File> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened?,
         };
-        flock(&gate, FlockOperation::LockExclusive)?;
+        try_lock(&gate, FlockOperation::LockExclusive)?;
         match fs::metadata(&path) {
             Ok(there) if there.ino() == gate.metadata()?.ino() => return Ok(gate),
             _ => {}
@@ -89,18 +99,45 @@ fn take_gate(parent: &Path) -> io::Result<File> {
     }
 }
 
-fn remove_dead(parent: &Path) -> io::Result<()> {
+/// Removes what dead restores left; the folder of one that lives, if there is one.
+fn remove_dead(parent: &Path) -> io::Result<Option<String>> {
+    let mut living = None;
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
-        let ours = entry.file_name().as_encoded_bytes().starts_with(b"restore-");
+        let ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
         if !ours || !entry.file_type()?.is_dir() {
             continue;
         }
         let lock = File::options().create(true).append(true).open(entry.path().join(LOCK))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if try_lock(&lock, FlockOperation::NonBlockingLockExclusive)? {
             tracing::info!(folder = %entry.path().display(), "what a dead restore left is removed");
             fs::remove_dir_all(entry.path())?;
+        } else {
+            living = Some(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    Ok(())
+    Ok(living)
+}
+
+/// Whether the lock was taken; another holds it otherwise.
+fn try_lock(file: &File, how: FlockOperation) -> io::Result<bool> {
+    match flock(file, how) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(io::Error::other(format!(
+            "the file system cannot lock, so two restores could not be kept apart: {}",
+            io::Error::from(error)
+        ))),
+    }
+}
+
+/// Of the kind and name that a second job of one agent has: whoever asks may come again.
+fn busy(root: &Path, folder: &str) -> Problem {
+    let backup = folder.strip_prefix(PREFIX).and_then(|rest| Some(rest.rsplit_once('-')?.0));
+    let of = backup.map_or_else(String::new, |id| format!(" of {id}"));
+    Problem::new(ErrorKind::Unavailable, Subject::Agent, START_JOB)
+        .on(root.display())
+        .answered(format!("the storage is busy with another restore{of}, which another process runs"))
+        .leaving("nothing of this storage was touched")
+        .next("wait for it, or end it where it was started, then restore again")
 }

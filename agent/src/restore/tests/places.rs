@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use packhorse_model::ErrorKind;
+use packhorse_model::{ErrorKind, Subject};
 use packhorse_testkit::{GitRepo, RepoState, TreeState};
 use tokio_util::sync::CancellationToken;
 
@@ -120,15 +120,20 @@ async fn leftovers_of_dead_restores_go_and_living_ones_stay() {
     }
     let lock = fs::File::create(desk.path("+packhorse/restore-alive-x/lock")).expect("create lock");
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("lock");
-    let ran = desk.restore(&mut writer).await;
-    assert_eq!(ran.result.expect("restore").restored, 1);
-    let there = |name: &str| Path::exists(&desk.path("+packhorse").join(name));
-    assert!(!there("restore-dead-x") && there("restore-alive-x/1.git") && there("something-else/1.git"));
-    assert!(!there("restore-run001"));
+    let problem = desk.restore(&mut writer).await.result.expect_err("busy");
+    let said = problem.to_string();
+    assert!(said.contains("busy with another restore of alive, which another process"), "{said}");
+    assert_eq!((problem.kind, problem.subject), (ErrorKind::Unavailable, Subject::Agent));
+    let there = |name: &str| Path::exists(&desk.path(name));
+    assert!(!there("a") && !there("+packhorse/restore-dead-x"));
+    assert!(there("+packhorse/restore-alive-x/1.git") && there("+packhorse/something-else/1.git"));
+    drop(lock);
+    assert_eq!(desk.restore(&mut writer).await.result.expect("restore").restored, 1);
+    assert!(!there("+packhorse/restore-alive-x") && there("+packhorse/something-else/1.git"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restores_side_by_side_do_not_disturb_each_other() {
+async fn of_restores_at_once_into_one_storage_one_goes_on_and_the_others_touch_nothing() {
     let (_folder, repo, mut writer) = written(&["a/0.git", "a/1.git", "a/2.git", "a/3.git"]);
     let (desk, catalogue) = (Desk::new(), writer.catalogue().await);
     let job = |number: usize| {
@@ -140,10 +145,22 @@ async fn restores_side_by_side_do_not_disturb_each_other() {
     let vault = &writer.vault;
     let one = |number| run(vault, job(number), CancellationToken::new());
     let all = tokio::join!(one(0), one(1), one(2), one(3));
+    let mut done = 0;
     for (number, ran) in [all.0, all.1, all.2, all.3].into_iter().enumerate() {
-        assert_eq!((ran.failures, ran.result.expect("restore").restored), (Vec::new(), 1));
-        RepoState::assert_same(&repo.state(), &desk.repo(&format!("a/{number}.git")).state());
+        let path = format!("a/{number}.git");
+        match ran.result {
+            Ok(result) => {
+                assert_eq!((ran.failures, result.restored), (Vec::new(), 1));
+                RepoState::assert_same(&repo.state(), &desk.repo(&path).state());
+                done += 1;
+            }
+            Err(problem) => {
+                assert!(problem.to_string().contains("busy with another restore of run001"), "{problem}");
+                assert!(!desk.path(&path).exists());
+            }
+        }
     }
+    assert!(done > 0);
     desk.assert_tidy();
 }
 

@@ -215,3 +215,28 @@ fn there_must_be_room_for_all_that_goes_to_one_file_system() {
     // What is there makes place when it is replaced, and both are there for a while.
     site.ctl("small.toml", ["restore", "0001", "--storage=second", "--force"]).run().expect_code(1);
 }
+
+/// As a `backupctl` or an agent of another process holds it: an agent has one job for a storage, processes know each other by
+/// a lock.
+#[test]
+fn a_storage_that_another_process_restores_into_is_refused_as_busy() {
+    let site = Site::new();
+    site.repo("one/a.git").fill("main", 2);
+    let section = site.storage_section("default", "one");
+    site.write("packhorse.toml", &format!("[vault]\nurl = '{}'\n{section}", site.vault_url()));
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    let folder = site.path("one/+packhorse/restore-0007-x");
+    fs::create_dir_all(&folder).expect("create folder");
+    let lock = fs::File::create(folder.join("lock")).expect("create lock");
+    lock.lock().expect("lock");
+    let before = names(&site.path("one"));
+    let refused = ctl(&["restore", "0001", "--force"]).run().expect_code(14);
+    assert!(refused.stderr.contains("busy with another restore of 0007"), "{refused:#?}");
+    let is_new = |name: &&PathBuf| !before.contains(name) && !name.ends_with("restore.lock");
+    assert_eq!(names(&site.path("one")).iter().filter(is_new).count(), 0);
+    // A backup goes on beside it.
+    ctl(&["create", "--backup-id=0002"]).run().expect_success();
+    drop(lock);
+    ctl(&["restore", "0001", "--force"]).run().expect_success();
+}
