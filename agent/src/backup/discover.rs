@@ -212,9 +212,7 @@ fn not_utf8(name: String) -> Found {
 /// A storage is a folder of repositories. One that is a repository, or lies in one, is the wrong folder.
 fn refuse_repository(root: &Path) -> Result<(), Problem> {
     let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-    let is_repository =
-        |dir: &&Path| missing_parts(|part| fs::symlink_metadata(dir.join(part)).is_ok()).is_empty();
-    let Some(repository) = real.ancestors().find(is_repository) else { return Ok(()) };
+    let Some(repository) = real.ancestors().find(|dir| is_repository(dir)) else { return Ok(()) };
     let answer = if repository == real { "it is a repository" } else { "it lies inside a repository" };
     let next = match repository.parent() {
         Some(parent) => format!("name the folder that holds the repositories: {}", parent.display()),
@@ -237,6 +235,11 @@ fn links(entries: &[Entry], relative: &str, dir: &Path) -> Vec<Found> {
 
 fn join(relative: &str, name: &str) -> String {
     if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") }
+}
+
+/// Whether a folder has all that git needs to open it as a repository.
+pub fn is_repository(dir: &Path) -> bool {
+    missing_parts(|part| fs::symlink_metadata(dir.join(part)).is_ok()).is_empty()
 }
 
 /// What a folder holds beside a repository of its own, so that nobody may replace it as one: none when there is nothing.
@@ -266,7 +269,7 @@ pub fn restore_it(path: &str) -> String {
 }
 
 /// Folders that git makes in a repository, and Gitaly; none of them holds repositories.
-const OWN_FOLDERS: [&str; 10] =
+pub const OWN_FOLDERS: [&str; 10] =
     ["objects", "refs", "hooks", "info", "logs", "branches", "custom_hooks", "worktrees", "reftable", "lfs"];
 
 /// Repositories inside a repository, such as those of submodules: they are named, and not backed up.

@@ -52,7 +52,7 @@ use std::{
     time::Duration,
 };
 
-pub use discover::holds_others;
+pub use discover::{OWN_FOLDERS, holds_others, is_repository};
 pub use emptied::Emptied;
 use packhorse_model::{
     BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, PassedOver, Problem, RepoFilter,

@@ -7,6 +7,9 @@
 //! and `place` it. At the end the storage's file system is synced, and only then does the restore report success; `early_sync`
 //! lets the disk begin before that.
 //!
+//! A forced restore asks `borrowers` who borrows objects from a repository before it replaces it. One that lends waits until
+//! all others are done, and is refused when somebody borrows from it even then.
+//!
 //! Retries: none here; the vault's client has its own. A repository that fails is named and the others go on.
 //!
 //! Cancellation: no repository is started any more, threads and git children stop, the temporary folder is removed.
@@ -17,6 +20,7 @@
 //! yet synced may be damaged or gone; a forced restore syncs each new repository before it replaces an old one.
 
 mod already;
+mod borrowers;
 mod build;
 mod early_sync;
 mod fetch;

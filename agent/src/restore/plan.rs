@@ -6,7 +6,8 @@
 //! number of repositories: failures are counted, and the first of them named.
 
 use std::{
-    path::Path,
+    collections::{BTreeSet, HashSet},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::restore::{
     RestoreJob, Unmatched,
     already::spot,
+    borrowers::{Borrowers, lends},
     io_problem::{io_problem, task_problem},
     place::Place,
     repository::Held,
@@ -75,8 +77,10 @@ pub async fn plan_storage(
     }
     let root = job.root.clone();
     let (problems, room) = blocking(move || Ok((unwritable(&root), room(&root).ok()))).await?;
-    let look = Arc::new(Look { job, cancel, tally: Mutex::default() });
+    let borrowers = Borrowers::new(&job.root);
+    let look = Arc::new(Look { job, cancel, borrowers, tally: Mutex::default() });
     look_at_all(&look, selection).await?;
+    look.refuse_lenders();
     if look.cancel.is_cancelled() {
         return Err(Problem::cancelled("plan restore").on(&look.job.target));
     }
@@ -122,6 +126,7 @@ async fn look_at_all(look: &Arc<Look>, selection: Arc<Selection>) -> Result<(), 
 struct Look {
     job: RestoreJob,
     cancel: CancellationToken,
+    borrowers: Borrowers,
     tally: Mutex<Tally>,
 }
 
@@ -130,6 +135,10 @@ struct Tally {
     plan: StoragePlan,
     added_bytes: u64,
     largest_replaced: u64,
+    /// Those that lend objects, and who borrows them.
+    lenders: Vec<(CatalogueEntry, BTreeSet<PathBuf>)>,
+    /// Which of the borrowers are replaced, too.
+    replaced: HashSet<PathBuf>,
 }
 
 impl Tally {
@@ -165,12 +174,10 @@ impl Look {
         let bytes = entry.bytes_total;
         match found {
             Ok(None) => self.tally().plan.already += 1,
-            Ok(Some(place)) if place.is_taken() => {
-                let mut tally = self.tally();
-                tally.plan.replaced += 1;
-                tally.plan.bytes += bytes;
-                tally.largest_replaced = tally.largest_replaced.max(bytes);
-            }
+            Ok(Some(place)) if place.is_taken() => match self.borrowers.of(&entry.path) {
+                Ok(borrowers) => self.count_replaced(entry, borrowers),
+                Err(problem) => self.count(entry, Err(problem)),
+            },
             Ok(Some(_)) => {
                 let mut tally = self.tally();
                 tally.plan.added += 1;
@@ -182,6 +189,41 @@ impl Look {
                 self.tally().plan.refused += 1;
                 self.fail(entry, problem);
             }
+        }
+    }
+
+    fn count_replaced(&self, entry: &CatalogueEntry, borrowers: BTreeSet<PathBuf>) {
+        let mut tally = self.tally();
+        tally.plan.replaced += 1;
+        tally.plan.bytes += entry.bytes_total;
+        tally.largest_replaced = tally.largest_replaced.max(entry.bytes_total);
+        if self.borrowers.borrows(&entry.path) {
+            tally.replaced.insert(PathBuf::from(entry.path.as_str()));
+        }
+        if !borrowers.is_empty() {
+            tally.lenders.push((entry.clone(), borrowers));
+        }
+    }
+
+    /// Refuses to replace those from which somebody borrows who is not replaced, too. Whoever borrows from a borrower is
+    /// among the borrowers, so each is looked at once.
+    fn refuse_lenders(&self) {
+        let (lenders, replaced) = {
+            let mut tally = self.tally();
+            (std::mem::take(&mut tally.lenders), std::mem::take(&mut tally.replaced))
+        };
+        for (entry, mut borrowers) in lenders {
+            borrowers.retain(|borrower| !replaced.contains(borrower));
+            if borrowers.is_empty() {
+                continue;
+            }
+            {
+                let plan = &mut self.tally().plan;
+                plan.replaced -= 1;
+                plan.refused += 1;
+                plan.bytes -= entry.bytes_total;
+            }
+            self.fail(&entry, lends(&entry.path, &borrowers));
         }
     }
 

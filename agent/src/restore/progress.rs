@@ -42,6 +42,11 @@ impl Progress {
         self.0.working_on.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
     }
 
+    /// Notes that a repository has to wait for others.
+    pub(super) fn put_off(&self, path: &RepoPath) {
+        self.0.working_on.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
     /// Notes that a repository is dealt with, and whether it was put in place.
     pub(super) fn end(&self, path: &RepoPath, restored: bool) {
         self.0.working_on.lock().unwrap_or_else(PoisonError::into_inner).remove(path);

@@ -3,7 +3,13 @@
 //! Does not own: the steps. Nothing of the target is touched before the last of them; whatever fails before that
 //! leaves only a temporary folder, which is removed.
 
-use std::{fs, panic::resume_unwind, path::Path, thread};
+use std::{
+    collections::BTreeSet,
+    fs,
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use bytes::Bytes;
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
@@ -33,29 +39,54 @@ pub(super) struct Restored {
     pub problem: Option<Problem>,
 }
 
+/// How one turn of a repository ended.
+pub(super) enum Turn {
+    /// It is dealt with.
+    Done(Restored),
+    /// Others borrow objects from the one that is in its place: they have to be replaced first.
+    Lends(BTreeSet<PathBuf>),
+}
+
 impl Restore {
     /// Restores one repository; `number` tells it from the others of this restore. Blocking.
-    pub(super) fn repository(&self, entry: &CatalogueEntry, number: u64) -> Restored {
+    pub(super) fn repository(&self, entry: &CatalogueEntry, number: u64) -> Turn {
         let held = Held::of(entry, self.job.last_good);
         if held.is_nothing {
-            return Restored { placed: false, problem: held.missing };
+            return Turn::Done(Restored { placed: false, problem: held.missing });
         }
-        match self.try_repository(entry, held.last_good.as_ref(), number) {
+        let ended = match self.look(entry, held.last_good.as_ref()) {
+            Ok((_, borrowers)) if !borrowers.is_empty() => return Turn::Lends(borrowers),
+            Ok((place, _)) => self.try_repository(entry, held.last_good.as_ref(), (number, place)),
+            Err(problem) => Err(problem),
+        };
+        Turn::Done(match ended {
             Ok(Restored { placed, problem }) => Restored {
                 placed,
                 problem: both(held.missing, problem.map(|problem| problem.on(&entry.path))),
             },
             Err(problem) => Restored { placed: false, problem: Some(problem) },
-        }
+        })
+    }
+
+    /// Where the repository goes, and who borrows from the one that it replaces.
+    fn look(
+        &self,
+        entry: &CatalogueEntry,
+        last_good: Option<&LastGood>,
+    ) -> Result<(Option<Place>, BTreeSet<PathBuf>), Problem> {
+        let place = spot(&self.job, entry, last_good, &self.cancel)?;
+        let replaces = place.as_ref().is_some_and(Place::is_taken);
+        let borrowers = if replaces { self.borrowers.of(&entry.path)? } else { BTreeSet::new() };
+        Ok((place, borrowers))
     }
 
     fn try_repository(
         &self,
         entry: &CatalogueEntry,
         last_good: Option<&LastGood>,
-        number: u64,
+        (number, place): (u64, Option<Place>),
     ) -> Result<Restored, Problem> {
-        let Some(place) = spot(&self.job, entry, last_good, &self.cancel)? else {
+        let Some(place) = place else {
             self.progress.already();
             return Ok(Restored { placed: false, problem: None });
         };

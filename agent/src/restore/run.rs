@@ -3,8 +3,10 @@
 //! Does not own: any step of one repository. Every task it starts has ended when it returns.
 
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,8 +20,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::restore::{
-    Progress, RestoreEvent, RestoreJob, RestoreResult, early_sync::EarlySync, git_child::GitChild,
-    io_problem::task_problem, owner::Owner, place::Disk, repository::Restored, select::Selection,
+    Progress, RestoreEvent, RestoreJob, RestoreResult,
+    borrowers::{Borrowers, lends},
+    early_sync::EarlySync,
+    git_child::GitChild,
+    io_problem::task_problem,
+    owner::Owner,
+    place::Disk,
+    repository::{Restored, Turn},
+    select::Selection,
     workshop::Workshop,
 };
 
@@ -38,7 +47,13 @@ pub(super) struct Restore {
     /// Set when the storage's disk fails.
     pub broken: CancellationToken,
     pub events: mpsc::Sender<RestoreEvent>,
+    pub borrowers: Arc<Borrowers>,
+    /// What waits for those that borrow objects from the repositories in their places.
+    pub later: Arc<Mutex<Vec<Lender>>>,
 }
+
+/// An entry whose place is taken by a repository that lends objects, its number, and who borrows them.
+pub(super) type Lender = (u64, CatalogueEntry, BTreeSet<PathBuf>);
 
 /// How often progress is told.
 const PACE: Duration = Duration::from_millis(250);
@@ -61,10 +76,13 @@ pub(super) fn next(entries: &Entries) -> Option<(u64, CatalogueEntry)> {
 }
 
 /// A defect that panics fails only the repository that it met, which shares nothing that could be half done.
-fn guarded(path: &RepoPath, work: impl FnOnce() -> Restored) -> Restored {
+fn guarded(path: &RepoPath, work: impl FnOnce() -> Turn) -> Turn {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let problem = Problem::new(ErrorKind::Internal, Subject::Host, "restore repository");
-        Restored { placed: false, problem: Some(problem.on(path).answered("the thread panicked")) }
+        Turn::Done(Restored {
+            placed: false,
+            problem: Some(problem.on(path).answered("the thread panicked")),
+        })
     })
 }
 
@@ -123,7 +141,21 @@ async fn open(
         let git = GitChild::new(job.git.clone(), cancel.clone(), not_small);
         let (vault, job, progress) = (vault.here(), Arc::new(job), Progress::default());
         let (broken, large) = (CancellationToken::new(), Arc::new(Semaphore::new(not_small)));
-        Ok(Restore { vault, job, workshop, owner, git, progress, cancel, large, broken, events })
+        let (borrowers, later) = (Arc::new(Borrowers::new(&job.root)), Arc::default());
+        Ok(Restore {
+            vault,
+            job,
+            workshop,
+            owner,
+            git,
+            progress,
+            cancel,
+            large,
+            broken,
+            events,
+            borrowers,
+            later,
+        })
     })
     .await
 }
@@ -151,6 +183,12 @@ impl Restore {
         while let Some(ended) = workers.join_next().await {
             all = all.and(ended.map_err(|e| task_problem("restore repositories", &e)));
         }
+        let restore = self.clone();
+        let lenders = blocking(move || {
+            restore.work_on_lenders();
+            Ok(())
+        });
+        let all = all.and(lenders.await);
         all.and(reading.await.map_err(|e| task_problem("read catalogue", &e))?)
     }
 
@@ -171,12 +209,51 @@ impl Restore {
             && !self.broken.is_cancelled()
             && let Some((number, entry)) = next(entries)
         {
-            self.progress.start(&entry.path);
-            let restored = guarded(&entry.path, || self.repository(&entry, number));
-            if let Some(problem) = restored.problem {
-                Handle::current().block_on(self.fail(entry.path.to_string(), problem));
+            self.turn(number, entry);
+        }
+    }
+
+    fn turn(&self, number: u64, entry: CatalogueEntry) {
+        self.progress.start(&entry.path);
+        match guarded(&entry.path, || self.repository(&entry, number)) {
+            Turn::Done(restored) => self.end(&entry.path, restored),
+            Turn::Lends(borrowers) => {
+                self.progress.put_off(&entry.path);
+                self.later().push((number, entry, borrowers));
             }
-            self.progress.end(&entry.path, restored.placed);
+        }
+    }
+
+    fn end(&self, path: &RepoPath, Restored { placed, problem }: Restored) {
+        if let Some(problem) = problem {
+            Handle::current().block_on(self.fail(path.to_string(), problem));
+        }
+        self.progress.end(path, placed);
+    }
+
+    fn later(&self) -> MutexGuard<'_, Vec<Lender>> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the repositories that lend objects, each when nobody borrows from it any more; refuses those from which
+    /// somebody goes on to borrow. Blocking.
+    fn work_on_lenders(&self) {
+        loop {
+            let lenders = std::mem::take(&mut *self.later());
+            let waiting = lenders.len();
+            for (number, entry, _) in lenders {
+                if self.cancel.is_cancelled() || self.broken.is_cancelled() {
+                    return;
+                }
+                self.turn(number, entry);
+            }
+            if self.later().len() == waiting {
+                break;
+            }
+        }
+        for (_, entry, borrowers) in std::mem::take(&mut *self.later()) {
+            let problem = Some(lends(&entry.path, &borrowers));
+            self.end(&entry.path, Restored { placed: false, problem });
         }
     }
 
@@ -258,7 +335,7 @@ mod tests {
     #[test]
     fn a_panic_fails_one_repository_by_name() {
         let path: RepoPath = "a.git".parse().expect("valid path");
-        let restored = guarded(&path, || panic!("a defect"));
+        let Turn::Done(restored) = guarded(&path, || panic!("a defect")) else { panic!("it waits") };
         assert!(!restored.placed);
         let problem = restored.problem.expect("told");
         assert_eq!(problem.kind, ErrorKind::Internal);

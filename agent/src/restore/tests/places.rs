@@ -164,6 +164,99 @@ async fn of_restores_at_once_into_one_storage_one_goes_on_and_the_others_touch_n
     desk.assert_tidy();
 }
 
+/// A storage with a/lender.git, from which a/middle.git borrows, from which a/borrower.git borrows: none of the last two has an
+/// object of its own.
+fn chain_of_borrowers(desk: &Desk) {
+    let lender = GitRepo::init(desk.path("a/lender.git"));
+    lender.fill("main", 5);
+    let tip = lender.run(&["rev-parse", "main"]);
+    for (name, alternates) in [
+        ("a/middle.git", "../../lender.git/objects\n".to_owned()),
+        ("a/borrower.git", format!("# a comment\n{}\n", desk.path("a/middle.git/objects").display())),
+    ] {
+        let repo = GitRepo::init(desk.path(name));
+        fs::write(repo.path().join("objects/info/alternates"), alternates).expect("write alternates");
+        repo.update_ref("refs/heads/main", &tip);
+        repo.fsck();
+    }
+}
+
+async fn force(
+    desk: &Desk,
+    writer: &mut Writer,
+    only: &[&str],
+) -> (crate::restore::StoragePlan, super::desk::Ran) {
+    let mut job = desk.job(writer.catalogue().await);
+    job.force = true;
+    let patterns = only.iter().map(|path| path.parse().expect("valid pattern")).collect();
+    job.filter = packhorse_model::RepoFilter::new(patterns, Vec::new());
+    let cancel = CancellationToken::new;
+    let plan = crate::restore::plan_storage(&writer.vault, job.clone(), cancel()).await.expect("plan");
+    (plan, run(&writer.vault, job, cancel()).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_lends_objects_is_not_taken_from_its_borrowers() {
+    let (_folder, repo, mut writer) = written(&["a/lender.git", "a/middle.git"]);
+    let desk = Desk::new();
+    chain_of_borrowers(&desk);
+    // The first borrows itself, and its borrower is in no backup.
+    for only in [&["a/lender.git"][..], &["a/middle.git"], &["a/lender.git", "a/middle.git"]] {
+        let before = TreeState::of(desk.path("a"));
+        let (plan, ran) = force(&desk, &mut writer, only).await;
+        assert_eq!(
+            (plan.replaced, plan.refused, plan.failures_total),
+            (0, only.len() as u64, only.len() as u64)
+        );
+        assert_eq!(ran.result.expect("restore").restored, 0);
+        for failures in [&plan.failures, &ran.failures] {
+            assert_eq!(failures.len(), only.len(), "{failures:?}");
+            assert!(
+                failures.iter().all(|failure| failure.to_string().contains("a/borrower.git")),
+                "{failures:?}"
+            );
+        }
+        assert_eq!((ran.last.done, ran.last.working_on.len()), (only.len() as u64, 0));
+        TreeState::assert_same(&before, &TreeState::of(desk.path("a")));
+    }
+    desk.repo("a/borrower.git");
+    // All of them together, although the one that lends comes before those that wait for it.
+    writer.step(&repo, "a/borrower.git");
+    let (plan, ran) = force(&desk, &mut writer, &[]).await;
+    assert_eq!((plan.replaced, plan.refused), (3, 0));
+    assert_eq!((ran.failures, ran.result.expect("restore").restored), (Vec::new(), 3));
+    for path in ["a/lender.git", "a/middle.git", "a/borrower.git"] {
+        RepoState::assert_same(&repo.state(), &desk.repo(path).state());
+    }
+    desk.assert_tidy();
+}
+
+/// That it was to be replaced is no reason to take away what it borrows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_borrower_that_cannot_be_restored_keeps_what_it_borrows() {
+    let (_folder, _repo, mut writer) = written(&["a/borrower.git", "a/lender.git", "a/middle.git"]);
+    let desk = Desk::new();
+    chain_of_borrowers(&desk);
+    let bundle = writer.file(&writer.manifest("a/borrower.git").steps[0].bundle_path);
+    fs::write(bundle, "damaged").expect("write bundle");
+    let (plan, ran) = force(&desk, &mut writer, &[]).await;
+    assert_eq!((plan.replaced, plan.refused), (3, 0));
+    assert_eq!((ran.failures.len(), ran.result.expect("restore").restored), (3, 0));
+    desk.repo("a/borrower.git");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_behind_a_link_are_borrowed_too() {
+    let (_folder, _repo, mut writer) = written(&["a/lender.git"]);
+    let desk = Desk::new();
+    GitRepo::init(desk.path("a/lender.git")).fill("main", 2);
+    fs::create_dir_all(desk.path("b/w.git")).expect("create folder");
+    symlink("../../a/lender.git/objects", desk.path("b/w.git/objects")).expect("make link");
+    let (plan, ran) = force(&desk, &mut writer, &[]).await;
+    assert_eq!((plan.refused, ran.result.expect("restore").restored), (1, 0));
+    assert!(ran.failures[0].to_string().contains("b/w.git"), "{:?}", ran.failures);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_restore_leaves_nothing_half_done() {
     let paths: Vec<String> = (0..40).map(|number| format!("a/{number}.git")).collect();
