@@ -23,6 +23,7 @@ use super::{
     Directory,
     claim::{Claim, Use},
     exclude::anchored,
+    leftover,
     outline::Outline,
     report::Report,
     survey::Survey,
@@ -48,7 +49,7 @@ pub(super) async fn archive(
         _ if cancel.is_cancelled() => return Err(stopped()),
         claimed => claimed?.ok_or_else(|| unreadable(&directory.path, io::ErrorKind::NotFound.into()))?,
     };
-    let survey = survey(directory).await?;
+    let survey = look(directory).await?;
     let mut child = Child::start(&directory.tar, arguments(directory), &environment(&directory.search_path))?;
     drop(child.stdin()?);
     let stderr = child.stderr(Report::default(), Report::push)?;
@@ -83,10 +84,24 @@ pub(super) async fn archive(
     Ok((summary, failures))
 }
 
-async fn survey(directory: &Directory) -> Result<Survey, Problem> {
+/// Looks at the folder before tar does.
+async fn look(directory: &Directory) -> Result<Survey, Problem> {
     let (path, exclude) = (directory.path.clone(), directory.exclude.clone());
-    let found = spawn_blocking(move || Survey::of(&path, &exclude).map_err(|error| unreadable(&path, error)));
+    let found = spawn_blocking(move || {
+        let failed = |error| unreadable(&path, error);
+        let left = leftover::part_of(&path).map_err(failed)?;
+        left.map_or(Ok(()), |left| Err(half_restored(&path, &left)))?;
+        Survey::of(&path, &exclude).map_err(failed)
+    });
     joined(found.await)
+}
+
+fn half_restored(path: &Path, left: &Path) -> Problem {
+    Problem::new(ErrorKind::Unavailable, Subject::Directory, WHAT)
+        .on(path.display())
+        .answered(format!("a restore of it died half way, and {} holds what belongs into it", left.display()))
+        .leaving(NOTHING_STORED)
+        .next("restore it again with --force, then run again")
 }
 
 /// Proves that tar did all of its work, and said nothing else.

@@ -46,8 +46,19 @@ pub(super) struct Kept {
 #[derive(Serialize, Deserialize)]
 struct Record {
     kept: Kept,
-    /// Device and inode of the old tree.
+    /// Device and inode of the old tree. After a reboot the device may have another number.
     old: (u64, u64),
+    /// Where single entries are swapped, those that come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    new: Option<Vec<Vec<u8>>>,
+}
+
+/// A swap of single entries, as it was recorded.
+pub(super) struct Swap {
+    /// What is kept.
+    pub(super) kept: Kept,
+    /// The entries that come.
+    pub(super) new: Vec<Vec<u8>>,
 }
 
 /// A path that stands in the way, and why.
@@ -129,8 +140,17 @@ impl Kept {
 
     /// Records what is kept of the old tree, before the swap.
     pub(super) fn record(&self, folder: &Path, old: &Path) -> io::Result<()> {
+        self.write(folder, old, None)
+    }
+
+    /// Records what is kept and which entries come, before these are swapped one by one.
+    pub(super) fn record_swap(&self, folder: &Path, old: &Path, new: Vec<Vec<u8>>) -> io::Result<()> {
+        self.write(folder, old, Some(new))
+    }
+
+    fn write(&self, folder: &Path, old: &Path, new: Option<Vec<Vec<u8>>>) -> io::Result<()> {
         let found = fs::metadata(old)?;
-        let record = Record { kept: self.clone(), old: (found.dev(), found.ino()) };
+        let record = Record { kept: self.clone(), old: (found.dev(), found.ino()), new };
         let file = File::create(folder.join(RECORD))?;
         serde_json::to_writer(&file, &record)?;
         file.sync_all()?;
@@ -139,15 +159,29 @@ impl Kept {
 
     /// What a dead restore recorded in its working folder, and where the old tree is, if it is one of these.
     pub(super) fn recorded(folder: &Path, trees: &[PathBuf]) -> io::Result<Option<(Self, PathBuf)>> {
-        let text = match fs::read(folder.join(RECORD)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read?,
-        };
-        // Cut short by a crash: then the swap had not begun.
-        let Ok(Record { kept, old }) = serde_json::from_slice(&text) else { return Ok(None) };
-        let is_old =
-            |tree: &&PathBuf| fs::metadata(tree).is_ok_and(|found| (found.dev(), found.ino()) == old);
-        Ok(trees.iter().find(is_old).map(|tree| (kept, tree.clone())))
+        let Some(record) = read(folder)? else { return Ok(None) };
+        let found = trees.iter().find(|tree| record.is_of(tree));
+        Ok(found.map(|tree| (record.kept, tree.clone())))
+    }
+
+    /// The swap of single entries that a dead restore recorded, if this is its old tree.
+    pub(super) fn swap(folder: &Path, old: &Path) -> io::Result<Option<Swap>> {
+        let record = read(folder)?.filter(|record| record.is_of(old));
+        Ok(record.and_then(|Record { kept, new, .. }| Some(Swap { kept, new: new? })))
+    }
+}
+
+impl Record {
+    fn is_of(&self, tree: &Path) -> bool {
+        fs::metadata(tree).is_ok_and(|found| found.ino() == self.old.1)
+    }
+}
+
+/// None when there is no record, or one that was cut short by a crash: then the swap had not begun.
+fn read(folder: &Path) -> io::Result<Option<Record>> {
+    match fs::read(folder.join(RECORD)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => Ok(serde_json::from_slice(&text?).ok()),
     }
 }
 

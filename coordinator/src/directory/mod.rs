@@ -1,7 +1,7 @@
 //! Directories of blobs: archived into the vault with `tar`, and restored from it.
 //!
 //! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
-//! `survey`, `outline`, `claim`; of a restore, in order: `plan`, `swap`, `site`, `staging`, `unpack`, `members`, `tree`,
+//! `survey`, `outline`, `claim`; of a restore, in order: `plan`, `swap`, `site`, `leftover`, `staging`, `unpack`, `members`, `tree`,
 //! `kept`, `carry`, `remove`.
 //!
 //! A backup reads a folder that is in use. What changes or goes away meanwhile is recorded by name, what cannot be read is
@@ -24,6 +24,7 @@ mod descent;
 mod exclude;
 mod failure;
 mod kept;
+mod leftover;
 mod members;
 mod outline;
 mod owners;

@@ -7,7 +7,7 @@ use packhorse_model::{DirectorySummary, PlannedDirectory, Problem};
 use packhorse_service::places::{Room, room};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{Target, failure::local, site::Site, swap::occupied};
+use super::{Target, failure::local, leftover::Leftover, site::Site, swap::occupied};
 
 const WHAT: &str = "restore directory";
 
@@ -18,8 +18,9 @@ pub(super) fn plan(
 ) -> Result<(PlannedDirectory, Option<Room>), Problem> {
     let site = Site::look(&target.path, &target.others)?;
     let failed = |error| local(WHAT, site.target.display(), error);
+    let leftovers = site.leftovers(&target.others, target.force)?;
     let is_empty = site.is_empty().map_err(failed)?;
-    if !target.force && !is_empty {
+    if !target.force && (!is_empty || leftovers.iter().any(Leftover::is_the_target)) {
         return Err(occupied(&site));
     }
     let workplace = site.workplace();

@@ -15,7 +15,7 @@ use packhorse_model::{ErrorKind, Problem, Subject};
 use packhorse_service::places::{self, Mounts, Place};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{failure::local, kept::WORKING, staging};
+use super::{failure::local, kept::WORKING, leftover::Leftover, staging};
 
 const WHAT: &str = "restore directory";
 
@@ -35,12 +35,10 @@ pub(super) struct Site {
 
 impl Site {
     /// Looks at the target, after leftovers of dead restores were seen to.
-    pub(super) fn find(target: &Path, others: &[Place]) -> Result<Self, Problem> {
+    pub(super) fn find(target: &Path, others: &[Place], force: bool) -> Result<Self, Problem> {
         let site = Self::look(target, others)?;
-        if site.inside {
-            staging::clean(&site.target, &site.prefix, None, others)?;
-        } else {
-            staging::clean(&site.parent, &site.prefix, Some(&site.target), others)?;
+        for leftover in site.leftovers(others, force)? {
+            leftover.settle()?;
         }
         // A dead restore's swap may have been undone.
         Ok(Self { exists: site.target.exists(), ..site })
@@ -67,6 +65,14 @@ impl Site {
         let site = Self { target, parent, exists, inside, prefix };
         site.check(others)?;
         Ok(site)
+    }
+
+    /// What dead restores left, each of which can be seen to.
+    pub(super) fn leftovers(&self, others: &[Place], force: bool) -> Result<Vec<Leftover>, Problem> {
+        let found = Leftover::all(&self.target, self.inside);
+        let found = found.map_err(|error| local(WHAT, self.workplace().display(), error))?;
+        found.iter().try_for_each(|leftover| leftover.check(others, force))?;
+        Ok(found)
     }
 
     /// The folder in which the new tree is unpacked.

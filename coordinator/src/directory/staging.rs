@@ -1,6 +1,6 @@
 //! The folder beside (or, at a mount point, inside) a target in which a restore does its work.
 //!
-//! Does not own: unpacking or swapping. It holds `new`, which is unpacked into, and at times `old`, which is moved out
+//! Does not own: unpacking or swapping, or what a dead restore left (`leftover`). It holds `new`, which is unpacked into, and at times `old`, which is moved out
 //! of the way. It is locked while its restore lives, so the next restore of the same target can tell a running one
 //! from a dead one. It is removed when it is dropped, unless something of the operator's is still in it.
 
@@ -8,12 +8,11 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File},
     io,
-    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
-use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
-use packhorse_service::places::{self, Place};
+use packhorse_model::{BackupId, Problem};
 use rustix::{
     fs::{FlockOperation, flock, removexattr},
     io::Errno,
@@ -22,14 +21,13 @@ use rustix::{
 use super::{
     acl::{ACCESS, DEFAULT},
     failure::local,
-    kept::Kept,
     remove::remove_tree,
 };
 
 const WHAT: &str = "prepare restore of directory";
 
 /// Says that a swap of single entries is done.
-const SWAPPED: &str = "swapped";
+pub(super) const SWAPPED: &str = "swapped";
 
 /// A locked working folder.
 pub(super) struct Staging {
@@ -77,6 +75,15 @@ impl Staging {
         self.folder.join("new")
     }
 
+    /// Makes the folder for what is moved out of the way; it has its name once this is recorded.
+    pub(super) fn make_old(&self, record: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        let unnamed = self.folder.join("old.making");
+        DirBuilder::new().mode(0o700).create(&unnamed)?;
+        record(&unnamed)?;
+        fs::rename(unnamed, self.old_tree())?;
+        File::open(&self.folder)?.sync_all()
+    }
+
     /// What is moved out of the way.
     pub(super) fn old_tree(&self) -> PathBuf {
         self.folder.join("old")
@@ -111,71 +118,6 @@ impl Drop for Staging {
             tracing::warn!(folder = %self.folder.display(), %error, "a folder is not removed; the next restore tries again");
         }
     }
-}
-
-/// Removes what dead restores left, and undoes a swap that one of them did not finish. `target` is none at a mount
-/// point, where only the operator can say what to do about an unfinished swap.
-pub(super) fn clean(
-    parent: &Path,
-    prefix: &OsStr,
-    target: Option<&Path>,
-    others: &[Place],
-) -> Result<(), Problem> {
-    for folder in leftovers(parent, prefix).map_err(|error| local(WHAT, parent.display(), error))? {
-        let failed = |error| local("remove leftovers of a dead restore", folder.display(), error);
-        let lock = File::open(&folder).map_err(failed)?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(Problem::new(ErrorKind::AlreadyExists, Subject::Directory, WHAT)
-                .on(folder.display())
-                .answered("another restore of this directory is running")
-                .next("wait for its end"));
-        }
-        if let Some(place) = places::first_within(&folder, others)? {
-            return Err(Problem::new(ErrorKind::Invalid, Subject::Directory, WHAT)
-                .on(folder.display())
-                .answered(format!("{place} lies in what looks like the leftovers of a restore"))
-                .next("give it another folder"));
-        }
-        let old = folder.join("old");
-        match target {
-            Some(target) if old.exists() && !target.exists() => fs::rename(&old, target).map_err(failed)?,
-            None if folder.join(SWAPPED).exists() => {}
-            None if fs::read_dir(&old).is_ok_and(|mut entries| entries.next().is_some()) => {
-                return Err(Problem::new(ErrorKind::AlreadyExists, Subject::Directory, WHAT)
-                    .on(old.display())
-                    .answered(
-                        "an earlier restore died while it swapped entries, and what was there before is here",
-                    )
-                    .next("move these entries back into the directory, or remove them, then restore again"));
-            }
-            _ => {}
-        }
-        if let Err(answer) = finish_carrying(&folder, target.unwrap_or(parent)) {
-            tracing::warn!(folder = %folder.display(), answer, "left in place: it holds what a restore had to keep");
-        } else if let Err(error) = remove_tree(&folder) {
-            tracing::warn!(folder = %folder.display(), %error, "leftovers of a dead restore are not removed");
-        }
-    }
-    Ok(())
-}
-
-/// Carries over what a restore that died after its swap had to keep of the old tree.
-fn finish_carrying(folder: &Path, target: &Path) -> Result<(), String> {
-    let trees = [folder.join("new"), folder.join("old")];
-    let recorded = Kept::recorded(folder, &trees).map_err(|error| error.to_string())?;
-    let Some((kept, old)) = recorded else { return Ok(()) };
-    kept.carry(&old, target).map_err(|(path, why)| format!("{}: {why}", path.display()))
-}
-
-fn leftovers(parent: &Path, prefix: &OsStr) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(parent)? {
-        let entry = entry?;
-        if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) && entry.file_type()?.is_dir() {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
 }
 
 /// How the working folders of a target's restores begin.

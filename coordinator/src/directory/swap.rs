@@ -7,12 +7,15 @@
 //! seen to by the next restore.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io,
     os::{
         fd::AsFd,
-        unix::{ffi::OsStrExt, fs::MetadataExt},
+        unix::{
+            ffi::{OsStrExt, OsStringExt},
+            fs::MetadataExt,
+        },
     },
     path::{Path, PathBuf},
 };
@@ -53,7 +56,7 @@ pub(super) fn restore(
     cancel: &CancellationToken,
 ) -> Result<Swapped, Problem> {
     let untouched = |problem: Problem| problem.leaving(UNTOUCHED);
-    let site = Site::find(&target.path, &target.others).map_err(untouched)?;
+    let site = Site::find(&target.path, &target.others, target.force).map_err(untouched)?;
     // What a dead restore had moved away is back at its place.
     let _claim = match claim {
         None if site.exists => Claim::now(&site.target).map_err(untouched)?,
@@ -196,7 +199,10 @@ fn swap_entries(site: &Site, staging: &mut Staging, kept: &Kept) -> Result<Optio
     let (new, old, target) = (staging.new_tree(), staging.old_tree(), &site.target);
     let failed = |error| local(WHAT, target.display(), error).leaving(UNTOUCHED);
     let stays = |name: &OsStr| stays(name.as_bytes()) || kept.holds(name.as_bytes());
-    fs::create_dir(&old).and_then(|()| kept.record(staging.folder(), &old)).map_err(failed)?;
+    let comes = names(&new).map_err(failed)?.into_iter().map(OsString::into_vec).collect();
+    // Before the old folder is there, nothing is swapped; once it is, the record says what came.
+    let made = staging.make_old(|old| kept.record_swap(staging.folder(), old, comes));
+    made.map_err(failed)?;
     let out = moves(target, &old, stays).map_err(failed)?;
     let is_there = |name: &OsStr| stays(name) && target.join(name).symlink_metadata().is_ok();
     let into = moves(&new, target, is_there).map_err(failed)?;
@@ -216,9 +222,11 @@ fn swap_entries(site: &Site, staging: &mut Staging, kept: &Kept) -> Result<Optio
 type Move = (PathBuf, PathBuf);
 
 fn moves(from: &Path, to: &Path, stays: impl Fn(&OsStr) -> bool) -> io::Result<Vec<Move>> {
-    let names = fs::read_dir(from)?.map(|entry| entry.map(|entry| entry.file_name()));
-    let names: Vec<_> = names.collect::<io::Result<_>>()?;
-    Ok(names.iter().filter(|name| !stays(name)).map(|name| (from.join(name), to.join(name))).collect())
+    Ok(names(from)?.iter().filter(|name| !stays(name)).map(|name| (from.join(name), to.join(name))).collect())
+}
+
+fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
 /// Does all moves, or undoes those that were done; says which state that leaves.

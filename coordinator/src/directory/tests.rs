@@ -21,6 +21,7 @@ use super::*;
 use std::path::Path;
 
 mod bringing;
+mod dying;
 mod keeping;
 mod reading;
 
@@ -658,7 +659,7 @@ fn a_swap_that_fails_half_way_is_rolled_back() {
     let target = folder.path().join("target");
     fill(&target, &[("a", "1"), ("b", "2")]);
     let before = TreeState::of(&target);
-    let site = site::Site::find(&target, &[]).expect("found");
+    let site = site::Site::find(&target, &[], true).expect("found");
     let id = "b1".parse().expect("literal ID");
     let mut staging = staging::Staging::create(folder.path(), &site.prefix, &id).expect("created");
     fill(&staging.new_tree(), &[("a", "new")]);

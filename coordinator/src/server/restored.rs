@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use packhorse_model::{BackupId, ErrorKind, Problem, RestoreSummary, Subject, nearest};
+use packhorse_model::{BackupId, Component, ErrorKind, Problem, RestoreSummary, Subject, nearest};
 use packhorse_proto::v1::{self, RunFate, TaskKind};
 use packhorse_vault::{RestoreBegun, RestoreRecord, Vault, VaultError};
 
@@ -134,7 +134,7 @@ pub fn fate(begun: &RestoreBegun, shared: &Shared) -> (RunFate, String) {
         Some(false) => return (RunFate::Dead, "it has ended, and the vault did not take its record".into()),
         None => {}
     }
-    let stays = format!("what it put in place stays, each item whole; {}", begun.order.to_go_on());
+    let stays = what_stays(begun);
     if begun.coordinator.is_some() && begun.coordinator == options.identity {
         return (RunFate::Dead, format!("its coordinator has started again without it; {stays}"));
     }
@@ -144,6 +144,22 @@ pub fn fate(begun: &RestoreBegun, shared: &Shared) -> (RunFate, String) {
         return (RunFate::Dead, format!("its process {pid} is gone; {stays}"));
     }
     (RunFate::Elsewhere, format!("under way in process {pid} on {host}, or dead; if it is dead, {stays}"))
+}
+
+/// What a restore that died has left. The entries of a directory may change places one by one.
+fn what_stays(begun: &RestoreBegun) -> String {
+    let targets = begun.order.targets.iter();
+    let directories = targets.filter(|target| matches!(target.component, Component::Directory(_)));
+    let names: Vec<&str> = directories.map(|target| target.name.as_str()).collect();
+    let to_go_on = begun.order.to_go_on();
+    if names.is_empty() {
+        return format!("what it put in place stays, each item whole; {to_go_on}");
+    }
+    format!(
+        "what it put in place of repositories and databases stays, each item whole; directory {} may be half in place: \
+         restore it again with --force; {to_go_on}",
+        names.join(", directory ")
+    )
 }
 
 /// A restore without an end, as status tells it.
@@ -198,6 +214,8 @@ pub async fn find(vault: &Vault, wanted: &str) -> Result<Known, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use packhorse_model::{RestoreOrder, RestoreTarget};
+
     use super::*;
 
     #[test]
@@ -205,5 +223,30 @@ mod tests {
         let (one, other) = (new_id(Timestamp::now()), new_id(Timestamp::now()));
         assert!(one != other && one.starts_with("restore-") && one.len() <= 32, "{one} {other}");
         one.parse::<BackupId>().expect("the alphabet of IDs");
+    }
+
+    #[test]
+    fn a_restore_that_died_never_calls_a_directory_whole() {
+        let to = |name: &str| RestoreTarget {
+            component: Component::Directory(name.into()),
+            name: name.into(),
+            target: format!("/srv/{name}"),
+            path: None,
+        };
+        let begun = RestoreBegun {
+            restore: "restore-1-1f3a9c2e".parse().expect("valid ID"),
+            backup_id: "b1".parse().expect("valid ID"),
+            requested_by: "uid 0, gid 0".into(),
+            host: "host".into(),
+            pid: 7,
+            coordinator: None,
+            started_at: Timestamp::UNIX_EPOCH,
+            order: RestoreOrder { targets: ["uploads", "pages"].map(to).into(), ..RestoreOrder::default() },
+        };
+        let told = what_stays(&begun);
+        assert!(told.contains("directory uploads, directory pages may be half in place"), "{told}");
+        assert!(told.contains("of repositories and databases stays, each item whole"), "{told}");
+        assert!(told.contains("restore it again with --force"), "{told}");
+        assert!(!what_stays(&RestoreBegun { order: RestoreOrder::default(), ..begun }).contains("directory"));
     }
 }

@@ -335,6 +335,8 @@ fn a_directory_of_which_only_folders_are_left_or_everything_is_excluded_is_misse
     };
     configure(&site, &["default"], &section(""));
     repositories(&site, "default", 1);
+    site.folder("uploads/a/b");
+    site.folder("uploads/c");
     for file in ["a/b/one", "c/two", "three"] {
         site.write(&format!("uploads/{file}"), "content");
     }
