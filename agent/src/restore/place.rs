@@ -6,12 +6,13 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
 use rustix::{
-    fs::{AtFlags, CWD, RenameFlags, renameat, renameat_with, statat},
+    fs::{AtFlags, CWD, RenameFlags, StatxFlags, renameat, renameat_with, statat, statx},
     io::Errno,
 };
 
@@ -42,9 +43,11 @@ impl Place {
     /// The same, whether it is taken or not.
     pub(super) fn look(root: &Path, path: &RepoPath, force: bool) -> Result<Self, Problem> {
         let target = root.join(path.as_str());
-        for folder in folders_above(root, path) {
+        let built_on = file_system_of_work(root)?;
+        for folder in folders_above(root, path).into_iter().chain([target.clone()]) {
             match fs::symlink_metadata(&folder) {
-                Ok(found) if found.is_dir() => {}
+                Ok(found) if found.is_dir() => same_file_system(&folder, built_on)?,
+                Ok(_) if folder == target => {}
                 Ok(_) => return Err(not_a_folder(&folder)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(io_problem("look at folder", folder.display(), &error)),
@@ -155,6 +158,38 @@ impl Disk {
         rustix::fs::syncfs(&self.folder)
             .map_err(|e| io_problem("sync storage", self.root.display(), &e.into()))
     }
+}
+
+/// The mount that a path lies on: nothing is renamed from one to another, be they of one disk.
+type OnMount = (u64, u64);
+
+fn on_mount(path: &Path) -> io::Result<OnMount> {
+    let asked = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    match statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, asked) {
+        Ok(found) => Ok((rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_mnt_id)),
+        // A container that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => Ok((fs::symlink_metadata(path)?.dev(), 0)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The mount on which repositories are built.
+fn file_system_of_work(root: &Path) -> Result<OnMount, Problem> {
+    let work = root.join("+packhorse");
+    let found = on_mount(&work).or_else(|_| on_mount(&root.canonicalize()?));
+    found.map_err(|error| io_problem("look at storage", root.display(), &error))
+}
+
+fn same_file_system(folder: &Path, built_on: OnMount) -> Result<(), Problem> {
+    let found = on_mount(folder).map_err(|e| io_problem("look at folder", folder.display(), &e))?;
+    if found == built_on {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorKind::Invalid, Subject::Repository, "restore repository")
+        .on(folder.display())
+        .answered("another file system is mounted here, and a repository comes to its place by a rename")
+        .leaving("it was not touched")
+        .next("serve it as a storage of its own and restore there, or restore to another storage"))
 }
 
 /// Every folder between the storage and the repository, outermost first.

@@ -75,6 +75,12 @@ impl Kept {
         self.paths.contains(path) || Exclusions::new(&self.exclude).leave_out(path)
     }
 
+    /// Of these paths, the first at whose place an archive with these exclusions may hold something else.
+    pub(super) fn in_doubt<'a>(found: &'a [Vec<u8>], then: &[String]) -> Option<&'a Vec<u8>> {
+        let then = Exclusions::new(then);
+        found.iter().find(|path| path.contains(&b'/') || !then.leave_out(path))
+    }
+
     /// Proves that everything that is kept can move from the old tree into the new one.
     pub(super) fn check(&self, old: &Path, new: &Path) -> std::result::Result<(), Obstacle> {
         let found = self.find(old)?;

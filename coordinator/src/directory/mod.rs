@@ -50,18 +50,14 @@ use std::{
 };
 
 use packhorse_model::{
-    BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, PlannedDirectory, Problem, RestoredItem,
-    Subject,
+    BackupId, Component, DirectorySummary, ErrorKind, ItemFailure, Problem, RestoredItem, Subject,
 };
-use packhorse_service::{
-    config::DirectoryConfig,
-    places::{Place, Room},
-};
+use packhorse_service::{config::DirectoryConfig, places::Place};
 use packhorse_vault::{ObjectKey, RunAttempt, Vault};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{archive::UNREAD, report::path_of};
+pub use self::{archive::UNREAD, plan::Planned, report::path_of};
 use self::{
     claim::{Claim, Use},
     failure::Missing,
@@ -176,11 +172,8 @@ pub struct Restored {
     pub leftovers: Option<Problem>,
 }
 
-/// What restoring a directory would do, and where its new tree needs room; nothing is changed.
-pub async fn plan_one(
-    target: Target,
-    summary: &DirectorySummary,
-) -> Result<(PlannedDirectory, Option<Room>), Problem> {
+/// What restoring a directory would do; nothing is changed.
+pub async fn plan_one(target: Target, summary: &DirectorySummary) -> Result<Planned, Problem> {
     let summary = summary.clone();
     let claim = Claim::take(&target.path, Use::Replacing, IMPATIENCE, &CancellationToken::new()).await?;
     let planned =

@@ -119,7 +119,7 @@ pub(super) struct Swapped {
     pub(super) leftovers: Option<Problem>,
 }
 
-fn obstructed((path, why): &Obstacle) -> Problem {
+pub(super) fn obstructed((path, why): &Obstacle) -> Problem {
     Problem::new(ErrorKind::Invalid, Subject::Directory, WHAT)
         .on(path.display())
         .answered(why)

@@ -193,6 +193,7 @@ fn named(failure: &ItemFailure) -> String {
 fn planned(prepared: &Prepared, mut remarks: Vec<ItemFailure>, outlook: Outlook) -> PlannedRestore {
     let summary = &prepared.summary;
     remarks.extend(outlook.remarks);
+    remarks.extend(outlook.unseen);
     let mut failures: Vec<ItemFailure> = prepared.plan.failures.clone();
     failures.extend(outlook.unmatched);
     let failures_total = failures.len() as u64 + outlook.missing_total;

@@ -10,7 +10,7 @@ use packhorse_model::{
     RunSummary, Subject,
 };
 use packhorse_proto::v1::{PlanRestoreResponse, Unmatched};
-use packhorse_service::places::{Room, kernel};
+use packhorse_service::places::kernel;
 use packhorse_vault::Vault;
 use tonic::Code;
 
@@ -45,6 +45,8 @@ pub struct Outlook {
     pub unmatched: Vec<ItemFailure>,
     /// Patterns that leave out nothing.
     pub remarks: Vec<ItemFailure>,
+    /// What was not looked at, and may yet stand in the way.
+    pub unseen: Vec<ItemFailure>,
     needs: Vec<Need>,
 }
 
@@ -66,7 +68,7 @@ pub async fn look(restore: &Restore<'_>, vault: &Vault, plan: &RestorePlan) -> O
     for (summary, planned) in directories {
         let component = Component::Directory(summary.name.clone());
         match planned {
-            Ok((planned, room)) => outlook.note_directory(component, planned, room),
+            Ok(planned) => outlook.note_directory(component, planned),
             Err(problem) => outlook.refuse(component, None, &summary.name, problem),
         }
     }
@@ -177,7 +179,15 @@ impl Outlook {
         }
     }
 
-    fn note_directory(&mut self, component: Component, planned: PlannedDirectory, room: Option<Room>) {
+    fn note_directory(&mut self, component: Component, planned: directory::Planned) {
+        let directory::Planned { directory: planned, room, unseen } = planned;
+        let (item, storage) = (planned.name.clone(), None);
+        self.unseen.extend(unseen.map(|problem| ItemFailure {
+            component: component.clone(),
+            storage,
+            item,
+            problem,
+        }));
         if let Some(room) = room {
             // Where files may be stored in fewer bytes, the compressed archive is the better guess.
             let bytes = if room.compresses { planned.bytes } else { planned.bytes_plain };

@@ -58,6 +58,10 @@ async fn what_is_excluded_but_in_the_backup_stops_a_restore_before_it_touches_an
     fill(&target, &[("cache/x", "now"), ("flat/deep/x.tmp", "now"), ("empty/x", "now")]);
     let before = TreeState::of(&target);
     for (exclude, named) in [("cache", "target/cache"), ("*.tmp", "flat/deep/x.tmp")] {
+        // A dry run does not read the archive, and says which paths it could not compare.
+        let planned = plan_one(excluding(&target, &[exclude]), &summary).await.expect("planned");
+        let unseen = planned.unseen.expect("said").to_string();
+        assert!(unseen.contains(named) && unseen.contains("not looked at"), "{unseen}");
         let problem = world.replace(excluding(&target, &[exclude]), &summary).await.expect_err(exclude);
         assert_eq!((problem.kind, problem.subject), (ErrorKind::Invalid, Subject::Directory));
         assert!(problem.to_string().contains(named), "{problem}");
@@ -198,4 +202,27 @@ async fn what_is_immutable_goes_with_the_old_tree() {
     for path in ["tmp", "tmp/kept"] {
         mark(path, IFlags::empty()).expect("unmark");
     }
+}
+
+#[tokio::test]
+async fn a_dry_run_finds_what_it_can_without_the_archive() {
+    let world = World::new();
+    fill(&world.path("src"), &[("a", "stored"), ("tmp/x", "excluded")]);
+    let summary = world.backed_up(&["tmp"]).await;
+    let target = world.path("target");
+    fill(&target, &[("a", "now"), ("tmp/x", "now"), ("closed/x", "now")]);
+    let planned = plan_one(excluding(&target, &["tmp"]), &summary).await.expect("planned");
+    assert!(planned.unseen.is_none(), "what was excluded then cannot be in the archive: {planned:?}");
+    let planned = plan_one(to(&world.path("nowhere")), &summary).await.expect("planned");
+    assert!(planned.unseen.is_none(), "{planned:?}");
+    if !is_root() {
+        return;
+    }
+    // What cannot be looked into stops the restore, and so it does the plan.
+    let hidden = target.join("closed/link");
+    fs::create_dir(&hidden).expect("create folder");
+    let Some(_mount) = Mount::new(&hidden) else { return };
+    let planned = plan_one(to(&target), &summary).await.expect_err("a mount");
+    let restored = world.replace(to(&target), &summary).await.expect_err("a mount");
+    assert_eq!(Some(planned.to_string()), Some(restored.to_string()));
 }

@@ -240,3 +240,26 @@ fn a_storage_that_another_process_restores_into_is_refused_as_busy() {
     drop(lock);
     ctl(&["restore", "0001", "--force"]).run().expect_success();
 }
+
+#[test]
+fn a_file_system_that_is_mounted_in_a_storage_is_found_by_a_dry_run_too() {
+    let site = Site::new();
+    site.repo("git/g/a.git").fill("main", 1);
+    site.repo("git/b.git").fill("main", 1);
+    site.write(
+        "packhorse.toml",
+        &format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "git")),
+    );
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    fs::rename(site.path("git"), site.path("was")).expect("move away");
+    let Some(_disk) = Disk::mount(site.folder("git/g"), "16m") else { return };
+    let planned = json(&ctl(&["restore", "0001", "--dry-run", "--json"]).run().expect_code(3));
+    assert_eq!((&planned["storages"][0]["new"], &planned["storages"][0]["refused"]), (&1.into(), &1.into()));
+    let restored = json(&ctl(&["restore", "0001", "--json"]).run().expect_code(3));
+    for told in [&planned, &restored] {
+        assert_eq!(text(&told["failures"][0]["item"]), "g/a.git", "{told:#}");
+        assert!(text(&told["failures"][0]["problem"]["answer"]).contains("is mounted here"), "{told:#}");
+    }
+    assert!(site.path("git/b.git/HEAD").exists());
+}
