@@ -108,7 +108,7 @@ fn a_database_goes_where_its_url_says_and_nothing_else_is_touched() {
         let twice = || bench.ctl(&["restore", "0001", "--force", &to, &other]).args(args);
         assert_fails(twice, 2, "invalid", "configuration", "twice");
     }
-    let unknown = || bench.ctl(&["restore", "0001", "--to-database=mian=postgresql:///x"]);
+    let unknown = || bench.ctl(&["restore", "0001", "--to-database=mains=postgresql:///x"]);
     assert_fails(unknown, 10, "not_found", "backup", "did you mean main?");
 }
 
@@ -257,7 +257,7 @@ fn one_database_is_backed_up_and_restored_by_its_name() {
     bench.ctl(&["restore", "0001", "--only=db", "--skip=main", "--force"]).run().expect_success();
     assert_eq!(numbers(), ["1", "2"]);
     assert_fails(
-        || bench.ctl(&["restore", "0001", "--only=mian"]),
+        || bench.ctl(&["restore", "0001", "--only=mains"]),
         2,
         "invalid",
         "configuration",
