@@ -81,7 +81,8 @@ pub(super) fn failed(connection: &Connection, what: &str, status: ExitStatus, sa
 
 /// The problem that an answer of the server stands for.
 pub(super) fn answered(connection: &Connection, what: &str, answer: &str) -> Problem {
-    let answer = connection.redact(answer);
+    // libpq sets its hints off by tabs.
+    let answer = connection.redact(answer).replace('\t', " ");
     let missing = answer.contains("database \"") && answer.contains("\" does not exist");
     let (kind, next) = match KNOWN.iter().find(|(fragment, ..)| matches(&answer, fragment)) {
         _ if missing => (ErrorKind::NotFound, "create the database, or correct its name"),
