@@ -120,11 +120,8 @@ impl Connection {
             return Err(invalid("it names no database".to_owned()));
         }
         let mut environment = inherited.clone();
-        let leads = ["PGHOST", "PGHOSTADDR", "PGPORT"];
-        let names_server = said.contains_key("PGSERVICE") || leads[..2].iter().any(|n| said.contains_key(*n));
-        let dropped = if names_server { &leads[..] } else { &[] };
         let secret = if own_caller { None } else { Some("PGPASSWORD") };
-        for variable in dropped.iter().copied().chain(["PGSERVICE", "PGDATABASE"]).chain(secret) {
+        for variable in leads_elsewhere(&said).into_iter().chain(secret) {
             environment.remove(variable);
         }
         environment.extend(said);
@@ -221,16 +218,16 @@ fn inherited(env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     environment
 }
 
-/// Variables by which libpq would go elsewhere than a URL says: a service beats a host and a database, and an address a
-/// host. What the URL leaves open may come from them.
+/// Variables by which libpq would go elsewhere than a URL says: a service beats a host and a database, an address beats a
+/// host, and a port is another server of a host. What the URL leaves open may come from them.
 fn leads_elsewhere(said: &BTreeMap<String, String>) -> Vec<&'static str> {
-    let names_server = said.contains_key("PGHOST") || said.contains_key("PGHOSTADDR");
+    let says = |variable| said.contains_key(variable);
     let mut variables = Vec::new();
-    if names_server {
-        variables.extend(["PGHOST", "PGHOSTADDR"]);
+    if says("PGHOST") || says("PGHOSTADDR") || says("PGSERVICE") {
+        variables.extend(["PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE"]);
     }
-    if names_server || said.contains_key("PGDATABASE") || said.contains_key("PGSERVICE") {
-        variables.push("PGSERVICE");
+    if says("PGDATABASE") || says("PGSERVICE") {
+        variables.extend(["PGDATABASE", "PGSERVICE"]);
     }
     variables
 }
@@ -309,11 +306,11 @@ mod tests {
         let whole = of("postgresql://u@h/d");
         let get = |name: &str| whole.environment.get(name).map(String::as_str);
         assert_eq!((get("PGSERVICE"), get("PGHOSTADDR")), (None, None));
-        assert_eq!((get("PGHOST"), get("PGDATABASE"), get("PGPORT")), (Some("h"), Some("d"), Some("9")));
+        assert_eq!((get("PGHOST"), get("PGDATABASE"), get("PGPORT")), (Some("h"), Some("d"), None));
         // A database alone: where it is, the environment may say, but not by a service, which has a database, too.
         let open = of("postgresql:///d");
         assert_eq!(open.environment.get("PGSERVICE"), None);
-        assert_eq!(open.environment["PGHOSTADDR"], "10.0.0.9");
+        assert_eq!((&open.environment["PGHOSTADDR"][..], &open.environment["PGPORT"][..]), ("10.0.0.9", "9"));
         assert_eq!(of("postgresql:///?service=ours").environment["PGSERVICE"], "ours");
     }
 
