@@ -62,6 +62,8 @@ pub struct Lost {
     still_gone: u64,
     /// Those of them that had refs, now or before without being confirmed, and have none.
     pub emptied: u64,
+    /// Those of these that had none before, without being confirmed.
+    still_emptied: u64,
     /// Others that were found and went away before they were read.
     missing: u64,
     /// Repositories that are there.
@@ -73,12 +75,13 @@ impl Lost {
     pub fn of(finished: &BackupStorageFinished, emptied_before: u64) -> Self {
         let counts = finished.counts.unwrap_or_default();
         // Those that fail tonight have not got their refs back.
-        let emptied_still = emptied_before.min(counts.empty + counts.failed);
+        let still_emptied = emptied_before.min(counts.empty.saturating_add(counts.failed));
         Self {
             base: finished.base_repositories,
             gone: counts.gone,
             still_gone: finished.still_gone,
-            emptied: finished.emptied + emptied_still,
+            emptied: finished.emptied.saturating_add(still_emptied),
+            still_emptied,
             missing: counts.missing,
             there: counts.backed_up + counts.unchanged + counts.empty + counts.failed + counts.damaged,
         }
@@ -93,7 +96,7 @@ impl Lost {
         let is_all = self.gone + self.emptied >= self.base && (self.gone > 0 || self.emptied > 1);
         let whole = of_all && lost > 0 && (self.there == 0 || self.base > 0 && is_all);
         // What was not confirmed once does not become too few to matter because others were added.
-        above_share || whole || self.still_gone > 0
+        above_share || whole || self.still_gone > 0 || self.still_emptied > 0
     }
 
     fn told(&self) -> String {
@@ -187,9 +190,12 @@ fn failed(last: &RunSummary) -> impl Iterator<Item = Part> {
         };
         Some((failure.component.clone(), name))
     });
-    parts.filter(|(component, name)| {
-        !last.gone.iter().any(|part| part.confirmed && part.component == *component && part.name == *name)
-    })
+    parts.filter(|(component, name)| !is_confirmed(&last.gone, component, name))
+}
+
+/// Whether an operator said that a part was removed on purpose.
+fn is_confirmed(gone: &[GonePart], component: &Component, name: &str) -> bool {
+    gone.iter().any(|part| part.confirmed && part.component == *component && part.name == name)
 }
 
 /// What is known from before and is not in the backup that a run made of everything, for the next run; what an operator
@@ -200,10 +206,10 @@ pub fn lacking(
     gone: &[GonePart],
     has: impl Fn(&Component, &str) -> bool,
 ) -> Vec<LackingPart> {
-    let confirmed = |part: &LackingPart| {
-        gone.iter().any(|gone| gone.confirmed && gone.component == part.component && gone.name == part.name)
+    let is_lacking = |part: &&LackingPart| {
+        !has(&part.component, &part.name) && !is_confirmed(gone, &part.component, &part.name)
     };
-    let lacking = known.iter().filter(|part| !has(&part.component, &part.name) && !confirmed(part)).cloned();
+    let lacking = known.iter().filter(is_lacking).cloned();
     lacking
         .map(|part| LackingPart { filled: part.filled && !request.accept_gone.covers(&part.name), ..part })
         .collect()
@@ -365,6 +371,25 @@ mod tests {
         };
         let storage: StorageName = "default".parse().expect("valid name");
         too_many(&options().gone, &request(wire), &storage, &Lost::of(&finished, 0)).is_some()
+    }
+
+    #[test]
+    fn repositories_without_refs_are_missed_until_all_have_theirs_back_or_somebody_confirms_it() {
+        let verdict = |wire: CreateRequest, empty: u64, failed: u64| {
+            let counts = Counts { unchanged: 1000, empty, failed, ..Counts::default() };
+            let finished = BackupStorageFinished {
+                counts: Some(counts),
+                base_repositories: 1000 + empty + failed,
+                ..BackupStorageFinished::default()
+            };
+            let storage: StorageName = "default".parse().expect("valid name");
+            too_many(&options().gone, &request(wire), &storage, &Lost::of(&finished, 12)).is_some()
+        };
+        let asked = CreateRequest::default;
+        assert!(verdict(asked(), 12, 0) && verdict(asked(), 3, 0), "some are back");
+        assert!(verdict(asked(), 0, 12), "nobody can see their refs tonight");
+        assert!(!verdict(asked(), 0, 0), "all are back");
+        assert!(!verdict(CreateRequest { accept_all_gone: true, ..asked() }, 12, 0));
     }
 
     #[test]
