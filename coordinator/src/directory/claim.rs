@@ -14,7 +14,7 @@ use std::{
 
 use packhorse_model::{ErrorKind, Problem, Subject};
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, Mode, OFlags, flock},
     io::Errno,
 };
 use tokio::{
@@ -92,10 +92,19 @@ impl Claim {
     /// Claims the folder if nobody else is at it. Blocking.
     fn try_take(path: &Path, how: Use) -> Result<Tried, Problem> {
         let failed = |error| local(how.name(), path.display(), error);
-        let folder = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Tried::Missing),
-            opened => opened.map_err(failed)?,
-        };
+        // Nothing else can be claimed, and opening a FIFO would wait for whoever writes to it.
+        let folder =
+            match rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map(File::from)
+                .map_err(io::Error::from)
+            {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
+                    return Ok(Tried::Missing);
+                }
+                opened => opened.map_err(failed)?,
+            };
         let lock = match how {
             Use::Reading => FlockOperation::NonBlockingLockShared,
             Use::Replacing => FlockOperation::NonBlockingLockExclusive,

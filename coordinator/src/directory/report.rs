@@ -1,8 +1,9 @@
 //! What tar said while it read a folder, sorted by what it means.
 //!
-//! Does not own: running tar, or how much may be removed. A folder that is in use changes while it is read: that is
-//! recorded and is no failure. What was removed before it was read is not stored, and is told apart. A file that cannot be read is a failure with its name, and the rest of the archive is good. Anything that is not
-//! recognised spoils the archive, because nobody can say what it left out.
+//! Does not own: running tar, or how much may be removed. A file that changes while tar reads it is recorded and is no
+//! failure. A file that was removed before tar read it is not stored, and is listed apart. A file that cannot be read is a
+//! failure with its name, and the rest of the archive is good. A line that is not recognised spoils the archive, because
+//! nobody can say what tar left out.
 
 use packhorse_model::RunSummary;
 

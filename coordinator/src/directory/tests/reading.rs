@@ -32,6 +32,14 @@ async fn a_folder_that_is_replaced_or_removed_while_it_is_read_is_not_stored() {
 }
 
 #[tokio::test]
+async fn a_fifo_in_place_of_the_folder_is_no_folder_and_is_not_waited_for() {
+    let world = World::new();
+    fs::remove_dir_all(world.path("src")).expect("remove folder");
+    packhorse_testkit::run_checked(packhorse_testkit::hermetic_command("mkfifo").arg(world.path("src")));
+    assert_eq!(world.not_stored(&world.directory(&[])).await.kind, ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn more_than_a_few_files_that_go_away_while_they_are_read_are_a_failure() {
     for (script, lost) in [
         ("rm src/f1*", Some("11 of 34 files")),
