@@ -5,7 +5,7 @@
 //! plain text of its lines.
 
 use bytes::Bytes;
-use packhorse_model::{Outcome, Problem, RepoFilter, RepoPath, RepoPattern, nearest};
+use packhorse_model::{Outcome, Problem, RepoFilter, RepoPattern, nearest};
 use packhorse_vault::{CatalogueEntry, CatalogueReader, Vault};
 use tokio::sync::mpsc;
 
@@ -52,18 +52,36 @@ impl Selection {
 
     /// Counts the selected entries and finds the patterns that cover none. Blocking.
     pub(super) fn survey(&self) -> Result<Survey, Problem> {
-        let mut included = Missed::new(self.filter.included());
-        let mut excluded = Missed::new(self.filter.excluded());
+        let mut included: Vec<_> = self.filter.included().iter().collect();
+        let mut excluded: Vec<_> = self.filter.excluded().iter().collect();
         let mut known = 0;
         for entry in self.lines()? {
             let entry = entry.map_err(vault_problem)?;
             if self.has(&entry) {
-                included.see(&entry.path);
-                excluded.see(&entry.path);
+                included.retain(|pattern| !pattern.matches(&entry.path));
+                excluded.retain(|pattern| !pattern.matches(&entry.path));
             }
             known += u64::from(self.selects(&entry));
         }
-        Ok(Survey { known, unmatched: included.told(), unmatched_excluded: excluded.told() })
+        let (unmatched, unmatched_excluded) = (self.unmatched(&included)?, self.unmatched(&excluded)?);
+        Ok(Survey { known, unmatched, unmatched_excluded })
+    }
+
+    /// Patterns that cover no entry, each with the path that comes nearest to it. Blocking.
+    fn unmatched(&self, patterns: &[&RepoPattern]) -> Result<Vec<Unmatched>, Problem> {
+        let new = |pattern: &&RepoPattern| Unmatched { pattern: pattern.to_string(), nearest: None };
+        let mut all: Vec<Unmatched> = patterns.iter().map(new).collect();
+        // Comparing letters takes time: a catalogue is read for it only when there is something to find.
+        let lines = if all.is_empty() { None } else { Some(self.lines()?) };
+        for entry in lines.into_iter().flatten() {
+            let entry = entry.map_err(vault_problem)?;
+            for Unmatched { pattern, nearest: near } in all.iter_mut().filter(|_| self.has(&entry)) {
+                let known = near.take();
+                let names = known.as_deref().into_iter().chain([entry.path.as_str()]);
+                *near = nearest(pattern, names).map(str::to_owned);
+            }
+        }
+        Ok(all)
     }
 
     /// Sends the selected entries in order until there are no more or nobody listens. Blocking.
@@ -89,29 +107,5 @@ impl Selection {
     /// Whether the backup holds the repository: one that was deleted before is not brought back.
     fn has(&self, entry: &CatalogueEntry) -> bool {
         entry.outcome.is_there() || (entry.outcome == Outcome::Gone && self.with_gone)
-    }
-}
-
-/// The patterns that have covered nothing so far, each with the path that comes nearest to it.
-struct Missed<'a>(Vec<(&'a RepoPattern, Option<String>)>);
-
-impl<'a> Missed<'a> {
-    fn new(patterns: &'a [RepoPattern]) -> Self {
-        Self(patterns.iter().map(|pattern| (pattern, None)).collect())
-    }
-
-    fn see(&mut self, path: &RepoPath) {
-        self.0.retain(|(pattern, _)| !pattern.matches(path));
-        for (pattern, near) in &mut self.0 {
-            let known = near.take();
-            let names = known.as_deref().into_iter().chain([path.as_str()]);
-            *near = nearest(pattern.as_str(), names).map(str::to_owned);
-        }
-    }
-
-    fn told(self) -> Vec<Unmatched> {
-        let told =
-            |(pattern, nearest): (&RepoPattern, _)| Unmatched { pattern: pattern.to_string(), nearest };
-        self.0.into_iter().map(told).collect()
     }
 }
