@@ -87,10 +87,12 @@ async fn look_at_database(restore: &Restore<'_>, vault: &Vault, wanted: &Databas
 impl Outlook {
     /// Whether there is nothing to do, and nothing to tell of.
     pub fn is_of_nothing(&self) -> bool {
-        let in_storages = self.storages.iter().map(|one| one.new + one.replaced + one.already + one.refused);
+        let mut storages = self.storages.iter();
+        let none =
+            storages.all(|one| [one.new, one.replaced, one.already, one.refused].iter().all(|n| *n == 0));
         let parts = self.databases.len() + self.directories.len();
         let told = self.problems.len() + self.unmatched.len();
-        parts + told == 0 && self.missing_total + in_storages.sum::<u64>() == 0
+        none && parts + told == 0 && self.missing_total == 0
     }
 
     fn refuse(&mut self, component: Component, storage: Option<String>, item: &str, problem: Problem) {
@@ -137,7 +139,7 @@ impl Outlook {
             bytes: planned.bytes,
             room: available,
         });
-        self.missing_total += planned.failures_total;
+        self.missing_total = self.missing_total.saturating_add(planned.failures_total);
         let failures = planned.failures.into_iter().filter_map(|told| ItemFailure::try_from(told).ok());
         self.missing.extend(failures);
         self.missing.truncate(RunSummary::MAX_FAILURES);

@@ -35,7 +35,7 @@ pub fn lacking(needs: Vec<Need>) -> Vec<ItemFailure> {
     }
     let mut lacking = Vec::new();
     for needs in systems.into_values() {
-        let wanted: u64 = needs.iter().map(|need| need.bytes).sum();
+        let wanted = needs.iter().fold(0_u64, |sum, need| sum.saturating_add(need.bytes));
         // Others write there, too: the last look is the one that counts.
         let available = needs.iter().map(|need| need.available).min().unwrap_or(u64::MAX);
         if wanted > available {
