@@ -20,7 +20,7 @@ pub const LET_READ: &str =
 
 /// What is at the place of a repository.
 pub enum Left {
-    /// Nothing of it.
+    /// No file or folder of the repository.
     Nothing,
     /// What cannot be backed up.
     Pieces(Problem),

@@ -1,7 +1,7 @@
 //! Finds what an unfinished run made durable for one repository, where its journal does not tell.
 //!
-//! Also owns what every line of such a run has to pass, wherever it comes from: nothing of it is taken over before the vault
-//! has said that the manifest and all that it names are there, each with its size. What is inside is not read again.
+//! Also owns the check before a line of such a run is used: the vault must have the manifest and each object that the
+//! manifest names, with the recorded size. Their bytes are not read again.
 //!
 //! Does not own: the journal (`bases`). A run's segments end some seconds before it died, but every manifest that it wrote
 //! lies under a name that can be formed, and a manifest exists only when all that it names is durable. So nothing that was
@@ -92,7 +92,7 @@ pub async fn whole(run: &Run, base: Option<&Base>) -> Result<bool, VaultError> {
     }
 }
 
-/// The newest line of a repository that is not backed up now: that of an unfinished run if all of that is there.
+/// The newest line of a repository that is not backed up now: the unfinished run's, if the vault has all its objects.
 pub async fn last(run: &Run, base: Option<Base>) -> Option<CatalogueEntry> {
     // What nobody could tell now is not relied on.
     let whole = whole(run, base.as_ref()).await.unwrap_or(false);

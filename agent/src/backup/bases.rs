@@ -57,7 +57,7 @@ impl Base {
 /// What the committed backup has of a repository, whatever a run wrote since that committed nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct InBase {
-    /// What became of it then.
+    /// The outcome of the repository in that backup.
     pub outcome: Outcome,
     /// Whether it had refs.
     pub has_refs: bool,

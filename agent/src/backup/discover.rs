@@ -259,7 +259,7 @@ pub fn holds_others(dir: &Path) -> io::Result<Option<String>> {
     }))
 }
 
-/// What to do about a repository that lacks a part: what is left of it may be all that there is, so it is never removed.
+/// The next step for a repository that lacks a part. It never removes the repository: that may be the only copy.
 pub fn restore_it(path: &str) -> String {
     let path = shell_quoted(path);
     format!(

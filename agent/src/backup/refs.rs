@@ -2,9 +2,9 @@
 //!
 //! Does not own: reftable repositories (`reftable`). The order matters: `git pack-refs` writes `packed-refs` before it
 //! deletes the loose files, so a reader that looks at the loose ones first sees every ref; the other way round it could
-//! lose one. Nor is one lost that moves to another name meanwhile: git makes the new name before it deletes the old one, so
-//! when neither was met, the new one is there at the end, and all is read again. Anything that git would call a broken ref is left out by name, and never replaced by what `packed-refs` says of
-//! it, which is older.
+//! lose one. A ref that is renamed meanwhile is not lost either: git makes the new name before it deletes the old one, so when
+//! neither was read, a second look finds the new one, and all refs are read again. Anything that git would call a broken
+//! ref is left out by name, and never replaced by what `packed-refs` says of it, which is older.
 
 mod second_look;
 

@@ -1,5 +1,5 @@
-//! What a run that committed nothing stored is taken over when all of it is there, and not otherwise: for each object of a
-//! step, missing or cut, for full runs and others, by the next run and by another attempt at the same one.
+//! A run uses the objects of an unfinished one only when all of them are there. The tests remove or cut each object of a
+//! step, in full and incremental runs, before the next run and before another attempt at the same run.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Two repositories that backup 0001 has, of which run 0002 stored what was new, and committed nothing.
+    /// Two repositories. Backup 0001 has both. Run 0002 stored their new commits and did not commit.
     async fn new(has_journal: bool) -> Self {
         let folder = tempfile::tempdir().expect("temp folder");
         let (root, vault) = (folder.path().join("storage"), open(&folder.path().join("vault")));
@@ -147,7 +147,7 @@ async fn another_attempt_at_the_run_never_says_that_it_has_what_is_not_whole() {
             let (lines, _) = back_up(&vault, again).await;
             let case = format!("{object}, full {full}, journal {has_journal}");
             assert_eq!((lines[1].outcome, is_of(&lines[1], "0002")), (Outcome::BackedUp, true), "{case}");
-            // Its manifest has a name that is written once.
+            // The run cannot write a manifest of that name again.
             let manifest = bench.path("copy/manifests/default/a.git/0002.toml");
             let is_lost = object.ends_with(".toml") && lines[0].outcome == Outcome::BackedUp;
             if is_lost {
