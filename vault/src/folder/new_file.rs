@@ -7,11 +7,12 @@
 //! which of them belong to the dead, nobody on one host can tell of a folder that others write to as well.
 
 use std::{
-    fs::{self, File, Metadata},
+    ffi::{OsStr, OsString},
+    fs::File,
     io::{self, Write as _},
     os::{
-        fd::AsRawFd as _,
-        unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown, lchown},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
+        unix::fs::FileExt as _,
     },
     path::{Path, PathBuf},
     sync::{
@@ -21,8 +22,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, OFlags, RenameFlags},
+    fs::{
+        AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid, chownat, fstat, linkat, mkdirat, openat, renameat,
+        renameat_with, unlinkat,
+    },
     io::Errno,
+    path::Arg,
 };
 
 /// Makes new files of one folder.
@@ -39,9 +44,10 @@ pub struct NewFiles {
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    target: PathBuf,
-    /// A name beside the target: that of the file, where it must have one.
-    beside: PathBuf,
+    folder: OwnedFd,
+    name: OsString,
+    /// Another name in the folder: that of the file, where it must have one.
+    beside: OsString,
     is_named: bool,
 }
 
@@ -69,27 +75,26 @@ impl NewFiles {
     }
 
     fn open(&self, target: &Path) -> io::Result<NewFile> {
-        let folder = parent_of(target)?;
-        // What can be found out only in a folder that exists.
-        let above = fs::symlink_metadata(folder)?;
-        let is_named = !*self.nameless.get_or_init(|| can_be_nameless(folder, &self.beside(target)));
-        let (target, beside) = (target.to_owned(), self.beside(target));
+        let folder = open_folder(CWD, parent_of(target)?, OFlags::empty())?;
+        let name = name_of(target)?.to_owned();
+        let beside = self.beside(&name);
+        let is_named = !*self.nameless.get_or_init(|| can_be_nameless(&folder, &self.beside(&name)));
         let file = match is_named {
-            true => File::options().read(true).write(true).create_new(true).open(&beside)?,
-            false => open_nameless(folder)?,
+            true => {
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                openat(&folder, &beside, flags, Mode::from_raw_mode(0o666))?
+            }
+            false => open_nameless(&folder)?,
         };
-        if let Some((user, group)) = heirs(&above) {
-            // Where that is not possible the file is as good, but for its owner.
-            let _ = fchown(&file, Some(user), Some(group));
-        }
-        Ok(NewFile { file, target, beside, is_named })
+        give_to_owner(&folder, &file);
+        Ok(NewFile { file: file.into(), folder, name, beside, is_named })
     }
 
-    fn beside(&self, target: &Path) -> PathBuf {
-        let mut name = target.to_owned().into_os_string();
+    fn beside(&self, name: &OsStr) -> OsString {
+        let mut name = name.to_owned();
         // Digits only, and others than those of a process that died.
         name.push(format!("#{}{:08}", self.mark, self.names.fetch_add(1, SeqCst)));
-        name.into()
+        name
     }
 }
 
@@ -111,17 +116,20 @@ impl NewFile {
 
     /// Makes its name durable.
     pub fn sync_name(&self) -> io::Result<()> {
-        File::open(parent_of(&self.target)?)?.sync_all()
+        sync(&self.folder)
     }
 
     /// Gives it its name, which nothing may have.
     pub fn create(&self) -> io::Result<()> {
+        let Self { folder, name, beside, .. } = self;
         if !self.is_named {
-            return name(&self.file, &self.target);
+            return give_name(&self.file, folder, name);
         }
-        match rustix::fs::renameat_with(CWD, &self.beside, CWD, &self.target, RenameFlags::NOREPLACE) {
+        match renameat_with(folder, beside, folder, name, RenameFlags::NOREPLACE) {
             // Network file systems may not know this way; the other name goes with `drop`.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::hard_link(&self.beside, &self.target),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                Ok(linkat(folder, beside, folder, name, AtFlags::empty())?)
+            }
             renamed => Ok(renamed?),
         }
     }
@@ -129,10 +137,10 @@ impl NewFile {
     /// Gives it its name, whatever has it.
     pub fn replace(&mut self) -> io::Result<()> {
         if !self.is_named {
-            name(&self.file, &self.beside)?;
+            give_name(&self.file, &self.folder, &self.beside)?;
             self.is_named = true;
         }
-        fs::rename(&self.beside, &self.target)
+        Ok(renameat(&self.folder, &self.beside, &self.folder, &self.name)?)
     }
 }
 
@@ -140,7 +148,7 @@ impl Drop for NewFile {
     /// A full disk must not be left fuller.
     fn drop(&mut self) {
         if self.is_named {
-            let _ = fs::remove_file(&self.beside);
+            let _ = unlinkat(&self.folder, &self.beside, AtFlags::empty());
         }
     }
 }
@@ -149,47 +157,82 @@ fn parent_of(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::Error::other("it has no folder"))
 }
 
-fn open_nameless(folder: &Path) -> io::Result<File> {
-    let flags = i32::try_from(OFlags::TMPFILE.bits()).map_err(io::Error::other)?;
-    File::options().read(true).write(true).custom_flags(flags).open(folder)
+fn name_of(path: &Path) -> io::Result<&OsStr> {
+    path.file_name().ok_or_else(|| io::Error::other("it has no name"))
 }
 
-fn name(file: &File, path: &Path) -> io::Result<()> {
-    let open = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(rustix::fs::linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+/// A folder in which things are made by name, whatever becomes of the path that led there.
+fn open_folder(above: impl AsFd, path: impl Arg, more: OFlags) -> io::Result<OwnedFd> {
+    Ok(openat(above, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | more, Mode::empty())?)
+}
+
+fn open_nameless(folder: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    Ok(openat(folder, ".", flags, Mode::from_raw_mode(0o666))?)
+}
+
+fn give_name(file: impl AsFd, folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    let open = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    Ok(linkat(CWD, open, folder, name, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 /// Whether a file without a name can be made in a folder, and be named.
-fn can_be_nameless(folder: &Path, name_of_trial: &Path) -> bool {
-    let named = open_nameless(folder).and_then(|file| name(&file, name_of_trial));
-    named.and_then(|()| fs::remove_file(name_of_trial)).is_ok()
+fn can_be_nameless(folder: &OwnedFd, name_of_trial: &OsStr) -> bool {
+    let named = open_nameless(folder).and_then(|file| give_name(file, folder, name_of_trial));
+    named.is_ok() && unlinkat(folder, name_of_trial, AtFlags::empty()).is_ok()
 }
 
-/// Whose the new things in a folder are to be: root gives them to the owner of the folder, who could not read them otherwise.
-fn heirs(above: &Metadata) -> Option<(u32, u32)> {
-    let is_another = rustix::process::geteuid().is_root() && above.uid() != 0;
-    is_another.then(|| (above.uid(), above.gid()))
+fn sync(folder: &OwnedFd) -> io::Result<()> {
+    let open = openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    File::from(open).sync_all()
+}
+
+/// Gives what root has made in a folder to the folder's owner, who could not read it otherwise. Both are open, so nobody who
+/// may change names there gets anything else.
+fn give_to_owner(folder: &OwnedFd, new: &OwnedFd) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    if let Ok(above) = fstat(folder)
+        && above.st_uid != 0
+    {
+        let (user, group) = (Uid::from_raw(above.st_uid), Gid::from_raw(above.st_gid));
+        // Where that is not possible the new one is as good, but for its owner.
+        let _ = chownat(new, "", Some(user), Some(group), AtFlags::EMPTY_PATH);
+    }
 }
 
 /// Makes a folder, and those above it that are missing.
 fn make_folders(folder: &Path, durable: bool) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(folder)?;
-    for made in missing.iter().rev() {
-        if let Some((user, group)) = heirs(&fs::symlink_metadata(parent_of(made)?)?) {
-            let _ = lchown(made, Some(user), Some(group));
+    let Some(top) = missing.last() else { return Ok(()) };
+    let mut above = open_folder(CWD, parent_of(top)?, OFlags::empty())?;
+    for folder in missing.iter().rev() {
+        let name = name_of(folder)?;
+        let made = mkdirat(&above, name, Mode::from_raw_mode(0o777));
+        let below = match made {
+            // Another writer was faster.
+            Ok(()) | Err(Errno::EXIST) => open_folder(&above, name, OFlags::NOFOLLOW)?,
+            Err(error) => return Err(error.into()),
+        };
+        if made.is_ok() {
+            give_to_owner(&above, &below);
         }
-    }
-    if durable {
-        for made in missing {
-            File::open(parent_of(made)?)?.sync_all()?;
+        if durable {
+            sync(&above)?;
         }
+        above = below;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, lchown},
+    };
+
     use super::*;
 
     fn names_in(folder: &Path) -> Vec<String> {
@@ -235,6 +278,34 @@ mod tests {
             for path in target.ancestors().take(4) {
                 let meta = fs::symlink_metadata(path).expect("there");
                 assert_eq!((meta.uid(), meta.gid()), (USER, USER), "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_but_what_was_made_is_given_away_whatever_becomes_of_names() {
+        const USER: u32 = 65534;
+        if !rustix::process::geteuid().is_root() {
+            return packhorse_testkit::skipped("only root can write for another user");
+        }
+        for files in [NewFiles::new(), NewFiles::named()] {
+            let place = tempfile::tempdir().expect("temp folder");
+            let [theirs, ours] = ["theirs", "ours"].map(|name| place.path().join(name));
+            fs::create_dir_all(theirs.join("a")).expect("folders");
+            fs::create_dir(&ours).expect("folder");
+            [theirs.clone(), theirs.join("a")]
+                .iter()
+                .for_each(|path| lchown(path, Some(USER), Some(USER)).expect("given away"));
+            // A link is put in place of the folder between the beginning and the end.
+            let file = files.begin(theirs.join("a/file"), true).expect("begun");
+            fs::rename(theirs.join("a"), theirs.join("b")).expect("moved");
+            std::os::unix::fs::symlink(&ours, theirs.join("a")).expect("link");
+            file.create().expect("created");
+            assert_eq!((names_in(&theirs.join("b")), names_in(&ours)), (vec!["file".to_owned()], vec![]));
+            // What lies behind a link belongs to whom that folder belongs.
+            files.begin(theirs.join("a/deep/file"), true).expect("begun").create().expect("created");
+            for path in ["deep", "deep/file"] {
+                assert_eq!(fs::metadata(ours.join(path)).expect("there").uid(), 0, "{path}");
             }
         }
     }
