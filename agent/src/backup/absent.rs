@@ -12,7 +12,7 @@ use std::{
 
 use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
 
-use super::discover::{PARTS, missing_parts, restore_it};
+use super::discover::{PARTS, is_repository, missing_parts, restore_it};
 
 /// What to do about what the agent's user may not read.
 pub const LET_READ: &str =
@@ -91,11 +91,7 @@ fn is_gone(error: &io::Error) -> bool {
 /// What to do about a sound repository that lies in another one.
 fn apart(root: &Path, dir: &Path) -> String {
     let above = dir.ancestors().skip(1).take_while(|above| above.starts_with(root));
-    let is_repository = |above: &&Path| {
-        let found = |name: &str| fs::symlink_metadata(above.join(name)).is_ok();
-        missing_parts(found).is_empty()
-    };
-    let outer = above.filter(is_repository).last().unwrap_or(root);
+    let outer = above.filter(|above| is_repository(above)).last().unwrap_or(root);
     format!(
         "keep it: it may be sound. {0} is a repository now; if somebody made that by mistake (`git init`), move HEAD, objects and \
          refs out of {0} itself, otherwise move this repository to a folder of its own",
