@@ -16,6 +16,9 @@ use crate::InvalidInput;
 pub struct BackupId(String);
 
 impl BackupId {
+    /// Fewest characters of an ID that stand for the whole ID, where only one begins so.
+    pub const SHORTEST_PREFIX: usize = 4;
+
     /// The default ID, as GitLab writes it: `<unix time>_<YYYY_MM_DD>_<instance version>`.
     ///
     /// Characters of `version` outside the alphabet become dashes.

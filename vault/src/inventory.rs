@@ -181,16 +181,13 @@ fn none_whole(vault: &Vault, selector: &BackupSelector, newest: &CommittedBackup
         .next("name a backup by its ID, or add --partial; `backupctl list` shows them")
 }
 
-/// Shortest beginning of an ID that stands for it.
-const SHORTEST_PREFIX: usize = 4;
-
 /// The only committed backup whose ID begins so. An ID that a run had is never the beginning of another one: who names a
 /// run that committed nothing must not get a different backup.
 async fn by_prefix(vault: &Vault, prefix: &BackupId, not_found: Problem) -> Result<CommittedBackup, Problem> {
     let names = vault.list_names(&ObjectKey::backups()).await?;
     let begins = |name: &&String| name.starts_with(prefix.as_str());
     let ids: Vec<BackupId> = names.iter().filter(begins).filter_map(|name| name.parse().ok()).collect();
-    let is_prefix = prefix.as_str().len() >= SHORTEST_PREFIX && !ids.is_empty();
+    let is_prefix = prefix.as_str().len() >= BackupId::SHORTEST_PREFIX && !ids.is_empty();
     if ids.contains(prefix) || vault.head(&ObjectKey::run(prefix)).await?.is_some() {
         return Err(not_found
             .answered("a run with this ID has committed nothing")

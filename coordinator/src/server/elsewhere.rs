@@ -9,9 +9,6 @@ use packhorse_vault::{FormatMarker, committed, unfinished};
 
 use super::{Shared, status};
 
-/// Shortest beginning of an ID that stands for it.
-const SHORTEST_PREFIX: usize = 4;
-
 /// The error of a name that no task has, with what the vault knows of such a run. Without a name, the runs that other
 /// processes are at are named.
 pub async fn told(shared: &Shared, name: &str, unknown: Problem) -> Problem {
@@ -43,7 +40,7 @@ async fn ask(shared: &Shared, name: &str) -> Result<Option<(String, String)>, Pr
 }
 
 fn is_named(id: &BackupId, name: &str) -> bool {
-    id.as_str() == name || name.len() >= SHORTEST_PREFIX && id.as_str().starts_with(name)
+    id.as_str() == name || name.len() >= BackupId::SHORTEST_PREFIX && id.as_str().starts_with(name)
 }
 
 /// What is said of a run that committed nothing, and what can be done about it.

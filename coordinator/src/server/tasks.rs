@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use packhorse_model::{ErrorKind, Problem, RunState, Subject};
+use packhorse_model::{BackupId, ErrorKind, Problem, RunState, Subject};
 use packhorse_proto::v1::{RunEvent, TaskKind, TaskStatus};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,8 +20,6 @@ use crate::{board::Board, stop::Stop};
 
 /// Events that wait for a follower at most.
 const QUEUE: usize = 256;
-/// Shortest beginning of a name that stands for it.
-const SHORTEST_PREFIX: usize = 4;
 /// Tasks that ended and are remembered.
 const REMEMBERED: usize = 32;
 
@@ -223,7 +221,7 @@ impl Tasks {
         }
         let begins = |task: &&Arc<Task>| task.begins_with(name);
         match tasks.iter().filter(begins).collect::<Vec<_>>()[..] {
-            [task] if name.len() >= SHORTEST_PREFIX => Ok(Arc::clone(task)),
+            [task] if name.len() >= BackupId::SHORTEST_PREFIX => Ok(Arc::clone(task)),
             [] | [_] => {
                 let names: Vec<String> = tasks.iter().map(|task| task.shown_name()).collect();
                 let problem = problem("this coordinator knows of no such run".into()).on(name);

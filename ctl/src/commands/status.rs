@@ -5,7 +5,7 @@
 mod json;
 mod text;
 
-use packhorse_model::{ErrorKind, Exit, Problem, RunSummary, Subject};
+use packhorse_model::{BackupId, ErrorKind, Exit, Problem, RunSummary, Subject};
 use packhorse_proto::v1::{
     FollowRequest, StatusRequest, StatusResponse, TaskKind, TaskStatus, UnfinishedRun,
 };
@@ -75,8 +75,11 @@ fn name_of(run: &UnfinishedRun) -> &str {
 }
 
 fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
-    let is_meant =
-        |name: &str| only.is_none_or(|only| name == only || only.len() >= 4 && name.starts_with(only));
+    let is_meant = |name: &str| {
+        only.is_none_or(|only| {
+            name == only || only.len() >= BackupId::SHORTEST_PREFIX && name.starts_with(only)
+        })
+    };
     let is_task = |task: &&TaskStatus| is_meant(&task.run) || is_meant(&task.backup_id);
     let tasks: Vec<&TaskStatus> = answer.tasks.iter().filter(is_task).collect();
     let unfinished: Vec<&UnfinishedRun> =
