@@ -100,7 +100,9 @@ impl Board {
     /// Records failures that were told as they came, and how many there were of them.
     pub fn record(&self, failures: Vec<ItemFailure>, total: u64) {
         let mut state = self.state();
-        state.failures_total += total;
+        // Whoever counts fewer than it names, or more than there can be, makes nothing look complete.
+        let total = total.max(failures.len() as u64);
+        state.failures_total = state.failures_total.saturating_add(total);
         state.failures.extend(failures);
         state.failures.truncate(RunSummary::MAX_FAILURES);
     }
@@ -204,5 +206,31 @@ impl Board {
             accepted.map(|accepted| event(Event::Accepted(accepted))).into_iter().chain([told])
         });
         passing.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_model::{Component, ErrorKind, Problem, Subject};
+
+    use super::*;
+
+    #[test]
+    fn no_number_of_an_agent_makes_failures_vanish() {
+        let failure = |item: &str| ItemFailure {
+            component: Component::Repositories,
+            storage: Some("default".into()),
+            item: item.into(),
+            problem: Problem::new(ErrorKind::Corrupt, Subject::Repository, "pack repository"),
+        };
+        let board = Board::default();
+        board.record(vec![failure("a.git"), failure("b.git")], 0);
+        assert_eq!(board.failures().1, 2, "named, and not counted");
+        board.record(Vec::new(), 40);
+        assert_eq!(board.failures().1, 42, "counted, and not all named");
+        board.record(Vec::new(), u64::MAX);
+        board.failed(failure("c.git"));
+        let (named, total) = board.failures();
+        assert_eq!((named.len(), total), (3, u64::MAX));
     }
 }

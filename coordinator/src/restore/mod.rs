@@ -196,7 +196,7 @@ fn planned(prepared: &Prepared, mut remarks: Vec<ItemFailure>, outlook: Outlook)
     remarks.extend(outlook.unseen);
     let mut failures: Vec<ItemFailure> = prepared.plan.failures.clone();
     failures.extend(outlook.unmatched);
-    let failures_total = failures.len() as u64 + outlook.missing_total;
+    let failures_total = outlook.missing_total.saturating_add(failures.len() as u64);
     failures.extend(outlook.missing);
     failures.truncate(RunSummary::MAX_FAILURES);
     let standing = outlook.problems.len() as u64;
@@ -205,7 +205,7 @@ fn planned(prepared: &Prepared, mut remarks: Vec<ItemFailure>, outlook: Outlook)
         vault_id: None,
         dry_run: true,
         backup_id: summary.backup_id.clone(),
-        state: RunSummary::state_of(failures_total + standing, 0),
+        state: RunSummary::state_of(failures_total.saturating_add(standing), 0),
         backup_state: summary.state,
         backup_partial: summary.partial,
         storages: outlook.storages,

@@ -75,7 +75,15 @@ fn only_its_owner_reads_a_vault_and_the_record_comes_last() {
 fn trace(site: &Site) -> Option<Vec<String>> {
     let log = site.path("trace");
     let mut strace = hermetic_command("strace");
-    strace.args(["-f", "-y", "-s", "400", "-e", "trace=rename,renameat2,link,linkat,fsync,syncfs", "-o"]);
+    strace.args([
+        "-f",
+        "-y",
+        "-s",
+        "400",
+        "-e",
+        "trace=rename,renameat,renameat2,link,linkat,fsync,syncfs",
+        "-o",
+    ]);
     strace.arg(&log).arg(Binary::Backupctl.path()).arg("--no-progress").arg("--config");
     strace.arg(site.path("packhorse.toml")).args(["create", "--backup-id=0001"]);
     let mut probe = hermetic_command("strace");
@@ -100,7 +108,34 @@ fn trace(site: &Site) -> Option<Vec<String>> {
             calls.push(rest.to_owned());
         }
     }
-    Some(calls.into_iter().filter(|call| call.ends_with("= 0")).collect())
+    Some(calls.into_iter().filter(|call| call.ends_with("= 0")).map(|call| with_whole_paths(&call)).collect())
+}
+
+/// A call in which a name below an open folder, `18</vault/backups>, "0001"`, is its whole path,
+/// `"/vault/backups/0001"`.
+fn with_whole_paths(call: &str) -> String {
+    let mut parts = call.split(">, \"");
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match told.rfind('<') {
+            Some(folder) if !part.starts_with('/') => {
+                let number = told[..folder].trim_end_matches(|letter: char| letter.is_ascii_digit()).len();
+                told = format!("{}\"{}/{part}", &told[..number], &told[folder + 1..]);
+            }
+            _ => told = format!("{told}>, \"{part}"),
+        }
+    }
+    told
+}
+
+#[test]
+fn a_name_below_an_open_folder_is_told_as_its_whole_path() {
+    let nameless =
+        r#"linkat(AT_FDCWD</work>, "/proc/self/fd/19", 18</vault/backups>, "0001", AT_SYMLINK_FOLLOW) = 0"#;
+    let expected =
+        r#"linkat(AT_FDCWD</work>, "/proc/self/fd/19", "/vault/backups/0001", AT_SYMLINK_FOLLOW) = 0"#;
+    assert_eq!(with_whole_paths(nameless), expected);
+    assert_eq!(with_whole_paths(r#"rename("/a", "/b") = 0"#), r#"rename("/a", "/b") = 0"#);
 }
 
 #[test]
@@ -119,7 +154,7 @@ fn what_is_named_is_durable_before_what_names_it() {
         let synced = find(*data.iter().max().expect("two"), ["syncfs(", ""]);
         let manifest = find(0, ["", &format!("manifests/default/{repository}/0001.toml\"")]);
         assert!(synced < manifest, "{repository}: a manifest before its data is durable: {calls:#?}");
-        let latest = find(manifest, ["rename(", &format!("{repository}/+latest.toml\"")]);
+        let latest = find(manifest, ["rename", &format!("{repository}/+latest.toml\"")]);
         assert!(
             find(manifest, ["syncfs(", ""]) < latest,
             "{repository}: +latest before the manifest: {calls:#?}"
