@@ -24,9 +24,9 @@ mod commit;
 mod copy;
 mod damage;
 mod discover;
-mod emptied;
 mod hooks;
 mod memory;
+mod moved;
 mod pack_proof;
 mod plan;
 mod planner;
@@ -38,6 +38,7 @@ mod reftable;
 mod repository;
 mod scan;
 mod snapshot;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -47,13 +48,12 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 pub use discover::{OWN_FOLDERS, holds_others, is_repository};
-pub use emptied::Emptied;
 use packhorse_model::{
     BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, PassedOver, Problem, RepoFilter,
     RepoPath, StorageName, Subject,
@@ -63,6 +63,7 @@ use packhorse_vault::{CatalogueWriter, Limit, ObjectKey, RunAttempt, SegmentWrit
 pub use plan::Rules;
 pub use progress::{Progress, ProgressSnapshot};
 pub use snapshot::fingerprint_of;
+pub use tally::Tallied;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::spawn_blocking,
@@ -70,7 +71,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 pub use watch::Patience;
 
-use self::{bases::Bases, watch::Watch};
+use self::{bases::Bases, tally::Tally, watch::Watch};
 use crate::git::Git;
 
 /// What to back up, and how.
@@ -151,7 +152,7 @@ pub struct StorageResult {
     /// Those of them that were gone at the last backup, too.
     pub still_gone: u64,
     /// Repositories that had refs in the base and have none now.
-    pub emptied: Emptied,
+    pub emptied: Tallied,
     /// Some of those that are gone.
     pub gone: Vec<String>,
     /// What is odd, and is no failure.
@@ -185,7 +186,13 @@ pub struct Run {
     /// Threads that hang and were left behind.
     left_behind: AtomicUsize,
     /// Repositories that had refs in the base and have none now.
-    emptied: emptied::Tally,
+    emptied: Tally,
+    /// Repositories that start a new chain because the vault has lost something of theirs.
+    lost_chains: Tally,
+    /// Repositories that are not there any more: gone since an earlier backup, or since the walk met them.
+    gone: AtomicU64,
+    /// Whether nothing was there to tell what is gone.
+    is_first: bool,
 }
 
 /// Steps that are committed at once, small ones; a larger one counts as several, to bound memory.
@@ -218,7 +225,10 @@ impl Run {
             stopping: job.stopping,
             given_up: OnceLock::new(),
             left_behind: AtomicUsize::new(0),
-            emptied: emptied::Tally::default(),
+            emptied: Tally::default(),
+            lost_chains: Tally::default(),
+            gone: AtomicU64::new(0),
+            is_first: job.base.is_none(),
         }
     }
 
@@ -324,6 +334,10 @@ pub async fn back_up_storage(
         }
     });
     let (scanned, ()) = tokio::join!(walk, work);
+    let scanned = match scanned {
+        Ok(scanned) => look_again(&run, scanned).await,
+        Err(problem) => Err(problem),
+    };
     let stopped = run.stopped();
     let settled = match (&scanned, stopped) {
         (_, Some(problem)) => Err(problem),
@@ -337,8 +351,10 @@ pub async fn back_up_storage(
         ErrorKind::Cancelled => run.stopped().unwrap_or(problem),
         _ => problem,
     })?;
-    let scan::Scanned { unnamable, unmatched, remarks, passed_over, base_repositories, still_gone, .. } =
-        scanned?;
+    let scan::Scanned {
+        unnamable, unmatched, mut remarks, passed_over, base_repositories, still_gone, ..
+    } = scanned?;
+    remarks.extend(chains_are_lost(&run));
     let failures = collated.counts.failed + collated.counts.damaged + unnamable.len() as u64;
     let about = |item, problem| ItemFailure {
         component: Component::Repositories,
@@ -366,22 +382,43 @@ pub async fn back_up_storage(
     })
 }
 
-/// Walks the storage, and gives it up when the walk itself hangs.
+/// Walks the storage beside its bases.
 async fn walk(
     run: &Arc<Run>,
     bases: Bases,
     batches: mpsc::Sender<Vec<scan::Item>>,
 ) -> Result<scan::Scanned, Problem> {
-    let watch = Watch::new(&run.cancel);
     // A walk that hangs must not keep the readers waiting for more.
     let weak = batches.downgrade();
-    let scan = spawn_blocking({
+    let scanned = watched(run, move |run, watch| scan::run(run, bases, watch, &weak)).await;
+    drop(batches);
+    scanned
+}
+
+/// Names what was moved to where the walk had been already, when everything has been read.
+async fn look_again(run: &Arc<Run>, mut scanned: scan::Scanned) -> Result<scan::Scanned, Problem> {
+    let Some(met) = scanned.met.take() else { return Ok(scanned) };
+    let may_have_moved = run.is_first || run.gone.load(Relaxed) > scanned.still_gone;
+    if may_have_moved && run.stopped().is_none() {
+        let not_met = watched(run, move |run, watch| met.not_met(run, watch)).await?;
+        scanned.unnamable.extend(not_met);
+    }
+    Ok(scanned)
+}
+
+/// Does what reads the folders of a storage, and gives the storage up when that hangs.
+async fn watched<T: Send + 'static>(
+    run: &Arc<Run>,
+    work: impl FnOnce(&Arc<Run>, &Watch) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let watch = Watch::new(&run.cancel);
+    let working = spawn_blocking({
         let (run, watch) = (Arc::clone(run), Arc::clone(&watch));
-        move || scan::run(&run, bases, &watch, &weak)
+        move || work(&run, &watch)
     });
     let patience = Patience { whole: Duration::MAX, ..run.patience };
-    let scanned = tokio::select! {
-        scanned = scan => scanned.unwrap_or_else(|panic| Err(defect(panic))),
+    tokio::select! {
+        done = working => done.unwrap_or_else(|panic| Err(defect(panic))),
         said = watch.hangs(patience) => {
             let problem = Problem::new(ErrorKind::Unavailable, Subject::Host, "walk storage")
                 .on(run.root.display())
@@ -390,9 +427,27 @@ async fn walk(
             run.give_up(problem.clone());
             Err(problem)
         }
+    }
+}
+
+/// Says that the vault has lost what earlier backups name: this one does without, those cannot.
+fn chains_are_lost(run: &Run) -> Option<Problem> {
+    let lost = run.lost_chains.now();
+    if lost.total == 0 {
+        return None;
+    }
+    let names: Vec<&str> = lost.names.iter().map(|path| path.as_str()).collect();
+    let more = if lost.total > names.len() as u64 { ", …" } else { "" };
+    let answer = match lost.total {
+        1 => format!("objects of one repository are gone or damaged: {}", names.join(", ")),
+        total => format!("objects of {total} repositories are gone or damaged: {}{more}", names.join(", ")),
     };
-    drop(batches);
-    scanned
+    let problem = Problem::new(ErrorKind::Corrupt, Subject::Vault, "build on earlier backups")
+        .on(&run.storage)
+        .answered(answer)
+        .leaving("this backup does not need them; earlier backups lack them")
+        .next("find out what removed or damaged them: the agent's log names the first object of each");
+    Some(problem)
 }
 
 fn write_catalogue(

@@ -66,6 +66,9 @@ const MAX_REMOVED: usize = 10_000;
 /// Bytes of a repository above which it pays to ask what the last step knew of its packs.
 const LARGE: u64 = 16 << 20;
 
+/// What to write, and why the chain that the vault should have is not continued, if something of it is lost.
+pub type Decision = (Plan, Option<VaultError>);
+
 /// Decides for a repository that is not settled by what the vault has, and that takes about this many bytes.
 pub async fn decide(
     vault: &Vault,
@@ -73,19 +76,19 @@ pub async fn decide(
     base: Option<&CatalogueEntry>,
     size: u64,
     rules: Rules,
-) -> Result<Plan, Problem> {
+) -> Result<Decision, Problem> {
     if snapshot.refs.is_empty() {
-        return Ok(Plan::Empty);
+        return Ok((Plan::Empty, None));
     }
-    let nothing_known = || Plan::Full(Vec::new());
-    let Some(base) = base else { return Ok(nothing_known()) };
+    let full = |known| (Plan::Full(known), None);
+    let Some(base) = base else { return Ok(full(Vec::new())) };
     let new_chain = rules.full || base.steps >= rules.max_chain;
     if new_chain && size < LARGE {
-        return Ok(nothing_known());
+        return Ok(full(Vec::new()));
     }
     let manifest = match manifest_of(vault, base).await {
         Ok(Some(manifest)) => manifest,
-        Ok(None) => return Ok(nothing_known()),
+        Ok(None) => return Ok(full(Vec::new())),
         Err(error) => return unusable(base, error, Vec::new()),
     };
     let known = |manifest: &Manifest| match &manifest.packhorse {
@@ -96,20 +99,20 @@ pub async fn decide(
     };
     let known = known(&manifest);
     if new_chain {
-        return Ok(Plan::Full(known));
+        return Ok(full(known));
     }
     match continuation(vault, &snapshot.refs, manifest).await {
-        Ok(Some(continuation)) => Ok(Plan::Increment(Box::new(continuation))),
-        Ok(None) => Ok(Plan::Full(known)),
+        Ok(Some(continuation)) => Ok((Plan::Increment(Box::new(continuation)), None)),
+        Ok(None) => Ok(full(known)),
         Err(error) => unusable(base, error, known),
     }
 }
 
 /// When what the chain names is gone or damaged, the only safe step is a new chain.
-fn unusable(base: &CatalogueEntry, error: VaultError, known: Vec<ClosedPack>) -> Result<Plan, Problem> {
+fn unusable(base: &CatalogueEntry, error: VaultError, known: Vec<ClosedPack>) -> Result<Decision, Problem> {
     if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) {
         tracing::warn!(repository = %base.path, %error, "a chain is unusable: a new one is started");
-        return Ok(Plan::Full(known));
+        return Ok((Plan::Full(known), Some(error)));
     }
     Err(Problem::from(error).while_doing("plan increment"))
 }

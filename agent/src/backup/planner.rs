@@ -62,6 +62,8 @@ pub struct Planner {
     /// What an unfinished run has of it.
     found: Option<Found>,
     asked_for_unfinished: bool,
+    /// Whether it was said that something of its chain is lost.
+    told_of_loss: bool,
     /// Bytes that it takes, about.
     size: u64,
 }
@@ -69,7 +71,7 @@ pub struct Planner {
 impl Planner {
     /// A planner for a repository of about this many bytes, of which the vault has `base`.
     pub fn new(base: Option<Base>, size: u64) -> Self {
-        Self { base, looked: false, found: None, asked_for_unfinished: false, size }
+        Self { base, looked: false, found: None, asked_for_unfinished: false, told_of_loss: false, size }
     }
 
     /// The line that the vault has of it: not that of an unfinished run before it was looked at.
@@ -120,8 +122,13 @@ impl Planner {
             return Ok(Next::Settled(CatalogueEntry { refs, head, ..entry }.into()));
         }
         let known = self.newest().map(|base| &base.entry);
-        let plan = plan::decide(&run.vault, snapshot, known, self.size, run.rules).await;
-        plan.map(Next::Pack).map_err(SnapshotError::Failed)
+        let decided = plan::decide(&run.vault, snapshot, known, self.size, run.rules).await;
+        let (plan, lost) = decided.map_err(SnapshotError::Failed)?;
+        // A repository that moves is planned more than once.
+        if lost.is_some() && !std::mem::replace(&mut self.told_of_loss, true) {
+            run.lost_chains.add(&candidate.path);
+        }
+        Ok(Next::Pack(plan))
     }
 
     /// The newest state of which nothing was left out.

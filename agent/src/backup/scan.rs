@@ -1,7 +1,7 @@
 //! Walks a storage beside its base catalogue and hands out repositories in batches.
 //!
 //! Does not own: reading repositories. Walk and catalogue have the same order, so the catalogue is streamed (`bases`) and
-//! each repository meets its own base line; memory does not grow with the number of repositories. A base line that meets
+//! each repository meets its own base line; memory grows by eight bytes with each repository (`moved`). A base line that meets
 //! none is handed out as well (`absent`), so every path that the base has is in the new catalogue.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -16,6 +16,7 @@ use super::{
     Run, absent,
     bases::{Base, Bases, InBase, Known},
     discover::{Candidate, Found, Walk},
+    moved::Met,
     watch::Watch,
 };
 
@@ -74,6 +75,8 @@ pub struct Scanned {
     pub still_gone: u64,
     /// Included patterns that matched nothing.
     pub unmatched: Vec<String>,
+    /// The paths that were handed out.
+    pub met: Option<Met>,
 }
 
 /// Walks the storage to its end. Blocking.
@@ -91,6 +94,7 @@ pub fn run(
         window: Arc::new(Semaphore::new(WINDOW)),
         there: 0,
         scanned: Scanned::default(),
+        met: Met::now(),
     };
     if scan.bases.lost {
         scan.scanned.remarks.push(base_is_lost(run));
@@ -111,6 +115,7 @@ pub fn run(
     let unmatched = included.filter(|(at, _)| !scan.matched.contains(at));
     scan.scanned.unmatched = unmatched.map(|(_, pattern)| pattern.to_string()).collect();
     scan.scanned.items = scan.number;
+    scan.scanned.met = Some(scan.met);
     Ok(scan.scanned)
 }
 
@@ -135,6 +140,7 @@ struct Scan {
     /// Paths at which there is something.
     there: u64,
     scanned: Scanned,
+    met: Met,
 }
 
 impl Scan {
@@ -235,6 +241,7 @@ impl Scan {
                 self.matched.insert(at);
             }
         }
+        self.met.add(found.path());
         let counts = in_base.is_some_and(|known| is_looked_for(run, known.outcome));
         self.scanned.base_repositories += u64::from(counts);
         // Room comes from those who work.

@@ -285,6 +285,90 @@ async fn what_an_earlier_attempt_wrote_is_told_as_it_was_then() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_vault_has_lost_is_told_when_a_chain_would_go_on() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let (vault, root) = (open(&folder.path().join("vault")), folder.path().join("a"));
+    let repos = ["a.git", "b.git", "c.git"].map(|name| GitRepo::init(root.join(name)));
+    for repo in &repos {
+        repo.fill("main", 2);
+    }
+    let (first, _) = back_up(&vault, &root, "0001", None).await;
+    assert_eq!(first.remarks, []);
+    let bundle = |name: &str| folder.path().join("vault/default").join(name).join("0001/001.bundle");
+    fs::remove_file(bundle("a.git")).expect("remove bundle");
+    fs::write(bundle("b.git"), "short").expect("damage bundle");
+    for repo in &repos {
+        repo.fill("more", 1);
+    }
+    let (second, _) = back_up(&vault, &root, "0002", first.catalogue).await;
+    assert_eq!((second.counts.backed_up, second.failures, second.remarks.len()), (3, 0, 1));
+    let said = second.remarks[0].problem.to_string();
+    assert!(said.contains("objects of 2 repositories are gone or damaged: a.git, b.git"), "{said}");
+    let (third, _) = back_up(&vault, &root, "0003", second.catalogue).await;
+    assert_eq!((third.counts.unchanged, third.remarks), (3, vec![]));
+}
+
+/// A storage of which the last repository moves to the front while the walk is between the two, and what is told of it.
+async fn moved_behind_the_walk(
+    vault: &Vault,
+    root: &Path,
+    id: &str,
+    base: Option<ObjectDigest>,
+) -> Vec<String> {
+    let folder = root.parent().expect("a folder");
+    let (last, front) = (root.join("zz.git"), root.join("0.git"));
+    // Both readers wait for git, and the walk soon for the readers: it is far from the last one then.
+    let git = folder.join(format!("git-{id}"));
+    let script =
+        format!("#!/bin/sh\nmv -n {} {} 2>/dev/null\nexec git \"$@\"\n", last.display(), front.display());
+    fs::write(&git, script).expect("write script");
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let mut job = job(root, id, base);
+    job.slots = Slots::alone(1);
+    job.git = git;
+    let (events, mut told) = mpsc::channel(64);
+    let (progress, cancel) = (Arc::new(Progress::default()), CancellationToken::new());
+    let result = back_up_storage(vault.clone(), job, progress, events, cancel).await.expect("backup");
+    let mut failures = Vec::new();
+    while let Some(BackupEvent::Failed(failure)) = told.recv().await {
+        failures.push(failure.item);
+    }
+    assert_eq!(result.failures, failures.len() as u64);
+    assert!(front.exists() && !last.exists());
+    failures
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_moves_behind_the_walk_is_named() {
+    if !GitRepo::can_make_reftables() {
+        return packhorse_testkit::skipped("this git makes no reftables");
+    }
+    let folder = tempfile::tempdir().expect("temp folder");
+    let (vault, root) = (Vault::in_memory(), folder.path().join("a"));
+    for name in ["a.git", "b.git"] {
+        GitRepo::init_with(root.join(name), &["--ref-format=reftable"]).commit("main", &[("a", "1")]);
+    }
+    // More than the readers and the channel between them and the walk take.
+    for number in 0..600 {
+        let dir = root.join(format!("c{number}.git"));
+        for part in ["objects", "refs"] {
+            fs::create_dir_all(dir.join(part)).expect("create");
+        }
+        fs::write(dir.join("HEAD"), "ref: refs/heads/main\n").expect("write");
+    }
+    GitRepo::init(root.join("zz.git")).commit("main", &[("a", "1")]);
+    let (first, _) = back_up(&vault, &root, "0001", None).await;
+    assert_eq!(first.counts.backed_up, 3);
+    // With a base the old path is gone. Without one nothing says that it ever was.
+    assert_eq!(moved_behind_the_walk(&vault, &root, "0002", first.catalogue.clone()).await, ["0.git"]);
+    fs::rename(root.join("0.git"), root.join("zz.git")).expect("move back");
+    assert_eq!(moved_behind_the_walk(&vault, &root, "0003", None).await, ["0.git"]);
+    // Where it stands still it is backed up, and one made since is no failure of anybody.
+    let (after, _) = back_up(&vault, &root, "0004", first.catalogue).await;
+    assert_eq!((after.counts.backed_up, after.counts.gone, after.failures), (1, 1, 0));
+}
+
 /// Backs up a storage whose only repository is damaged, and gives its line.
 async fn damaged(vault: &Vault, job: BackupJob) -> CatalogueEntry {
     let (events, mut told) = mpsc::channel(64);

@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use packhorse_model::Outcome;
@@ -264,6 +264,9 @@ impl Floor {
     }
 
     async fn push(&self, number: u64, entry: CatalogueEntry, permit: Option<OwnedSemaphorePermit>) {
+        if matches!(entry.outcome, Outcome::Gone | Outcome::Missing) {
+            self.run.gone.fetch_add(1, Relaxed);
+        }
         self.run.progress.done(entry.outcome.is_failure());
         // The receiver is gone only when the catalogue cannot be written, which ends the storage anyway.
         if let Some(lines) = self.lines.upgrade() {
