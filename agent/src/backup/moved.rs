@@ -81,20 +81,26 @@ fn came_late(path: &RepoPath) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn a_moved_repository_is_as_old_as_before() {
         let folder = tempfile::tempdir().expect("temp folder");
-        let (from, to) = (folder.path().join("from.git"), folder.path().join("to.git"));
-        fs::create_dir(&from).expect("create");
-        std::thread::sleep(Duration::from_millis(20));
-        let between = SystemTime::now();
-        std::thread::sleep(Duration::from_millis(20));
-        fs::rename(&from, &to).expect("rename");
-        fs::create_dir(&from).expect("create");
-        assert_eq!([&to, &from].map(|dir| is_older(dir, between)), [true, false]);
+        let path = |name: &str| folder.path().join(name);
+        let make = |name: &str| {
+            fs::create_dir(path(name)).expect("create");
+            fs::metadata(path(name)).and_then(|found| found.created()).expect("a time")
+        };
+        let first = make("from.git");
+        let mut number = 0;
+        // File systems have a coarse clock.
+        let later = std::iter::repeat_with(|| {
+            number += 1;
+            make(&number.to_string())
+        });
+        let between = later.into_iter().find(|time| *time > first).expect("time goes on");
+        fs::rename(path("from.git"), path("to.git")).expect("rename");
+        make("from.git");
+        assert_eq!(["to.git", "from.git"].map(|name| is_older(&path(name), between)), [true, false]);
     }
 }
