@@ -2,7 +2,8 @@
 //! asked to stop.
 //!
 //! Does not own: what git is asked to do. The environment is emptied first, so neither the operator's configuration nor
-//! a variable such as `GIT_DIR` can change what a backup holds; replace refs and lazy fetches are off.
+//! a variable such as `GIT_DIR` can change what a backup holds. What lies in a repository beside its objects and says which
+//! there are, and what leads to what, may be old or wrong while the objects are whole: git does without (`BY_OBJECTS_ONLY`).
 
 mod child;
 mod object_reader;
@@ -19,6 +20,20 @@ pub use object_reader::{Answer, ObjectReader};
 pub use objects::{CommitFacts, Objects, hash_kind, to_gix};
 pub use objects_only::ObjectsOnly;
 use packhorse_model::{ErrorKind, Problem, Subject};
+
+/// Settings with which git goes by objects, whatever else a repository says of them.
+const BY_OBJECTS_ONLY: [&str; 5] = [
+    // Parents and root trees of commits, which may be those of other commits.
+    "core.commitGraph=false",
+    // Which objects packs hold, and where: one that leaves an object out hides it.
+    "core.multiPackIndex=false",
+    // What a commit reaches. One from before a `git fetch --unshallow` has git leave out what was fetched.
+    "pack.useBitmaps=false",
+    // Where an entry of a pack ends: a wrong one has git copy half an entry.
+    "pack.readReverseIndex=false",
+    // Objects in place of others; `GIT_NO_REPLACE_OBJECTS` says the same to a git that does not know this one.
+    "core.useReplaceRefs=false",
+];
 
 /// The git executable.
 #[derive(Clone, Debug)]
@@ -58,15 +73,21 @@ impl Git {
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
+            // A repository's `info/grafts` gives commits other parents.
+            .env("GIT_GRAFT_FILE", "/nonexistent")
+            // What is missing is missing: nothing is brought from elsewhere.
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_TERMINAL_PROMPT", "0");
         command
     }
 
-    /// A command on a bare repository.
+    /// A command that reads a bare repository.
     pub fn command(&self, repository: &Path) -> Command {
         let mut command = self.bare_command();
+        for setting in BY_OBJECTS_ONLY {
+            command.args(["-c", setting]);
+        }
         command.arg("--git-dir").arg(repository);
         command
     }

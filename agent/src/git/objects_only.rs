@@ -43,7 +43,6 @@ impl ObjectsOnly {
     pub fn command(&self, git: &Git) -> Command {
         let mut command = git.command(self.folder.path());
         command.env("GIT_OBJECT_DIRECTORY", &self.objects);
-        command.args(["-c", "core.multiPackIndex=false", "-c", "core.commitGraph=false"]);
         command
     }
 }

@@ -43,11 +43,7 @@ pub(super) struct Order {
 impl Order {
     /// What the tips lead to, and whoever reads it does not know.
     pub(super) fn range(header: &BundleHeader, tips: &[Oid], known: &[Oid]) -> Self {
-        // A bitmap from before `git fetch --unshallow` has git leave out what was fetched, and exit with 0.
-        let args: &[&str] = match known {
-            [] => &["--revs", "--no-use-bitmap-index"],
-            _ => &["--revs", "--no-use-bitmap-index", "--thin"],
-        };
+        let args: &[&str] = if known.is_empty() { &["--revs"] } else { &["--revs", "--thin"] };
         Self { header: header.to_bytes(), input: revisions(tips, known), args }
     }
 
@@ -68,7 +64,7 @@ pub(super) fn write(
 ) -> Result<BundleWriter, BundleError> {
     let Order { header, input, args } = order;
     let size_on_disk = pack_proof::size_on_disk(source.dir);
-    command.args(["-c", "pack.windowMemory=100m", "-c", "core.useReplaceRefs=false"]);
+    command.args(["-c", "pack.windowMemory=100m"]);
     let small = size_on_disk < SMALL;
     if small {
         command.args(["-c", "pack.threads=1"]);

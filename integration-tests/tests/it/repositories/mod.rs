@@ -13,6 +13,7 @@ mod head;
 mod hooks;
 mod last_good;
 mod layouts;
+mod lying_helpers;
 mod many_refs;
 mod names_in_conflict;
 mod old_git;
