@@ -1,7 +1,7 @@
 //! What is written into a `file://` vault: many small files, durable together, as one `syncfs` answers all that wait for it,
 //! and single ones that must never be seen half-written, such as the commit record, each with its own fsync.
 //!
-//! Does not own: reading and listing, which `object_store` does, or how a file comes without a name (`new_file`). Of small
+//! Does not own: reading, which `object_store` does, or how a file comes without a name (`new_file`). Of small
 //! files a crash of the machine may leave a new name with less content. That is safe, because such an object counts only when a later one, written after this one was durable, names it with its digest; a manifest
 //! that is adopted from a dead run is looked through for its last digest instead.
 
@@ -19,6 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use new_file::is_being_written;
 pub use new_file::{NewFile, NewFiles};
 use object_store::{local::LocalFileSystem, path::Path as Location};
 use tokio::{sync::Semaphore, task::spawn_blocking};
@@ -44,6 +45,24 @@ pub struct Folder {
 fn is_same(open: &File, path: &Path) -> io::Result<bool> {
     let (open, named) = (open.metadata()?, fs::metadata(path)?);
     Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
+}
+
+/// Names in a folder, but for those that no object of ours has, and of files that are still being written.
+fn names_of_objects(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if !name.contains(char::is_control) && !is_being_written(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// How far syncing is, by the number of the request.
@@ -86,6 +105,12 @@ impl Folder {
     pub fn names(&self) -> io::Result<Vec<String>> {
         let entries = fs::read_dir(&self.path)?;
         entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// Names in a folder of it that can be those of objects; none where there is no such folder.
+    pub async fn names_in(&self, location: &Location) -> io::Result<Vec<String>> {
+        let target = self.target(location)?;
+        spawn_blocking(move || names_of_objects(&target)).await.map_err(io::Error::other)?
     }
 
     /// Takes up the folder that is at the path now, where another one was mounted since it was opened.

@@ -357,6 +357,9 @@ impl Vault {
     pub(crate) async fn list_folder(&self, folder: &ObjectKey) -> Result<Vec<String>, VaultError> {
         self.inner.counter.list();
         let prefix = self.path(folder);
+        if let Some(local) = self.folder() {
+            return local.names_in(&prefix).await.map_err(|e| self.failed_file("list", folder.as_str(), &e));
+        }
         let listing = self.store().list_with_delimiter(Some(&prefix)).await;
         let listing = listing.map_err(|e| self.failed("list", folder.as_str(), e))?;
         let objects = listing.objects.into_iter().map(|meta| meta.location);

@@ -53,8 +53,6 @@ impl Vault {
                     }
                 }
                 Ok(None) => break,
-                // A key of somebody else's that is no path of ours.
-                Err(error) if error.kind() == ErrorKind::Invalid => break,
                 Err(error) => return Err(error),
             }
         }

@@ -153,6 +153,12 @@ impl Drop for NewFile {
     }
 }
 
+/// Whether a name is one that a file has beside its own while it is written.
+pub fn is_being_written(name: &str) -> bool {
+    let digits = name.rsplit_once('#').map_or("", |(_, digits)| digits);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn parent_of(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::Error::other("it has no folder"))
 }

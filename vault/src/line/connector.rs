@@ -22,6 +22,7 @@ use reqwest::{Body, Certificate, Client, Request};
 use super::{
     answer::Answer,
     error,
+    listing::without_strange_names,
     moving::Moving,
     platform::Platform,
     silence::{SILENT, Silence},
@@ -126,7 +127,8 @@ impl Line {
         url: reqwest::Url,
     ) -> Result<HttpResponse, HttpError> {
         let conditional = parts.headers.contains_key(IF_NONE_MATCH);
-        let asks_for_an_object = parts.method == Method::GET && !is_listing(&url);
+        let lists = is_listing(&url);
+        let asks_for_an_object = parts.method == Method::GET && !lists;
         let mut request = Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         let (body, moved) = Moving::new(body);
@@ -152,7 +154,9 @@ impl Line {
                 Limited::new(body, LONGEST).collect().await.map(Collected::to_bytes).unwrap_or_default();
             return Err(error::not_implemented(conditional, &String::from_utf8_lossy(&words)));
         }
-        whole(parts, body).await
+        let (parts, bytes) = whole(parts, body).await?;
+        let shorter = if lists { without_strange_names(&bytes) } else { None };
+        Ok(HttpResponse::from_parts(parts, shorter.map_or(bytes, Bytes::from).into()))
     }
 }
 
@@ -162,13 +166,13 @@ fn is_listing(url: &reqwest::Url) -> bool {
 }
 
 /// Takes the answer to its end. Of one that is an error the status is worth more than its words.
-async fn whole(parts: response::Parts, body: Answer) -> Result<HttpResponse, HttpError> {
+async fn whole(parts: response::Parts, body: Answer) -> Result<(response::Parts, Bytes), HttpError> {
     let bytes = match Limited::new(body, LONGEST).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(_) if !parts.status.is_success() => Bytes::new(),
         Err(error) => return Err(error::broken_off(error)),
     };
-    Ok(HttpResponse::from_parts(parts, bytes.into()))
+    Ok((parts, bytes))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod answer;
 mod connector;
 mod error;
+mod listing;
 mod moving;
 mod platform;
 mod silence;

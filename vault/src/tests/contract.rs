@@ -198,3 +198,19 @@ async fn requests_are_counted() {
     let counts = vault.requests();
     assert_eq!((counts.heads, counts.gets, counts.lists, counts.total()), (1, 1, 1, 9));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_others_in_a_folder_do_not_hide_ours() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+    let (folder, vault) = stores::folder();
+    vault.create(&key("folder/1/x"), "x".into()).await.expect("create");
+    let place = folder.path().join("vault/folder");
+    for name in [&b"a\x1bb"[..], b"n\xff", b"a#1", b"a\x7f", b"a b"] {
+        std::fs::write(place.join(OsStr::from_bytes(name)), "x").expect("write");
+    }
+    std::os::unix::fs::symlink("/nowhere", place.join("dangling")).expect("link");
+    let mut names = vault.list_names(&key("folder")).await.expect("list");
+    names.sort();
+    assert_eq!(names, ["1", "a b", "dangling"]);
+}

@@ -178,3 +178,19 @@ async fn what_a_store_does_not_implement_is_not_tried_again() {
     let asked = server.log().into_iter().filter(|entry| entry.operation == Operation::Create);
     assert_eq!(asked.count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_others_do_not_hide_ours() {
+    let (server, vault) = start();
+    for name in ["1", "2"] {
+        vault.create(&key(&format!("folder/{name}/x")), "x".into()).await.expect("create");
+    }
+    let own = server.keys().into_iter().find(|name| name.ends_with("folder/1/x")).expect("a key");
+    let folder = own.strip_suffix("1/x").expect("a folder");
+    for name in ["/x", "//", "a\u{1b}/x", "a\u{7f}", "../x", "./x", "a b", "lost+found/x"] {
+        server.put_object(&format!("{folder}{name}"), "x");
+    }
+    let mut names = vault.list_names(&key("folder")).await.expect("list");
+    names.sort();
+    assert_eq!(names, ["1", "2", "a b", "lost+found"]);
+}
