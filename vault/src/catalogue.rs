@@ -1,9 +1,9 @@
 //! The catalogue: one storage's list of repositories in one backup, as zstd-compressed JSON lines sorted by path.
 //!
 //! Does not own: which line a repository gets. Written and read as a stream; the reader refuses lines out of order, so
-//! that it can be walked beside a storage.
+//! that it can be walked beside a storage, and lines that are longer than any that is written, whatever they unpack to.
 
-use std::io::{self, BufRead, BufReader, Cursor, Write};
+use std::io::{self, BufRead as _, BufReader, Cursor, Read as _, Write};
 
 use bytes::Bytes;
 use packhorse_model::{ObjectDigest, Outcome, Problem, RepoPath, Sha256Hex, StorageName};
@@ -69,6 +69,11 @@ impl CatalogueEntry {
 fn is_false(value: &bool) -> bool {
     !value
 }
+
+/// Most bytes of a line: what a hundred refs with the longest names need that are left out takes a fifth of it.
+pub const LONGEST_LINE: u64 = 16 << 20;
+/// Most bytes, as a power of two, that a reader must look back in what it unpacks; the writer needs a quarter of it.
+const WINDOW_LOG: u32 = 23;
 
 /// Writes a catalogue as a stream of lines.
 pub struct CatalogueWriter {
@@ -143,15 +148,20 @@ impl CatalogueReader {
 
     /// A reader of compressed bytes; `key` names them in errors.
     pub fn from_bytes(bytes: Bytes, key: &str) -> io::Result<Self> {
-        let lines = BufReader::new(zstd::Decoder::new(Cursor::new(bytes))?);
-        Ok(Self { lines, key: key.to_owned(), last: None })
+        let mut lines = zstd::Decoder::new(Cursor::new(bytes))?;
+        lines.window_log_max(WINDOW_LOG)?;
+        Ok(Self { lines: BufReader::new(lines), key: key.to_owned(), last: None })
     }
 
     fn next_entry(&mut self) -> Result<Option<CatalogueEntry>, VaultError> {
         let corrupt = |finding: String| VaultError::corrupt("read catalogue", &self.key, finding);
         let mut line = String::new();
-        if self.lines.read_line(&mut line).map_err(|e| corrupt(e.to_string()))? == 0 {
+        let mut limited = self.lines.by_ref().take(LONGEST_LINE);
+        if limited.read_line(&mut line).map_err(|e| corrupt(e.to_string()))? == 0 {
             return Ok(None);
+        }
+        if limited.limit() == 0 {
+            return Err(corrupt(format!("a line is longer than {LONGEST_LINE} bytes")));
         }
         let entry: CatalogueEntry = serde_json::from_str(&line).map_err(|e| corrupt(e.to_string()))?;
         if self.last.as_ref().is_some_and(|last| *last >= entry.path) {

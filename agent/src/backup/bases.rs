@@ -8,7 +8,7 @@
 use std::iter::Peekable;
 
 use packhorse_model::{BackupId, ErrorKind, ObjectDigest, Outcome, Problem, RepoPath, StorageName};
-use packhorse_vault::{CatalogueEntry, CatalogueReader, ObjectKey, SegmentReader, Vault, VaultError};
+use packhorse_vault::{CatalogueEntry, CatalogueReader, ObjectKey, SegmentReader, Vault};
 
 /// Where a line comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct Known {
 pub struct Bases {
     unfinished: Vec<Peekable<SegmentReader>>,
     committed: Option<Peekable<CatalogueReader>>,
-    /// Whether the base had a catalogue that cannot be used.
+    /// Whether the base had a catalogue that cannot be used, or not to its end.
     pub lost: bool,
 }
 
@@ -112,19 +112,29 @@ impl Bases {
 
     /// The next line of the committed backup that comes before this path, or the next of all when there is none: no
     /// repository has met it. Blocking.
-    pub fn unmet(&mut self, before: Option<&RepoPath>) -> Result<Option<CatalogueEntry>, VaultError> {
-        let Some(lines) = &mut self.committed else { return Ok(None) };
-        let comes_before = |line: &Result<CatalogueEntry, _>| match (line, before) {
-            (Ok(entry), Some(path)) => entry.path < *path,
-            (Ok(_), None) | (Err(_), _) => true,
-        };
-        lines.next_if(comes_before).transpose()
+    pub fn unmet(&mut self, before: Option<&RepoPath>) -> Option<CatalogueEntry> {
+        self.committed_if(|entry| before.is_none_or(|path| entry.path < *path))
+    }
+
+    /// The next line of the committed backup if it is so. One that cannot be read costs what comes behind it its base, and
+    /// no backup.
+    fn committed_if(&mut self, is_so: impl Fn(&CatalogueEntry) -> bool) -> Option<CatalogueEntry> {
+        let lines = self.committed.as_mut()?;
+        match lines.next_if(|line| line.as_ref().map_or(true, &is_so))? {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                tracing::error!(%error, "the catalogue to build on is unusable from here on: repositories get new chains");
+                self.lost = true;
+                self.committed = None;
+                None
+            }
+        }
     }
 
     /// What there is of this path, which must come after all that were asked for, and after the unmet lines before it.
     /// Blocking.
-    pub fn of(&mut self, path: &RepoPath, own: &BackupId, storage: &StorageName) -> Result<Known, Problem> {
-        let committed = self.committed_line(path)?;
+    pub fn of(&mut self, path: &RepoPath, own: &BackupId, storage: &StorageName) -> Known {
+        let committed = self.committed_if(|entry| entry.path == *path);
         let in_base = committed.as_ref().map(InBase::of);
         let mut found = None;
         for lines in &mut self.unfinished {
@@ -140,12 +150,7 @@ impl Bases {
                 Some(Base { committed: committed.map(Box::new), ..Base::unfinished(entry, own, storage) })
             }
         };
-        Ok(Known { base, in_base })
-    }
-
-    fn committed_line(&mut self, path: &RepoPath) -> Result<Option<CatalogueEntry>, VaultError> {
-        let Some(lines) = &mut self.committed else { return Ok(None) };
-        lines.next_if(|line| line.as_ref().map_or(true, |entry| entry.path == *path)).transpose()
+        Known { base, in_base }
     }
 }
 

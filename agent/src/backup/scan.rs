@@ -96,9 +96,6 @@ pub fn run(
         scanned: Scanned::default(),
         met: Met::now(),
     };
-    if scan.bases.lost {
-        scan.scanned.remarks.push(base_is_lost(run));
-    }
     watch.this_thread();
     for found in Walk::new(&run.root, &run.filter)?.flatten() {
         watch.moved(1);
@@ -109,6 +106,9 @@ pub fn run(
     }
     scan.absent_before(run, None, watch, batches)?;
     watch.waiting(|| scan.hand_over(run, batches))?;
+    if scan.bases.lost {
+        scan.scanned.remarks.push(base_is_lost(run));
+    }
     scan.check_empty(run)?;
     run.progress.found_all();
     let included = run.filter.included().iter().enumerate();
@@ -126,7 +126,7 @@ fn base_is_lost(run: &Run) -> Problem {
     Problem::new(ErrorKind::Corrupt, Subject::Backup, "read base catalogue")
         .on(&run.storage)
         .answered(
-            "it is damaged or gone: every repository starts a new chain, and which were deleted since is not known",
+            "it is damaged or gone: repositories start new chains, and which were deleted since is not known",
         )
         .next("compare with an earlier backup: backupctl show ID --storage NAME")
 }
@@ -165,7 +165,7 @@ impl Scan {
         };
         self.absent_before(run, Some(sight.path()), watch, batches)?;
         self.there += 1;
-        let known = watch.waiting(|| self.bases.of(sight.path(), &run.attempt.id, &run.storage))?;
+        let known = watch.waiting(|| self.bases.of(sight.path(), &run.attempt.id, &run.storage));
         self.add(run, sight, known, watch, batches)
     }
 
@@ -185,7 +185,7 @@ impl Scan {
         };
         self.absent_before(run, Some(&path), watch, batches)?;
         self.there += 1;
-        let known = watch.waiting(|| self.bases.of(&path, &run.attempt.id, &run.storage))?;
+        let known = watch.waiting(|| self.bases.of(&path, &run.attempt.id, &run.storage));
         if known.base.is_none() && !name.ends_with(".git") {
             self.scanned.unnamable.push((name, problem));
             return Ok(());
@@ -204,7 +204,7 @@ impl Scan {
         watch: &Watch,
         batches: &Batches,
     ) -> Result<(), Problem> {
-        while let Some(entry) = watch.waiting(|| self.bases.unmet(path))? {
+        while let Some(entry) = watch.waiting(|| self.bases.unmet(path)) {
             if run.begins_nothing() {
                 return Err(Problem::cancelled("walk storage").on(&run.storage));
             }

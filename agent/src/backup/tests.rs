@@ -10,7 +10,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use packhorse_model::{ObjectDigest, Outcome, RepoFilter, VaultSettings};
 use packhorse_service::config::GitalyManifests;
 use packhorse_testkit::GitRepo;
-use packhorse_vault::{Attempt, CatalogueEntry, CatalogueReader, ObjectFormat, Oid, RunAttempt, Vault};
+use packhorse_vault::{
+    Attempt, CatalogueEntry, CatalogueReader, ObjectFormat, ObjectKey, Oid, RunAttempt, Vault,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -307,6 +309,43 @@ async fn what_the_vault_has_lost_is_told_when_a_chain_would_go_on() {
     assert!(said.contains("objects of 2 repositories are gone or damaged: a.git, b.git"), "{said}");
     let (third, _) = back_up(&vault, &root, "0003", second.catalogue).await;
     assert_eq!((third.counts.unchanged, third.remarks), (3, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_cannot_be_read_to_its_end_costs_increments_and_no_backup() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let (vault, root) = (Vault::in_memory(), folder.path().join("a"));
+    for name in ["a.git", "b.git", "c.git"] {
+        GitRepo::init(root.join(name)).commit("main", &[("a", "1")]);
+    }
+    let (first, _) = back_up(&vault, &root, "0001", None).await;
+    let storage = "default".parse().expect("valid name");
+    let lines = CatalogueReader::open(&vault, &first.catalogue.expect("a catalogue"), &storage).await;
+    let lines: Vec<String> = lines
+        .expect("open")
+        .map(|line| serde_json::to_string(&line.expect("a line")).expect("JSON"))
+        .collect();
+    let odd = [
+        lines[1].replace("b.git\",", "../b.git\","),
+        lines[1].replace("backed_up", "hacked"),
+        lines[0].clone(),
+        String::new(),
+        " ".repeat(20 << 20),
+    ];
+    for (number, odd) in odd.into_iter().enumerate() {
+        let text = [lines[0].as_str(), &odd, &lines[2]].join("\n") + "\n";
+        let bytes = zstd::encode_all(text.as_bytes(), 3).expect("compress");
+        let key = ObjectKey::from_stored(&format!("backups/0001/repositories/odd{number}")).expect("a key");
+        let base = vault.create(&key, bytes.into()).await.expect("create");
+        let (result, _) = back_up(&vault, &root, &format!("01{number:02}"), Some(base)).await;
+        assert_eq!(
+            (result.counts.unchanged, result.counts.backed_up, result.failures),
+            (1, 2, 0),
+            "{number}"
+        );
+        let said = result.remarks[0].problem.to_string();
+        assert!(result.remarks.len() == 1 && said.contains("read base catalogue"), "{said}");
+    }
 }
 
 /// A storage of which the last repository moves to the front while the walk is between the two, and what is told of it.
