@@ -124,11 +124,16 @@ impl Folder {
 
     /// The folder, while it is the one at the path: what was written by the path is on its file system.
     pub fn root(&self) -> io::Result<Arc<File>> {
-        let root = Arc::clone(&self.root.lock().unwrap_or_else(PoisonError::into_inner));
+        let root = self.opened();
         if is_same(&root, &self.path)? {
             return Ok(root);
         }
         Err(io::Error::other("another file system was mounted there, or this one unmounted"))
+    }
+
+    /// The folder that was opened. Whoever syncs sees whether it is still the one at the path.
+    fn opened(&self) -> Arc<File> {
+        Arc::clone(&self.root.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Opens a file for reading, on this thread.
@@ -163,19 +168,20 @@ impl Folder {
     /// with the number of the file that it is about.
     pub async fn create_all(&self, files: Vec<(Location, Bytes)>) -> Result<(), (usize, io::Error)> {
         let first = |error| (0, error);
-        let targets = files.into_iter().enumerate().map(|(number, (location, bytes))| {
-            Ok((self.target(&location).map_err(|error| (number, error))?, bytes))
-        });
-        let targets: Vec<(PathBuf, Bytes)> = targets.collect::<Result<_, _>>()?;
-        let new = Arc::clone(&self.new);
+        let (root, new) = (self.opened(), Arc::clone(&self.new));
         let written = self.write(move || {
-            for (number, (target, bytes)) in targets.iter().enumerate() {
-                let file = new.begin(target.clone(), false);
-                let created = file.and_then(|file| file.write(bytes).and_then(|()| file.create()));
-                if let Err(error) = created {
-                    // A full disk must not be left fuller.
-                    targets[..number].iter().for_each(|(target, _)| drop(fs::remove_file(target)));
-                    return Err((number, error));
+            let mut created: Vec<NewFile> = Vec::new();
+            for (number, (location, bytes)) in files.iter().enumerate() {
+                let file = new.begin(&*root, Path::new(location.as_ref()), false);
+                let made =
+                    file.and_then(|file| file.write(bytes).and_then(|()| file.create()).map(|()| file));
+                match made {
+                    Ok(file) => created.push(file),
+                    Err(error) => {
+                        // A full disk must not be left fuller.
+                        created.iter().for_each(NewFile::remove);
+                        return Err((number, error));
+                    }
                 }
             }
             Ok(())
@@ -200,9 +206,9 @@ impl Folder {
         bytes: Bytes,
         give_name: fn(&mut NewFile) -> io::Result<()>,
     ) -> io::Result<()> {
-        let (target, new) = (self.target(location)?, Arc::clone(&self.new));
+        let (root, location, new) = (self.opened(), location.clone(), Arc::clone(&self.new));
         let written = self.write(move || {
-            let mut file = new.begin(target, true)?;
+            let mut file = new.begin(&*root, Path::new(location.as_ref()), true)?;
             file.write(&bytes)?;
             file.sync()?;
             give_name(&mut file)?;
@@ -213,8 +219,8 @@ impl Folder {
 
     /// Begins a file that is written in parts.
     pub async fn begin(&self, location: &Location) -> io::Result<NewFile> {
-        let (target, new) = (self.target(location)?, Arc::clone(&self.new));
-        self.write(move || new.begin(target, false)).await?
+        let (root, location, new) = (self.opened(), location.clone(), Arc::clone(&self.new));
+        self.write(move || new.begin(&*root, Path::new(location.as_ref()), false)).await?
     }
 
     async fn write<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {

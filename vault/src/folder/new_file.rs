@@ -5,6 +5,9 @@
 //! Where a file system cannot do that, as network file systems cannot, the file has a temporary name beside its own, with a
 //! `#` and digits, which listings pass over. That one stays behind when its writer is killed. No process removes another's:
 //! which of them belong to the dead, nobody on one host can tell of a folder that others write to as well.
+//!
+//! Every folder is opened from the vault's own on, and no symbolic link in it is followed: whoever may write to the vault
+//! cannot have others write elsewhere.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -14,7 +17,7 @@ use std::{
         fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::fs::FileExt as _,
     },
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -23,11 +26,10 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid, chownat, fstat, linkat, mkdirat, openat, renameat,
-        renameat_with, unlinkat,
+        AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid, chownat, fstat, linkat, mkdirat,
+        openat, openat2, renameat, renameat_with, unlinkat,
     },
     io::Errno,
-    path::Arg,
 };
 
 /// Makes new files of one folder.
@@ -63,19 +65,18 @@ impl NewFiles {
         Self { nameless: OnceLock::from(false), ..Self::new() }
     }
 
-    /// Begins a file that is to lie at `target`, with the folders above it; `durable` says whether those must be so at once.
-    pub fn begin(&self, target: PathBuf, durable: bool) -> io::Result<NewFile> {
-        match self.open(&target) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_folders(parent_of(&target)?, durable)?;
-                self.open(&target)
-            }
-            opened => opened,
-        }
+    /// Begins a file that is to lie at `target` below the folder `root`, with the folders above it; `durable` says whether
+    /// those must be so at once.
+    pub fn begin(&self, root: impl AsFd, target: &Path, durable: bool) -> io::Result<NewFile> {
+        let parent = parent_of(target)?;
+        let folder = match open_below(&root, parent) {
+            Err(Errno::NOENT) => make_folders(&root, parent, durable)?,
+            opened => opened.map_err(|error| explained(error, parent))?,
+        };
+        self.begin_in(folder, target)
     }
 
-    fn open(&self, target: &Path) -> io::Result<NewFile> {
-        let folder = open_folder(CWD, parent_of(target)?, OFlags::empty())?;
+    fn begin_in(&self, folder: OwnedFd, target: &Path) -> io::Result<NewFile> {
         let name = name_of(target)?.to_owned();
         let beside = self.beside(&name);
         let is_named = !*self.nameless.get_or_init(|| can_be_nameless(&folder, &self.beside(&name)));
@@ -134,6 +135,11 @@ impl NewFile {
         }
     }
 
+    /// Takes its name away again, which it got by [`NewFile::create`].
+    pub fn remove(&self) {
+        let _ = unlinkat(&self.folder, &self.name, AtFlags::empty());
+    }
+
     /// Gives it its name, whatever has it.
     pub fn replace(&mut self) -> io::Result<()> {
         if !self.is_named {
@@ -167,9 +173,35 @@ fn name_of(path: &Path) -> io::Result<&OsStr> {
     path.file_name().ok_or_else(|| io::Error::other("it has no name"))
 }
 
-/// A folder in which things are made by name, whatever becomes of the path that led there.
-fn open_folder(above: impl AsFd, path: impl Arg, more: OFlags) -> io::Result<OwnedFd> {
-    Ok(openat(above, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | more, Mode::empty())?)
+/// How a folder is opened in which things are made by name, whatever becomes of the path that led there.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// Opens a folder below another one. No symbolic link is followed.
+fn open_below(root: impl AsFd, folder: &Path) -> Result<OwnedFd, Errno> {
+    let below = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match openat2(&root, folder, FOLDER, Mode::empty(), below) {
+        // Linux has it from 5.6 on, and containers may not.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let root = openat(&root, ".", FOLDER, Mode::empty())?;
+            folder
+                .components()
+                .try_fold(root, |above, name| openat(above, name.as_os_str(), FOLDER, Mode::empty()))
+        }
+        opened => opened,
+    }
+}
+
+/// Says of a link that it is one: without it, the answer is that there are too many of them, or no folder.
+fn explained(error: Errno, folder: &Path) -> io::Error {
+    match error {
+        Errno::LOOP | Errno::NOTDIR => io::Error::other(format!(
+            "a folder of {} is a symbolic link or none: nothing is written through a link of a vault; mount there what it \
+             leads to",
+            folder.display()
+        )),
+        error => error.into(),
+    }
 }
 
 fn open_nameless(folder: &OwnedFd) -> io::Result<OwnedFd> {
@@ -208,28 +240,35 @@ fn give_to_owner(folder: &OwnedFd, new: &OwnedFd) {
     }
 }
 
-/// Makes a folder, and those above it that are missing.
-fn make_folders(folder: &Path, durable: bool) -> io::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
-    let Some(top) = missing.last() else { return Ok(()) };
-    let mut above = open_folder(CWD, parent_of(top)?, OFlags::empty())?;
-    for folder in missing.iter().rev() {
-        let name = name_of(folder)?;
-        let made = mkdirat(&above, name, Mode::from_raw_mode(0o777));
-        let below = match made {
-            // Another writer was faster.
-            Ok(()) | Err(Errno::EXIST) => open_folder(&above, name, OFlags::NOFOLLOW)?,
-            Err(error) => return Err(error.into()),
+/// Makes a folder below another one, and those above it that are missing.
+fn make_folders(root: impl AsFd, folder: &Path, durable: bool) -> io::Result<OwnedFd> {
+    let mut above = openat(root, ".", FOLDER, Mode::empty())?;
+    for name in folder.components() {
+        let name = name.as_os_str();
+        let opened = openat(&above, name, FOLDER, Mode::empty());
+        let below = match opened {
+            Err(Errno::NOENT) => make_folder(&above, name, folder, durable)?,
+            opened => opened.map_err(|error| explained(error, folder))?,
         };
-        if made.is_ok() {
-            give_to_owner(&above, &below);
-        }
-        if durable {
-            sync(&above)?;
-        }
         above = below;
     }
-    Ok(())
+    Ok(above)
+}
+
+fn make_folder(above: &OwnedFd, name: &OsStr, folder: &Path, durable: bool) -> io::Result<OwnedFd> {
+    let made = mkdirat(above, name, Mode::from_raw_mode(0o777));
+    // Another writer may have been faster.
+    if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
+        made?;
+    }
+    let below = openat(above, name, FOLDER, Mode::empty()).map_err(|error| explained(error, folder))?;
+    if made.is_ok() {
+        give_to_owner(above, &below);
+    }
+    if durable {
+        sync(above)?;
+    }
+    Ok(below)
 }
 
 #[cfg(test)]
@@ -240,6 +279,10 @@ mod tests {
     };
 
     use super::*;
+
+    fn root_of(folder: &tempfile::TempDir) -> File {
+        File::open(folder.path()).expect("open folder")
+    }
 
     fn names_in(folder: &Path) -> Vec<String> {
         let names = fs::read_dir(folder).expect("read").map(|entry| entry.expect("entry").file_name());
@@ -252,7 +295,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("temp folder");
             let target = folder.path().join("deep/er/file");
             let begin = |bytes: &[u8]| {
-                let file = files.begin(target.clone(), true).expect("begun");
+                let file = files.begin(root_of(&folder), Path::new("deep/er/file"), true).expect("begun");
                 file.write(bytes).expect("written");
                 file
             };
@@ -279,7 +322,7 @@ mod tests {
             let folder = tempfile::tempdir().expect("temp folder");
             lchown(folder.path(), Some(USER), Some(USER)).expect("given away");
             let target = folder.path().join("deep/er/file");
-            let file = files.begin(target.clone(), true).expect("begun");
+            let file = files.begin(root_of(&folder), Path::new("deep/er/file"), true).expect("begun");
             file.create().expect("created");
             for path in target.ancestors().take(4) {
                 let meta = fs::symlink_metadata(path).expect("there");
@@ -303,16 +346,18 @@ mod tests {
                 .iter()
                 .for_each(|path| lchown(path, Some(USER), Some(USER)).expect("given away"));
             // A link is put in place of the folder between the beginning and the end.
-            let file = files.begin(theirs.join("a/file"), true).expect("begun");
+            let begin = |path: &str| files.begin(root_of(&place), Path::new(path), true);
+            let file = begin("theirs/a/file").expect("begun");
             fs::rename(theirs.join("a"), theirs.join("b")).expect("moved");
             std::os::unix::fs::symlink(&ours, theirs.join("a")).expect("link");
             file.create().expect("created");
             assert_eq!((names_in(&theirs.join("b")), names_in(&ours)), (vec!["file".to_owned()], vec![]));
-            // What lies behind a link belongs to whom that folder belongs.
-            files.begin(theirs.join("a/deep/file"), true).expect("begun").create().expect("created");
-            for path in ["deep", "deep/file"] {
-                assert_eq!(fs::metadata(ours.join(path)).expect("there").uid(), 0, "{path}");
+            // Nothing is written through it from then on.
+            for path in ["theirs/a/file", "theirs/a/deep/file"] {
+                let refused = begin(path).expect_err("a link");
+                assert!(refused.to_string().contains("is a symbolic link"), "{refused}");
             }
+            assert_eq!(names_in(&ours), Vec::<String>::new());
         }
     }
 
@@ -320,7 +365,7 @@ mod tests {
     fn a_file_without_a_name_is_nowhere_to_be_seen() {
         let folder = tempfile::tempdir().expect("temp folder");
         let files = NewFiles::new();
-        let file = files.begin(folder.path().join("file"), false).expect("begun");
+        let file = files.begin(root_of(&folder), Path::new("file"), false).expect("begun");
         if file.is_named {
             packhorse_testkit::skipped("this file system has no files without a name");
             return;
