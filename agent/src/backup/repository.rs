@@ -21,7 +21,7 @@ use super::{
     copy::Trust,
     damage::{self, Salvaged, salvage},
     discover::Candidate,
-    plan::Plan,
+    plan::{self, Plan},
     planner::{Next, Planner},
     queue::{Seen, Slot},
     snapshot::{self, Snapshot, SnapshotError},
@@ -68,6 +68,9 @@ pub fn settled(
 ) -> Option<CatalogueEntry> {
     let Base { entry, origin, .. } = base?;
     entry.manifest.as_ref()?;
+    if *origin != Origin::OwnRun && plan::is_doubtful(entry) {
+        return None;
+    }
     let outcome = match origin {
         // Its manifest has the name that another try would need: the state of a moment ago is this run's result.
         Origin::OwnRun => return Some(entry.clone()),
@@ -430,7 +433,7 @@ pub(super) fn git_problem(candidate: &Candidate, answer: String) -> Problem {
         true => LET_READ.to_owned(),
         false => format!("git --git-dir={} fsck --full", candidate.dir.display()),
     };
-    Problem::new(ErrorKind::Corrupt, Subject::Repository, "pack repository")
+    Problem::new(ErrorKind::Corrupt, Subject::Repository, plan::PACK)
         .on(&candidate.path)
         .answered(answer)
         .leaving("the last good backup of this repository stays in the vault")

@@ -17,7 +17,7 @@ pub use self::{
     files::state_of_files,
     salvage::{Salvaged, salvage},
 };
-use super::{discover::Candidate, snapshot::Snapshot};
+use super::{discover::Candidate, plan, snapshot::Snapshot};
 
 /// Names in a problem; the catalogue has more.
 const NAMED: usize = 10;
@@ -70,7 +70,7 @@ pub fn problem(path: &RepoPath, damage: &Damage) -> Problem {
 pub fn nothing_whole(candidate: &Candidate, snapshot: &Snapshot, answer: &str) -> Problem {
     let listed = damage_of(snapshot, None).map_or_else(String::new, |damage| names(&damage));
     let said = if answer.is_empty() { String::new() } else { format!("{answer}; ") };
-    Problem::new(ErrorKind::Corrupt, Subject::Repository, "pack repository")
+    Problem::new(ErrorKind::Corrupt, Subject::Repository, plan::PACK)
         .on(&candidate.path)
         .answered(format!("{said}no ref of it is whole: {listed}"))
         .leaving("the last good backup of this repository stays in the vault")

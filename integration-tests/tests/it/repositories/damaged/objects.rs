@@ -5,7 +5,7 @@ use std::fs;
 use packhorse_testkit::GitRepo;
 
 use super::{assert_last_good, assert_left_out, line_of, loose, rewrite, without, world_with};
-use crate::world::{World, has_reftables};
+use crate::world::{World, assert_is, has_reftables};
 
 /// What is done to an object's file.
 type Harm = fn(&std::path::Path);
@@ -127,6 +127,34 @@ fn every_night_says_so_and_examines_again_only_what_changed() {
     let quiet = world.backup(&[]);
     assert_eq!(quiet.summary.repositories.unchanged, 2);
     world.check(&[good, healed, quiet]);
+}
+
+#[test]
+fn a_repository_without_a_whole_ref_fails_every_night_until_it_is_healed() {
+    let (world, repo) = world_with(&[]);
+    let good = world.backup(&[]);
+    let (objects, aside) = (repo.path().join("objects"), world.path("aside"));
+    let folders = || fs::read_dir(&objects).expect("read").map(|entry| entry.expect("entry").path());
+    fs::create_dir(&aside).expect("create");
+    for folder in folders() {
+        fs::rename(&folder, aside.join(folder.file_name().expect("a name"))).expect("take away");
+    }
+    // As long as nobody reads it, nobody knows.
+    assert_eq!(world.run(&[], 0).1.repositories.unchanged, 2);
+    for extra in [&["--full"][..], &[], &[]] {
+        let (id, summary) = world.run(extra, 3);
+        assert_eq!((summary.repositories.failed, summary.repositories.damaged), (1, 0), "{extra:?}");
+        let restored = world.restore_with(&id, &[], 3).0;
+        assert_is(&restored, &good.states, &id);
+    }
+    for folder in fs::read_dir(&aside).expect("read").map(|entry| entry.expect("entry").path()) {
+        let _ = fs::remove_dir_all(objects.join(folder.file_name().expect("a name")));
+        fs::rename(&folder, objects.join(folder.file_name().expect("a name"))).expect("put back");
+    }
+    let healed = world.backup(&[]);
+    assert_eq!(healed.summary.repositories.backed_up, 1);
+    assert_eq!(world.backup(&[]).summary.repositories.unchanged, 2);
+    world.check(&[good, healed]);
 }
 
 #[test]
