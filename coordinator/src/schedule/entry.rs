@@ -26,6 +26,18 @@ pub struct Schedule {
     host: String,
 }
 
+const BY: &str = "schedule ";
+
+/// What a run that a schedule starts says of who asked for it.
+pub fn asked_by(schedule: &str) -> String {
+    format!("{BY}{schedule}")
+}
+
+/// The schedule that asked for a run, if one did.
+pub fn schedule_in(by: &str) -> Option<&str> {
+    by.strip_prefix(BY)
+}
+
 impl Schedule {
     /// Checks a schedule of the configuration against everything else in it.
     pub fn from_config(config: &ScheduleConfig, options: &CoordinatorOptions) -> Result<Self, Problem> {
@@ -68,7 +80,7 @@ impl Schedule {
             accept_all_gone: false,
             accept_gone: Vec::new(),
         };
-        let (schedule, by) = (Some(config.name), format!("schedule {}", self.name()));
+        let (schedule, by) = (Some(config.name), asked_by(self.name()));
         let request = RunRequest::from_wire(wire, options)?.by(by);
         Ok(RunRequest { patient: true, schedule, ..request })
     }

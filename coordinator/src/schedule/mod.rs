@@ -16,6 +16,7 @@ mod scheduler;
 mod timetable;
 
 pub use self::{
-    entry::Schedule,
-    scheduler::{Scheduler, StartRun, Started},
+    entry::{Schedule, asked_by, schedule_in},
+    report::report,
+    scheduler::{Begun, Scheduler, StartRun},
 };

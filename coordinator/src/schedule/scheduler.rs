@@ -4,17 +4,17 @@
 //! sleeping through, so a clock that is set and a machine that was paused change nothing. A run that cannot start,
 //! because another one goes on, is left out by name; two scheduled runs never go on at once.
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use packhorse_model::{Problem, RunSummary};
 use packhorse_service::Live;
 use packhorse_vault::Vault;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Schedule,
     decide::{Decision, decide},
+    entry::asked_by,
     history::History,
     report::report,
 };
@@ -23,13 +23,13 @@ use crate::{CoordinatorOptions, run::RunRequest};
 /// Time between two looks at the clock at most.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// A run that has been started, and how it ends.
-pub type Started = Pin<Box<dyn Future<Output = Result<RunSummary, Problem>> + Send>>;
+/// When the newest run of each schedule began that goes on again after a restart.
+pub type Begun = BTreeMap<String, Timestamp>;
 
 /// The way to start a run, as operators do.
 pub trait StartRun: Send + Sync + 'static {
-    /// Starts a run; it goes on whatever becomes of the future.
-    fn start(&self, schedule: &str, request: RunRequest) -> Started;
+    /// Starts a run.
+    fn start(&self, schedule: &str, request: RunRequest);
     /// Notes that none is started: it is `left_out` or was `missed`.
     fn left_out(&self, schedule: &str, due: Timestamp, state: &'static str, reason: String);
     /// What is under way, if anything is.
@@ -44,8 +44,6 @@ pub struct Scheduler<S> {
     pub vault: Vault,
     /// The way to start a run.
     pub runs: S,
-    /// Tracks the reports on runs.
-    pub tracker: TaskTracker,
     /// Ends the scheduler.
     pub stopping: CancellationToken,
 }
@@ -59,8 +57,8 @@ struct Settled {
 }
 
 impl<S: StartRun> Scheduler<S> {
-    /// Runs until the coordinator stops.
-    pub async fn run(self) {
+    /// Runs until the coordinator stops; `begun` are runs that go on, and are not to be started again.
+    pub async fn run(self, begun: Begun) {
         let mut changes = self.options.changes();
         let mut settled = BTreeMap::new();
         let mut history = None;
@@ -69,7 +67,7 @@ impl<S: StartRun> Scheduler<S> {
             if history.is_none() && !options.schedules.is_empty() {
                 history = self.history().await;
                 if let Some(history) = &history {
-                    settled = first(&options.schedules, history, Timestamp::now());
+                    settled = first(&options.schedules, (history, &begun), Timestamp::now());
                 }
             }
             let mut pause = LOOK;
@@ -136,19 +134,18 @@ impl<S: StartRun> Scheduler<S> {
         match schedule.request(options) {
             Ok(request) => {
                 tracing::info!(schedule = name, %due, "scheduled backup starts");
-                let run = self.runs.start(&name, request);
-                self.tracker.spawn(async move { report(&name, &run.await) });
+                self.runs.start(&name, request);
             }
-            Err(problem) => report(&name, &Err(problem)),
+            Err(problem) => report(&asked_by(&name), &Err(problem)),
         }
     }
 }
 
 type AllSettled = BTreeMap<String, Settled>;
 
-fn first(schedules: &[Schedule], history: &History, now: Timestamp) -> AllSettled {
+fn first(schedules: &[Schedule], (history, begun): (&History, &Begun), now: Timestamp) -> AllSettled {
     let settled = schedules.iter().map(|schedule| {
-        let until = history.covers(schedule, now);
+        let until = history.covers(schedule, now).max(begun.get(schedule.name()).copied());
         let one = Settled { schedule: schedule.clone(), until, skipped: 0, announced: None };
         (schedule.name().to_owned(), one)
     });
@@ -180,12 +177,29 @@ mod tests {
         let (old, changed) = (schedule("30 2 * * *", "", "host"), schedule("0 11 * * *", "", "host"));
         let last_night = Some("2026-01-10T02:30:00Z".to_owned());
         let until = |all: &AllSettled| all["test"].until.map(|time| time.to_string());
-        let started = first(std::slice::from_ref(&old), &History::default(), now);
+        let none = (&History::default(), &Begun::new());
+        let started = first(std::slice::from_ref(&old), none, now);
         assert_eq!(until(&started), last_night, "the vault has nothing of it: it begins at its next time");
         let kept = merge(started, std::slice::from_ref(&old), now);
         assert_eq!(until(&kept), last_night, "a reload without a change changes nothing");
         let merged = merge(kept, &[changed], now);
         assert_eq!(merged["test"].until.map(|t| t.to_string()).as_deref(), Some("2026-01-10T11:00:00Z"));
         assert!(merge(merged, &[], now).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_not_started_again() {
+        let now: Timestamp = "2026-01-10T12:00:00Z".parse().expect("a timestamp");
+        let schedule = schedule("30 2 * * *", "", "host");
+        let until = |begun: &Begun| {
+            first(std::slice::from_ref(&schedule), (&History::default(), begun), now)["test"].until
+        };
+        let begun = |name: &str, at: &str| Begun::from([(name.to_owned(), at.parse().expect("a timestamp"))]);
+        let tonight = "2026-01-10T02:30:07Z";
+        assert_eq!(until(&begun("test", tonight)).map(|time| time.to_string()).as_deref(), Some(tonight));
+        // One of another schedule, or of the night before, stands for nothing of tonight.
+        for other in [begun("other", tonight), begun("test", "2026-01-09T02:30:07Z")] {
+            assert_eq!(until(&other), until(&Begun::new()));
+        }
     }
 }

@@ -108,18 +108,17 @@ impl Coordinator {
     /// Goes on with the runs that were left when it ended the last time, and starts what the options schedule, until it
     /// stops; does nothing before it is polled, which must not be before it listens.
     pub fn own_runs(&self) -> impl Future<Output = ()> + Send + use<> {
-        let Shared { options, vault, tasks, stopping, .. } = &*self.shared;
+        let Shared { options, vault, stopping, .. } = &*self.shared;
         let scheduler = Scheduler {
             options: options.clone(),
             vault: vault.clone(),
             runs: Arc::clone(&self.shared),
-            tracker: tasks.tracker().clone(),
             stopping: stopping.clone(),
         };
         let shared = Arc::clone(&self.shared);
         async move {
-            resume::resume_all(shared).await;
-            scheduler.run().await;
+            let begun = resume::resume_all(shared).await;
+            scheduler.run(begun).await;
         }
     }
 

@@ -11,18 +11,21 @@ use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::v1::{RunAccepted, TaskKind};
 use packhorse_vault::{CommittedBackup, FormatMarker, RunEnd, RunJournal, base_for, committed, unfinished};
 
-use super::{Shared, json, named, tasks::Asked};
-use crate::run;
+use super::{Shared, json, named, schedules::Last, tasks::Asked};
+use crate::{
+    run,
+    schedule::{Begun, schedule_in},
+};
 
 /// Pauses between two looks into a vault that cannot be read.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
-/// Looks for runs to resume, and starts them as tasks.
-pub async fn resume_all(shared: Arc<Shared>) {
+/// Looks for runs to resume, and starts them as tasks. Says when those began that schedules had asked for.
+pub async fn resume_all(shared: Arc<Shared>) -> Begun {
     let journals = loop {
         let looked = tokio::select! {
             looked = own_runs(&shared) => looked,
-            () = shared.stopping.cancelled() => return,
+            () = shared.stopping.cancelled() => return Begun::new(),
         };
         match looked {
             Ok(journals) => break journals,
@@ -32,16 +35,18 @@ pub async fn resume_all(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = shared.stopping.cancelled() => return,
+            () = shared.stopping.cancelled() => return Begun::new(),
         }
     };
     let found = journals.len();
+    let mut begun = Begun::new();
     for journal in journals {
         tracing::info!(backup = %journal.backup_id, started_at = %journal.started_at, "the coordinator is resuming run");
         let context = Arc::clone(&shared);
         // What the journal calls the attempt is the name that its caller knows.
         let name = journal.attempt.clone();
         let by = journal.requested_by.clone().unwrap_or_default();
+        let (schedule, started_at) = (schedule_in(&by).map(str::to_owned), journal.started_at);
         let asked = Asked {
             kind: TaskKind::Create,
             resumable: true,
@@ -49,7 +54,7 @@ pub async fn resume_all(shared: Arc<Shared>) {
             by,
             backup_id: Some(journal.backup_id.to_string()),
         };
-        shared.tasks.start_named(name, asked, |task| {
+        let task = shared.tasks.start_named(name, asked, |task| {
             // From the first moment on it is found by its backup ID, by which callers look for it.
             let (run, backup_id) = (task.name.clone(), journal.backup_id.to_string());
             task.board.accepted(RunAccepted { run, backup_id, ..RunAccepted::default() });
@@ -60,9 +65,15 @@ pub async fn resume_all(shared: Arc<Shared>) {
                 json(&named(vault, run::resume(&context, &journal, task.name.clone()).await?))
             }
         });
+        // The newest come first.
+        if let Some(schedule) = schedule {
+            begun.entry(schedule.clone()).or_insert(started_at);
+            shared.lasts().entry(schedule).or_insert(Last::Started(task));
+        }
     }
     shared.knows_its_runs.cancel();
     tracing::info!(found, "the coordinator looked for runs to resume");
+    begun
 }
 
 /// The runs to resume: our own that are not too old, and whose storages neither a newer backup holds nor a newer of these

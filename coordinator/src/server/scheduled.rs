@@ -5,24 +5,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use packhorse_model::{ErrorKind, Problem, Subject};
 
 use super::{Shared, schedules::Last};
-use crate::{
-    run::RunRequest,
-    schedule::{StartRun, Started},
-};
+use crate::{run::RunRequest, schedule::StartRun};
 
 impl StartRun for Arc<Shared> {
-    fn start(&self, schedule: &str, request: RunRequest) -> Started {
+    fn start(&self, schedule: &str, request: RunRequest) {
         let task = self.start_run(self.options(), request);
-        self.lasts().insert(schedule.to_owned(), Last::Started(Arc::clone(&task)));
-        Box::pin(async move {
-            let json = task.board.wait().await?;
-            serde_json::from_str(&json).map_err(|e| {
-                Problem::new(ErrorKind::Internal, Subject::Coordinator, "read summary").answered(e)
-            })
-        })
+        self.lasts().insert(schedule.to_owned(), Last::Started(task));
     }
 
     fn left_out(&self, schedule: &str, due: Timestamp, state: &'static str, reason: String) {

@@ -11,6 +11,7 @@ use packhorse_proto::v1;
 use packhorse_vault::{CommittedBackup, RunJournal, UnfinishedRun, Vault, journal_of};
 
 use super::{Shared, tasks::Task};
+use crate::schedule::asked_by;
 
 /// Newest backups whose journals are looked at.
 const LOOKED_AT: usize = 32;
@@ -94,7 +95,7 @@ fn found(
     journals: &[RunJournal],
     unfinished: &[UnfinishedRun],
 ) {
-    let by = format!("schedule {}", status.name);
+    let by = asked_by(&status.name);
     let is_its = |journal: &&RunJournal| journal.requested_by.as_deref() == Some(&by);
     let committed = journals.iter().find(is_its);
     let open = unfinished.iter().find(|run| is_its(&&run.journal));

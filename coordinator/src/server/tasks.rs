@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Status;
 
-use crate::{board::Board, stop::Stop};
+use crate::{board::Board, schedule::report, stop::Stop};
 
 /// Events that wait for a follower at most.
 const QUEUE: usize = 256;
@@ -99,6 +99,20 @@ impl Task {
     fn is_running(&self) -> bool {
         self.board.ended().is_none()
     }
+
+    /// Logs how a backup ended.
+    fn report(&self, ended: &Result<String, Problem>) {
+        if self.kind != TaskKind::Create || self.dry_run {
+            return;
+        }
+        let summary = ended.as_ref().map_err(Problem::clone);
+        match summary.map(|json| serde_json::from_str(json)) {
+            Ok(Ok(summary)) => report(&self.requested_by, &Ok(summary)),
+            // It is what this process has just written.
+            Ok(Err(error)) => tracing::error!(run = %self.name, %error, "a summary cannot be read"),
+            Err(problem) => report(&self.requested_by, &Err(problem)),
+        }
+    }
 }
 
 /// How a task stands, from its end: the summary as JSON, or a problem.
@@ -169,6 +183,7 @@ impl Tasks {
             if let Err(problem) = &ended {
                 tracing::warn!(run = %ending.name, %problem, "run or restore ended without success");
             }
+            ending.report(&ended);
             let _ = ending.ended_at.set(Timestamp::now());
             ending.board.end(ended);
         });
@@ -184,7 +199,7 @@ impl Tasks {
 
     /// The name of a task that is under way.
     pub fn any(&self) -> Option<String> {
-        self.all().iter().find(|task| task.is_running()).map(|task| task.name.clone())
+        self.all().iter().find(|task| task.is_running()).map(|task| task.shown_name())
     }
 
     /// All that are known, the newest first.

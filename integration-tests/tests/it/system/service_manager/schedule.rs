@@ -141,6 +141,39 @@ fn what_was_missed_is_made_once_after_the_start_and_not_when_it_is_too_late() {
 }
 
 #[test]
+fn a_scheduled_run_that_goes_on_after_a_crash_is_told_as_one() {
+    let mut host = Host::start();
+    made_long_ago(&mut host, "yearly");
+    GitRepo::open(host.site.path("default/app.git")).fill("main", GitRepo::COMMITS_FOR_GIT);
+    host.gate.close();
+    host.configure_coordinator(&yearly("9000h"));
+    host.coordinator = Some(host.daemon(Binary::Coordinator));
+    host.gate.wait_until_reached();
+    host.coordinator.as_mut().expect("a coordinator").kill();
+    host.coordinator = Some(host.daemon(Binary::Coordinator));
+    host.coordinator().wait_for_line("is resuming run", SOON);
+    host.coordinator().wait_for_line("next scheduled backup", SOON);
+    host.gate.open();
+    let line = host.coordinator().wait_for_line("scheduled backup ended", SOON);
+    assert!(line.contains("schedule=\"yearly\"") && line.contains("state=\"complete\""), "{line}");
+    let status = json(&host.ctl(["status", "--json"]).run().expect_success());
+    let schedule = &status["schedules"][0];
+    assert_eq!(text(&schedule["last_state"]), "complete", "{status:#}");
+    assert_eq!(text(&schedule["last_backup_id"]), listed(host.ctl([]))[0]);
+    // The run of last time is not due once more.
+    let lines = host.coordinator().lines();
+    assert!(
+        !lines.iter().any(|line| line.contains(LEFT_OUT) || line.contains("backup starts")),
+        "{lines:#?}"
+    );
+    // One that somebody asked for leaves its end, too.
+    host.ctl(["create"]).run().expect_success();
+    let line = host.coordinator().wait_for_line("INFO backup ended", SOON);
+    assert!(line.contains("who=") && line.contains("unchanged="), "{line}");
+    host.stop(&[]);
+}
+
+#[test]
 fn a_scheduled_run_that_fails_says_so_and_leaves_the_coordinator_well() {
     let mut host = Host::start();
     let nowhere = often("nowhere") + "storages = ['nowhere']\n";
