@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use packhorse_model::{Component, ErrorKind, InvalidInput, ItemFailure, Problem, RunSummary};
+use packhorse_model::{Component, ErrorKind, InvalidInput, ItemFailure, Problem, RunSummary, StorageName};
 use packhorse_proto::{
     status_of_problem,
     v1::{self, PartProgress, RunAccepted, RunEvent, RunProgress, StorageProgress, run_event::Event},
@@ -82,6 +82,14 @@ impl Board {
     /// Notes how far a storage is.
     pub fn storage(&self, progress: StorageProgress) {
         self.state().storages.insert(progress.storage.clone(), progress);
+    }
+
+    /// Notes why nothing goes on with a storage, until its agent is heard again.
+    pub fn waits(&self, storage: &StorageName, why: String) {
+        let mut state = self.state();
+        let progress = state.storages.entry(storage.to_string()).or_default();
+        progress.storage = storage.to_string();
+        progress.waits_for = why;
     }
 
     /// Notes how far a database or directory is.

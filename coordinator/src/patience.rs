@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{START_JOB, problem_of_status, v1::StorageProgress};
 use tokio::time::Instant;
 use tonic::Status;
 
-use crate::stop::Stop;
+use crate::{board::Board, stop::Stop};
 
 /// How a job was lost.
 pub enum Lost {
@@ -88,9 +89,23 @@ impl Patience {
         self.best = (self.best.0.max(progress.done), self.best.1.max(progress.bytes));
     }
 
+    /// What is waited for, and until when.
+    fn told(&self, problem: &Problem, waited: Duration) -> String {
+        let left = SignedDuration::try_from(self.limit.saturating_sub(waited)).unwrap_or(SignedDuration::MAX);
+        let until = Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX);
+        let place = problem.object.as_ref().map(|address| format!("{address}: ")).unwrap_or_default();
+        let answer = problem.answer.as_deref().unwrap_or(&problem.what);
+        format!("{place}{answer}; waited for until {}", until.strftime("%H:%M:%SZ"))
+    }
+
     /// Waits a while before the next try, or fails with the problem when that is of no use, has been too long, or too
     /// often in vain.
-    pub async fn wait(&mut self, storage: &StorageName, lost: Lost, stop: &Stop) -> Result<(), Problem> {
+    pub async fn wait(
+        &mut self,
+        storage: &StorageName,
+        lost: Lost,
+        (board, stop): (&Board, &Stop),
+    ) -> Result<(), Problem> {
         let (what, problem) = match lost {
             Lost::For(problem) => return Err(problem),
             Lost::Perhaps(problem) => ("agent lost", problem),
@@ -103,6 +118,7 @@ impl Patience {
             (what, now)
         });
         self.lost = Some((what, since));
+        board.waits(storage, self.told(&problem, now.duration_since(since)));
         if now.duration_since(since) >= self.limit {
             return Err(problem);
         }
@@ -139,7 +155,7 @@ mod tests {
         let (storage, stop) = ("default".parse().expect("valid name"), Stop::new(&CancellationToken::new()));
         patience.heard(told);
         let lost = Lost::Perhaps(Problem::new(ErrorKind::Unavailable, Subject::Agent, "x"));
-        patience.wait(&storage, lost, &stop).await
+        patience.wait(&storage, lost, (&Board::default(), &stop)).await
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Component;
+use crate::{Component, shell_quoted};
 
 /// Where one part of a backup goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,17 +44,23 @@ pub struct RestoreOrder {
 }
 
 impl RestoreOrder {
-    /// How a restore that was stopped is gone on with: repositories are found to be done, other parts are not.
-    pub fn to_go_on(&self) -> &'static str {
-        let repositories = |target: &RestoreTarget| target.component == Component::Repositories;
-        let others = self.targets.iter().any(|target| !repositories(target));
-        match (others, self.targets.iter().any(repositories)) {
-            (false, _) => "restore again with --skip-existing",
-            (true, false) => "restore again; leave out with --skip what is done, or replace it with --force",
-            (true, true) => {
-                "restore again with --skip-existing; leave out with --skip the databases and directories that are done, or replace \
-                 them with --force"
-            }
+    /// How a restore that was stopped is gone on with: repositories are found to be done, other parts are made again.
+    pub fn to_go_on(&self) -> String {
+        let is_repositories = |target: &&RestoreTarget| target.component == Component::Repositories;
+        let others: Vec<String> = self
+            .targets
+            .iter()
+            .filter(|target| !is_repositories(target))
+            .map(|target| format!("--only {}", shell_quoted(&target.name)))
+            .collect();
+        let others = format!("{} --force", others.join(" "));
+        match (others.starts_with("--only"), self.targets.iter().any(|target| is_repositories(&target))) {
+            (false, _) => "restore again with --skip-existing".to_owned(),
+            (true, false) => format!("restore again with {others}"),
+            (true, true) => format!(
+                "restore again in two steps: with --only repositories --skip-existing, then, without --storage and \
+                 --repository, with {others}"
+            ),
         }
     }
 }
@@ -64,22 +70,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_are_skipped_by_themselves_and_other_parts_by_name() {
-        let target = |component: &str| RestoreTarget {
+    fn repositories_are_found_to_be_done_and_other_parts_are_named() {
+        let target = |component: &str, name: &str| RestoreTarget {
             component: component.parse().expect("a component"),
-            name: "x".into(),
+            name: name.into(),
             target: "x".into(),
             path: None,
         };
-        let step = |components: &[&str]| {
-            let targets = components.iter().map(|component| target(component)).collect();
+        let step = |parts: &[(&str, &str)]| {
+            let targets = parts.iter().map(|(component, name)| target(component, name)).collect();
             RestoreOrder { targets, ..RestoreOrder::default() }.to_go_on()
         };
-        assert_eq!(step(&["repositories"]), "restore again with --skip-existing");
-        assert_eq!(step(&[]), step(&["repositories"]));
-        assert!(!step(&["db"]).contains("--skip-existing") && step(&["db"]).contains("--force"));
-        for part in ["--skip-existing", "--skip the databases"] {
-            assert!(step(&["repositories", "uploads"]).contains(part));
-        }
+        let repositories = ("repositories", "default");
+        assert_eq!(step(&[repositories]), "restore again with --skip-existing");
+        assert_eq!(step(&[]), step(&[repositories]));
+        let others = [("db", "main"), ("uploads", "uploads")];
+        let again = "--only main --only uploads --force";
+        assert_eq!(step(&others), format!("restore again with {again}"));
+        let both = step(&[repositories, others[0], others[1]]);
+        assert!(
+            both.contains("--only repositories --skip-existing, then") && both.ends_with(again),
+            "{both}"
+        );
     }
 }

@@ -165,6 +165,7 @@ fn progress_of(storage: &str, progress: &Progress) -> v1::StorageProgress {
         working_on: now.working_on,
         stored: now.stored,
         stored_bytes: now.stored_bytes,
+        waits_for: String::new(),
     }
 }
 

@@ -158,5 +158,6 @@ fn progress_of(storage: &str, now: &RestoreProgress) -> v1::StorageProgress {
         working_on: now.working_on.clone(),
         stored: 0,
         stored_bytes: 0,
+        waits_for: String::new(),
     }
 }

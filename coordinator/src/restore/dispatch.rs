@@ -102,7 +102,7 @@ impl Restore<'_> {
                 Err(Lost::Perhaps(problem)) => Lost::Perhaps(of_restore(problem, join)),
                 Err(lost) => lost,
             };
-            patience.wait(&storage.target, lost, self.stop).await?;
+            patience.wait(&storage.target, lost, (self.board, self.stop)).await?;
         }
     }
 

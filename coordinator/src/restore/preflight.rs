@@ -252,7 +252,7 @@ impl Restore<'_> {
                 ),
                 Err(lost) => lost,
             };
-            patience.wait(&storage.target, lost, self.stop).await?;
+            patience.wait(&storage.target, lost, (self.board, self.stop)).await?;
         }
     }
 

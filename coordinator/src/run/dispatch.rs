@@ -175,16 +175,15 @@ impl Dispatch<'_> {
                 Ok(done) => return Ok(done),
                 Err(lost) => lost,
             };
-            if let Lost::Busy(problem) = &lost {
+            if let Lost::Busy(_) = &lost {
                 // Others may have its share while it waits.
                 drop(share);
-                self.show_waiting(storage, problem);
             } else {
                 // An agent that is lost may still be at work.
                 kept = Some(share);
                 attempt = Attempt::again(Timestamp::now(), random());
             }
-            patience.wait(&storage.storage, lost, self.stop).await?;
+            patience.wait(&storage.storage, lost, (self.board, self.stop)).await?;
         }
     }
 
@@ -199,15 +198,6 @@ impl Dispatch<'_> {
         Ok(share)
     }
 
-    fn show_waiting(&self, storage: &StoragePlan, problem: &Problem) {
-        let waits = format!("waits: {}", problem.answer.as_deref().unwrap_or_default());
-        self.board.storage(v1::StorageProgress {
-            storage: storage.storage.to_string(),
-            working_on: vec![waits],
-            ..v1::StorageProgress::default()
-        });
-    }
-
     /// The storage's agent, which is waited for when a resumed run finds none yet.
     async fn agent_of(&self, storage: &StoragePlan, patience: &mut Patience) -> Result<AgentHandle, Problem> {
         if let Some(agent) = &storage.agent {
@@ -220,7 +210,7 @@ impl Dispatch<'_> {
                 Err(problem) if fleet.unreachable().next().is_none() => return Err(problem),
                 Err(problem) => problem,
             };
-            patience.wait(&storage.storage, Lost::Perhaps(problem), self.stop).await?;
+            patience.wait(&storage.storage, Lost::Perhaps(problem), (self.board, self.stop)).await?;
         }
     }
 

@@ -156,8 +156,8 @@ fn what_stays(begun: &RestoreBegun) -> String {
         return format!("what it put in place stays, each item whole; {to_go_on}");
     }
     format!(
-        "what it put in place of repositories and databases stays, each item whole; directory {} may be half in place: \
-         restore it again with --force; {to_go_on}",
+        "what it put in place of repositories and databases stays, each item whole; directory {} may be half in place \
+         until it is restored again; {to_go_on}",
         names.join(", directory ")
     )
 }
@@ -246,7 +246,7 @@ mod tests {
         let told = what_stays(&begun);
         assert!(told.contains("directory uploads, directory pages may be half in place"), "{told}");
         assert!(told.contains("of repositories and databases stays, each item whole"), "{told}");
-        assert!(told.contains("restore it again with --force"), "{told}");
+        assert!(told.contains("with --only uploads --only pages --force"), "{told}");
         assert!(!what_stays(&RestoreBegun { order: RestoreOrder::default(), ..begun }).contains("directory"));
     }
 }

@@ -5,7 +5,7 @@
 //! silence it. A terminal that cannot move its cursor (`TERM=dumb`) gets plain lines, `NO_COLOR` no colours.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::IsTerminal as _,
     time::{Duration, Instant},
 };
@@ -33,6 +33,8 @@ pub struct ProgressDisplay {
     started: Instant,
     last_line: Instant,
     paces: BTreeMap<String, Pace>,
+    /// Storages that were told to wait.
+    waiting: BTreeSet<String>,
     paint: Paint,
 }
 
@@ -94,7 +96,15 @@ impl ProgressDisplay {
         };
         let now = Instant::now();
         let paint = Paint(!is_set("NO_COLOR"));
-        Self { form, word, started: now, last_line: now, paces: BTreeMap::new(), paint }
+        Self {
+            form,
+            word,
+            started: now,
+            last_line: now,
+            paces: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            paint,
+        }
     }
 
     /// Says what begins.
@@ -127,6 +137,7 @@ impl ProgressDisplay {
         if matches!(self.form, Form::Silent) {
             return;
         }
+        self.tell_waiting(progress);
         let elapsed = self.started.elapsed();
         let whole = self.told("", Amount::of_all(progress), elapsed);
         let whole = format!("[{}] {whole}", clock(elapsed));
@@ -146,6 +157,20 @@ impl ProgressDisplay {
                     self.last_line = Instant::now();
                     note(&whole);
                 }
+            }
+        }
+    }
+
+    /// Says once that nothing goes on with a storage, and why, and that it does again.
+    fn tell_waiting(&mut self, progress: &RunProgress) {
+        for storage in &progress.storages {
+            let name = &storage.storage;
+            if storage.waits_for.is_empty() {
+                if self.waiting.remove(name) {
+                    self.say(&format!("storage {name} goes on"));
+                }
+            } else if self.waiting.insert(name.clone()) {
+                self.say(&format!("storage {name} waits: {}", storage.waits_for));
             }
         }
     }

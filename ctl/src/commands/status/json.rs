@@ -17,7 +17,7 @@ pub fn task(task: &TaskStatus) -> Value {
             json!({
                 "storage": s.storage, "known": s.known, "known_all": s.known_all, "done": s.done,
                 "failed": s.failed, "stored": s.stored, "stored_bytes": s.stored_bytes, "bytes": s.bytes,
-                "working_on": s.working_on,
+                "working_on": s.working_on, "waits_for": s.waits_for,
             })
         })
         .collect();

@@ -107,6 +107,8 @@ fn details(task: &TaskStatus) -> Option<String> {
     if !task.ended && !working.is_empty() {
         told.push(working.join(" "));
     }
+    let waiting = progress.storages.iter().filter(|storage| !task.ended && !storage.waits_for.is_empty());
+    told.extend(waiting.map(|storage| format!("storage {} waits: {}", storage.storage, storage.waits_for)));
     Some(told.join("; ")).filter(|told| !told.is_empty())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Does not own: callers that go away. What an agent serves is missing from the backup, by name, and nothing else is.
 
-use packhorse_testkit::Backupctl;
+use packhorse_testkit::{Backupctl, wait_until};
 
 use super::{
     super::site::{json, listed, text},
@@ -97,5 +97,41 @@ fn an_agent_that_does_not_come_back_leaves_its_storage_out_of_the_backup() {
     assert_eq!(text(&json(&output)["state"]), "complete");
     fleet.assert_restores("0003", &after);
     fleet.assert_restores("0001", &before);
+    fleet.stop(&["agent lost, trying again"]);
+}
+
+#[test]
+fn whoever_looks_is_told_that_an_agent_is_waited_for() {
+    let mut fleet = Fleet::start_patient("60s");
+    fleet.ctl(["create", "--backup-id", "0001"]).run().expect_success();
+    fleet.repo(1).fill("main", packhorse_testkit::GitRepo::COMMITS_FOR_GIT);
+    fleet.gate.close();
+    let coordinator = format!("unix://{}", fleet.site.path("coordinator.sock").display());
+    let mut run =
+        Backupctl::new().args(["--coordinator", &coordinator, "create", "--backup-id", "0002"]).spawn();
+    fleet.gate.wait_until_reached();
+    fleet.agent(1).kill();
+    let (storage, address) = (STORAGES[1][0], fleet.addresses[1].clone());
+    let told = format!("storage {storage} waits: ");
+    let status = wait_until("the agent to be missed", SOON, || {
+        let status = fleet.ctl(["status"]).run().expect_success().stdout;
+        if status.contains(&told) { Ok(status) } else { Err(status) }
+    });
+    assert!(status.contains(&address) || status.contains('…'), "{status}");
+    let status = json(&fleet.ctl(["status", "--json"]).run().expect_success());
+    let storages = status["tasks"][0]["storages"].as_array().expect("storages");
+    let waits: Vec<String> = storages
+        .iter()
+        .filter(|told| told["storage"] == storage)
+        .map(|told| text(&told["waits_for"]))
+        .collect();
+    assert!(waits[0].contains(&address) && waits[0].contains("waited for until"), "{status:#}");
+    wait_until("the caller to be told", SOON, || {
+        let lines = run.lines();
+        if lines.iter().any(|line| line.contains(&told)) { Ok(()) } else { Err(lines.join("\n")) }
+    });
+    fleet.gate.open();
+    fleet.start_agent(1);
+    assert_eq!(run.wait(SOON), 0, "{}", run.lines().join("\n"));
     fleet.stop(&["agent lost, trying again"]);
 }
