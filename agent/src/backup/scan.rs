@@ -320,8 +320,8 @@ impl Scan {
                 .next(format!("name the folder that holds them, such as {}", target.display())));
         }
         if self.scanned.base_repositories == 0 {
-            let next = "check its path, and that its file system is mounted";
-            self.scanned.remarks.push(problem(ErrorKind::NotFound).next(next));
+            let answer = "it holds no repositories; if it should, mount its file system or correct its path";
+            self.scanned.remarks.push(problem(ErrorKind::NotFound).answered(answer));
         }
         Ok(())
     }
