@@ -160,7 +160,7 @@ pub enum Command {
     /// Say in which backups a repository, database or directory is
     #[command(after_help = examples::FIND)]
     Find(FindArgs),
-    /// Show what is under way, runs that committed nothing, and what is scheduled
+    /// Show what is under way and ended lately, runs that committed nothing of late, and what is scheduled
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Stop a run or restore, and say what is kept of it
@@ -373,6 +373,10 @@ pub struct StatusArgs {
     /// Follow it, or the only one under way, to its end, and exit as it does; a signal ends the following only
     #[arg(long)]
     pub follow: bool,
+    /// Also those that ended before the last ten, requests that were refused, and all runs that ever committed nothing;
+    /// --json always has them
+    #[arg(long, conflicts_with = "follow")]
+    pub all: bool,
 }
 
 /// Flags of `cancel`.

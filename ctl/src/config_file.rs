@@ -9,6 +9,7 @@ use std::{
 };
 
 use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_service::whose;
 
 use crate::args::Common;
 
@@ -26,7 +27,10 @@ fn existing(file: &Path) -> Result<Option<PathBuf>, Problem> {
     let refused = |error: std::io::Error| {
         Problem::new(ErrorKind::Invalid, Subject::Configuration, "read configuration")
             .on(file.display())
-            .answered(error)
+            .answered(match error.kind() {
+                Io::PermissionDenied => format!("{error}: {}", whose(file)),
+                _ => error.to_string(),
+            })
             .next("run as a user who may read it, or name another with --config, or give --vault or --coordinator")
     };
     match std::fs::File::open(file) {

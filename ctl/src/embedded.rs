@@ -22,6 +22,10 @@ use crate::{
     session::Wanted,
 };
 
+/// What to do when nothing says where backups are.
+const SAY_WHERE: &str = "give --vault (PACKHORSE_VAULT), or name the coordinator that knows it with --coordinator \
+    (PACKHORSE_COORDINATOR), or with --config (PACKHORSE_CONFIG) a file with a [vault] section";
+
 /// A coordinator and an agent of our own.
 pub struct Embedded {
     /// Where the coordinator listens.
@@ -40,7 +44,7 @@ impl Embedded {
         wanted: Wanted<'_>,
     ) -> Result<Self, Problem> {
         let mut config = configuration(common, storages)?;
-        let settings = config.vault_settings()?;
+        let settings = config.vault_settings().map_err(|problem| problem.next(SAY_WHERE))?;
         config.check_places()?;
         if let Wanted::NewVault { group } = wanted {
             packhorse_agent::make_place(&settings, group)?;

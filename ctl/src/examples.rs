@@ -52,6 +52,7 @@ Examples:
 pub const STATUS: &str = "\
 Examples:
   backupctl status
+  backupctl status --all
   backupctl status --follow
   backupctl status 1795177711_2026_11_20_0.0.0 --follow --json";
 

@@ -130,7 +130,16 @@ fn tls_for(address: &Address, common: &Common) -> Result<Option<Tls>, Problem> {
         return Tls::open(&TlsSection { certificate, key, ca }).map(Some);
     }
     let config = config_file::of(common)?.map(|file| Config::load(&file)).transpose()?;
-    Tls::from_config(config.and_then(|config| config.tls).as_ref())
+    match config.and_then(|config| config.tls) {
+        Some(section) => Tls::open(&section).map(Some),
+        None => Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "set up TLS")
+            .on(address)
+            .answered("no certificate is given, and a coordinator at https:// wants one")
+            .next(
+                "give --tls-cert, --tls-key and --tls-ca (PACKHORSE_TLS_CERT, PACKHORSE_TLS_KEY, PACKHORSE_TLS_CA), or with \
+                 --config a file with a [tls] section; `backupctl certs` makes certificates",
+            )),
+    }
 }
 
 impl Session {
@@ -278,7 +287,22 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn a_coordinator_with_tls_needs_a_certificate_and_the_flags_for_it_are_named() {
+        let line = ["backupctl", "list", "--system-config=", "--coordinator=https://a.internal:7443"];
+        let args = Args::try_parse_from(line).expect("valid flags");
+        let address: Address = "https://a.internal:7443".parse().expect("valid address");
+        let problem = tls_for(&address, &args.common).expect_err("no certificate");
+        let next = problem.next.unwrap_or_default();
+        for named in ["--tls-cert", "--tls-key", "--tls-ca", "PACKHORSE_TLS_CERT", "[tls]"] {
+            assert!(next.contains(named), "{named}: {next}");
+        }
+    }
 
     #[test]
     fn who_ends_the_process_at_once_is_told_what_goes_on() {

@@ -24,9 +24,32 @@ pub struct ItemFailure {
 
 impl fmt::Display for ItemFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.storage {
-            Some(storage) => write!(f, "{storage}  {}  {}", self.item, self.problem),
-            None => write!(f, "{}  {}  {}", self.component, self.item, self.problem),
+        let place = self.storage.clone().unwrap_or_else(|| self.component.to_string());
+        // A directory, or a storage as a whole, is its own item.
+        if place == self.item {
+            write!(f, "{place}  {}", self.problem)
+        } else {
+            write!(f, "{place}  {}  {}", self.item, self.problem)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, Subject};
+
+    #[test]
+    fn each_name_is_told_once() {
+        let failure = |component, storage: Option<&str>, item: &str| {
+            let problem = Problem::new(ErrorKind::NotFound, Subject::Directory, "archive directory");
+            let (storage, item) = (storage.map(str::to_owned), item.to_owned());
+            ItemFailure { component, storage, item, problem }.to_string()
+        };
+        let uploads = || Component::Directory("uploads".into());
+        assert_eq!(failure(uploads(), None, "uploads"), "uploads  archive directory");
+        assert_eq!(failure(uploads(), None, "a/b"), "uploads  a/b  archive directory");
+        assert_eq!(failure(Component::Databases, None, "main"), "db  main  archive directory");
+        assert_eq!(failure(Component::Repositories, Some("s"), "a.git"), "s  a.git  archive directory");
     }
 }

@@ -1,13 +1,23 @@
 //! Logging: to stderr, as text on a terminal and for systemd, as JSON when asked.
 //!
 //! Does not own: what is logged. Libraries log at warn and above; `RUST_LOG` beats everything here. Each event is one
-//! line, whatever names and answers it quotes: what would break the line or steer a terminal is shown as an escape.
+//! line, whatever names and answers it quotes: what would break the line or steer a terminal is shown as an escape. The
+//! value of a field is quoted where one could not see otherwise where it ends.
 
 use std::io::{self, Stderr, Write};
 
 use packhorse_model::{visible, visible_json};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter, prelude::*};
+use tracing::{field::Field, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter,
+    field::MakeExt as _,
+    fmt,
+    fmt::{
+        FormatFields, MakeWriter,
+        format::{self, Writer},
+    },
+    prelude::*,
+};
 
 /// Crates whose level `verbosity` sets.
 const OWN: [&str; 5] =
@@ -26,9 +36,32 @@ pub fn start(own: LevelFilter, json: bool) {
     let _ = if json {
         registry.with(fmt::layer().json().with_writer(Lines { json })).try_init()
     } else {
-        let text = fmt::layer().with_ansi(false).with_target(false).with_writer(Lines { json });
-        registry.with(text).try_init()
+        let text = fmt::layer().fmt_fields(fields()).with_ansi(false).with_target(false);
+        registry.with(text.with_writer(Lines { json })).try_init()
     };
+}
+
+/// How the fields of an event are written: the message, then each name with its value.
+fn fields() -> impl for<'w> FormatFields<'w> + 'static {
+    let written = |out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            return write!(out, "{text}");
+        }
+        // A text is quoted already, what is only displayed is not.
+        let is_one_word = !text.contains([' ', '=', '"']) && !text.is_empty();
+        match is_one_word || is_quoted(&text) {
+            true => write!(out, "{}={text}", field.name()),
+            false => write!(out, "{}={text:?}", field.name()),
+        }
+    };
+    format::debug_fn(written).delimited(" ")
+}
+
+/// Whether it is one text in quotes, and not several.
+fn is_quoted(text: &str) -> bool {
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    inner.is_some_and(|inner| !inner.replace("\\\\", "").replace("\\\"", "").contains('"'))
 }
 
 /// Writes events to stderr.
@@ -91,19 +124,34 @@ mod tests {
 
     /// What is logged of a repository with such a name.
     fn logged(name: &str, json: bool) -> String {
+        written(json, || tracing::warn!(repository = %name, other = name, "a repository failed: {name}"))
+    }
+
+    fn written(json: bool, log: impl FnOnce()) -> String {
         let kept = Kept::default();
         let out = kept.clone();
         let layer = fmt::layer().with_ansi(false).with_target(false);
         let writer = move || Line { out: out.clone(), json };
-        let log = || tracing::warn!(repository = %name, other = name, "a repository failed: {name}");
         if json {
             let layer = layer.json().with_writer(writer);
             tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         } else {
-            let layer = layer.with_writer(writer);
+            let layer = layer.fmt_fields(fields()).with_writer(writer);
             tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         }
         kept.text()
+    }
+
+    #[test]
+    fn a_value_of_several_words_is_quoted_once() {
+        let problem = "start run: the \"vault\" is gone";
+        let line = written(false, || {
+            tracing::warn!(run = %"b1", %problem, who = "uid 0", empty = %"", seconds = 7, "it ended");
+        });
+        assert!(is_quoted(r#""a \" b""#) && !is_quoted(r#""a" or "b""#) && !is_quoted("\""));
+        let told =
+            r#"it ended run=b1 problem="start run: the \"vault\" is gone" who="uid 0" empty="" seconds=7"#;
+        assert!(line.trim_end().ends_with(&format!("WARN {told}")), "{line}");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use packhorse_model::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectKey, Vault, VaultError};
+use crate::{ObjectKey, Vault, VaultError, place::MAY_MAKE};
 
 /// The format that this version writes and reads.
 pub const FORMAT: u32 = 1;
@@ -136,6 +136,9 @@ impl FormatMarker {
             Ok(_) => Ok(marker),
             // Another first user was faster: its identity counts.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::read(vault).await?.ok_or(error),
+            Err(error) if error.kind() == ErrorKind::Denied && vault.folder().is_some() => {
+                Err(error.leaving("nothing was made", MAY_MAKE))
+            }
             Err(error) => Err(error),
         }
     }

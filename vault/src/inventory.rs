@@ -135,6 +135,9 @@ pub async fn resolve(vault: &Vault, selector: &BackupSelector, latest: Latest) -
             if let Some(problem) = unreadable.into_iter().next() {
                 return Err(problem.while_doing("find backup").next("name the backup by its ID"));
             }
+            if backups.is_empty() {
+                return Err(no_backup_yet(vault, selector));
+            }
             let whole = backups.iter().filter(|backup| latest.counts(backup)).count();
             let newest = backups.first().cloned();
             if whole > 0 && whole <= *back {
@@ -166,6 +169,14 @@ pub fn nth_counted(backups: Vec<CommittedBackup>, back: usize, latest: Latest) -
         counted += 1;
     }
     None
+}
+
+/// The vault is new, or all of its runs committed nothing.
+fn no_backup_yet(vault: &Vault, selector: &BackupSelector) -> Problem {
+    Problem::new(ErrorKind::NotFound, Subject::Backup, "find backup")
+        .on(selector)
+        .answered(format!("there is no backup in {} yet", vault.label()))
+        .next("make one with `backupctl create`, or name another vault; `backupctl status` tells of runs that committed nothing")
 }
 
 /// There are backups, but none that `latest` means.
@@ -385,6 +396,16 @@ mod tests {
         assert!(typo.next.unwrap_or_default().contains("did you mean nightly?"));
         let typo = found(&vault, &["lat", "st"].concat()).await.expect_err("a typo");
         assert!(typo.next.unwrap_or_default().contains("did you mean latest?"));
+    }
+
+    #[tokio::test]
+    async fn of_a_vault_without_backups_it_is_said_that_there_are_none_yet() {
+        for selector in ["latest", "latest~2"] {
+            let none = found(&vault_with(&[]).await, selector).await.expect_err("an empty vault");
+            assert_eq!((none.kind, none.subject), (ErrorKind::NotFound, Subject::Backup));
+            assert!(none.answer.is_some_and(|answer| answer.starts_with("there is no backup in ")));
+            assert!(none.next.is_some_and(|next| next.starts_with("make one with `backupctl create`")));
+        }
     }
 
     #[tokio::test]

@@ -16,6 +16,10 @@ use rustix::{fs::XattrFlags, process::Gid};
 
 use crate::{VaultError, open::local_path};
 
+/// What to do where we may not write, and there is no vault yet that belongs to somebody.
+pub(crate) const MAY_MAKE: &str =
+    "run as a user who may write there, or let that user make the folder and give it to us with chown";
+
 /// Makes the folder of a `file://` vault, where it is missing; of another vault, nothing. A group makes it one that all
 /// of its members read and write.
 pub fn make_place(settings: &VaultSettings, group: Option<&str>) -> Result<(), VaultError> {
@@ -28,6 +32,9 @@ pub fn make_place(settings: &VaultSettings, group: Option<&str>) -> Result<(), V
         VaultError::from_file("make vault folder", &path.display().to_string(), &e).below(Some(&path))
     };
     match fs::DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(failed(error).leaving("nothing was made", MAY_MAKE));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_parent(&path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => made.map_err(failed)?,

@@ -93,7 +93,7 @@ impl<'a> Walk<'a> {
             Problem::new(kind, subject, "read storage")
                 .on(root.display())
                 .answered(e)
-                .next("check the storage's path and that the agent may read it")
+                .next("check that its file system is mounted, that its path is right, and that the agent may read it")
         })?;
         let (folders, unnamable) = walk.folders(&top, "", root);
         walk.stack.push(folders);

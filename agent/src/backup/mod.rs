@@ -147,6 +147,8 @@ pub struct StorageResult {
     pub failures: u64,
     /// Included patterns that matched no repository.
     pub unmatched: Vec<String>,
+    /// Paths that are near to one of these.
+    pub near: Vec<String>,
     /// Repositories of the base that were looked for.
     pub base_repositories: u64,
     /// Those of them that were gone at the last backup, too.
@@ -352,7 +354,14 @@ pub async fn back_up_storage(
         _ => problem,
     })?;
     let scan::Scanned {
-        unnamable, unmatched, mut remarks, passed_over, base_repositories, still_gone, ..
+        unnamable,
+        unmatched,
+        near,
+        mut remarks,
+        passed_over,
+        base_repositories,
+        still_gone,
+        ..
     } = scanned?;
     remarks.extend(chains_are_lost(&run));
     let failures = collated.counts.failed + collated.counts.damaged + unnamable.len() as u64;
@@ -373,6 +382,7 @@ pub async fn back_up_storage(
         catalogue: collated.catalogue,
         failures,
         unmatched,
+        near,
         base_repositories,
         still_gone,
         emptied: run.emptied.now(),

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use packhorse_model::{ErrorKind, Outcome, PassedOver, Problem, RepoPath, Subject};
+use packhorse_model::{ErrorKind, Outcome, PassedOver, Problem, RepoFilter, RepoPath, Subject, nearest};
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -75,6 +75,8 @@ pub struct Scanned {
     pub still_gone: u64,
     /// Included patterns that matched nothing.
     pub unmatched: Vec<String>,
+    /// Paths that are near to one of these.
+    pub near: Vec<String>,
     /// The paths that were handed out.
     pub met: Option<Met>,
 }
@@ -114,9 +116,32 @@ pub fn run(
     let included = run.filter.included().iter().enumerate();
     let unmatched = included.filter(|(at, _)| !scan.matched.contains(at));
     scan.scanned.unmatched = unmatched.map(|(_, pattern)| pattern.to_string()).collect();
+    scan.scanned.near = near(run, &scan.scanned.unmatched, watch)?;
     scan.scanned.items = scan.number;
     scan.scanned.met = Some(scan.met);
     Ok(scan.scanned)
+}
+
+/// The path that comes nearest to each of these patterns. The storage is walked once more for it, only when there is
+/// something to find.
+fn near(run: &Run, unmatched: &[String], watch: &Watch) -> Result<Vec<String>, Problem> {
+    let mut near: Vec<Option<String>> = vec![None; unmatched.len()];
+    if near.is_empty() {
+        return Ok(Vec::new());
+    }
+    for found in Walk::new(&run.root, &RepoFilter::default())?.flatten() {
+        watch.moved(1);
+        if run.begins_nothing() {
+            return Err(Problem::cancelled("walk storage").on(&run.storage));
+        }
+        let (Found::Repository(Candidate { path, .. }) | Found::Unusable(path, _)) = found else { continue };
+        for (pattern, best) in unmatched.iter().zip(&mut near) {
+            let known = best.take();
+            let names = known.as_deref().into_iter().chain([path.as_str()]);
+            *best = nearest(pattern, names).map(str::to_owned);
+        }
+    }
+    Ok(near.into_iter().flatten().collect())
 }
 
 type Batches = mpsc::WeakSender<Vec<Item>>;
@@ -295,8 +320,8 @@ impl Scan {
                 .next(format!("name the folder that holds them, such as {}", target.display())));
         }
         if self.scanned.base_repositories == 0 {
-            let next = "check its path, and that its file system is mounted";
-            self.scanned.remarks.push(problem(ErrorKind::NotFound).next(next));
+            let answer = "it holds no repositories; if it should, mount its file system or correct its path";
+            self.scanned.remarks.push(problem(ErrorKind::NotFound).answered(answer));
         }
         Ok(())
     }

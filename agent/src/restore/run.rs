@@ -125,7 +125,7 @@ pub(super) fn check_root(job: &RestoreJob) -> Result<(), Problem> {
     Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "open storage")
         .on(format!("{} at {}", job.target, job.root.display()))
         .answered("is not a folder")
-        .next("create the storage's folder, or correct its path in the agent's configuration"))
+        .next("mount its file system, make the storage's folder, or correct its path in the agent's configuration"))
 }
 
 async fn open(

@@ -177,6 +177,7 @@ fn finished(result: &StorageResult) -> v1::BackupStorageFinished {
         catalogue: result.catalogue.as_ref().map(Into::into),
         failures: result.failures,
         unmatched: result.unmatched.clone(),
+        near: result.near.clone(),
         unproven: result.unproven,
         base_repositories: result.base_repositories,
         still_gone: result.still_gone,

@@ -112,17 +112,19 @@ impl RestoreRequest {
 
     /// Refuses folders from a caller that is not our own, and for directories that the backup does not know.
     fn check_folders(&self, names: &[String], options: &CoordinatorOptions) -> Result<(), Problem> {
-        let problem = |kind, subject, answer: String| {
-            Err(Problem::new(kind, subject, "find directory").on("--to-directory").answered(answer))
+        let problem = |kind, subject, name: &str, answer: String| {
+            let on = format!("--to-directory {name}");
+            Problem::new(kind, subject, "find directory").on(on).answered(answer)
         };
         for (name, path) in &self.to_directory {
             if options.identity.is_some() || !path.is_absolute() {
                 let answer = "only embedded mode takes a folder, which must be absolute".to_owned();
-                return problem(ErrorKind::Invalid, Subject::Configuration, answer);
+                return Err(problem(ErrorKind::Invalid, Subject::Configuration, name, answer));
             }
             if !names.contains(name) {
                 let answer = format!("the backup does not hold {name}; it holds: {}", names.join(", "));
-                return problem(ErrorKind::NotFound, Subject::Backup, answer);
+                return Err(problem(ErrorKind::NotFound, Subject::Backup, name, answer)
+                    .or_nearest(name, names.iter().map(String::as_str)));
             }
         }
         Ok(())

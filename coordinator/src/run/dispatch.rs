@@ -60,28 +60,15 @@ pub async fn dispatch(
         jobs.push(async move { (storage, dispatch.back_up(storage, shares).await) });
     }
     let mut done = Vec::new();
-    let mut unmatched: Option<BTreeSet<String>> = None;
+    let (mut unmatched, mut near): (Option<BTreeSet<String>>, Vec<String>) = (None, Vec::new());
     for (storage, ended) in join_all(jobs).await {
-        let ended = ended.and_then(|(finished, failures)| {
-            let mut summary = summary(plan, storage, request, &finished)?;
-            board.record(failures, finished.failures);
-            let emptied_before = storage.base.as_ref().map_or(0, |base| base.emptied_unconfirmed);
-            let lost = gone::Lost::of(&finished, emptied_before);
-            if let Some(failure) = gone::too_many(&options.gone, request, &storage.storage, &lost) {
-                summary.gone_unconfirmed = summary.counts.gone;
-                summary.emptied_unconfirmed = lost.emptied;
-                summary.failures += 1;
-                board.failed(failure);
-            }
-            for remark in finished.remarks.iter().cloned() {
-                board.remark(remark.try_into()?);
-            }
-            Ok((summary, finished.unmatched))
-        });
+        let ended = ended
+            .and_then(|(finished, failures)| Ok((dispatch.note(storage, &finished, failures)?, finished)));
         match ended {
-            Ok((storage, patterns)) => {
-                done.push(storage);
-                let patterns: BTreeSet<String> = patterns.into_iter().collect();
+            Ok((summary, finished)) => {
+                done.push(summary);
+                near.extend(finished.near);
+                let patterns: BTreeSet<String> = finished.unmatched.into_iter().collect();
                 unmatched = Some(match unmatched {
                     Some(others) => others.intersection(&patterns).cloned().collect(),
                     None => patterns,
@@ -93,7 +80,7 @@ pub async fn dispatch(
     // In a storage that failed there may be what was not found in the others.
     let all_looked = done.len() == plan.storages.len();
     for pattern in unmatched.filter(|_| all_looked).unwrap_or_default() {
-        board.failed(matched_nothing(pattern, &[]));
+        board.failed(matched_nothing(pattern, &near));
     }
     done
 }
@@ -156,6 +143,29 @@ fn summary(
 }
 
 impl Dispatch<'_> {
+    /// Takes up what an agent came to, with what it found odd.
+    fn note(
+        &self,
+        storage: &StoragePlan,
+        finished: &BackupStorageFinished,
+        failures: Vec<ItemFailure>,
+    ) -> Result<StorageSummary, Problem> {
+        let mut summary = summary(self.plan, storage, self.request, finished)?;
+        self.board.record(failures, finished.failures);
+        let emptied_before = storage.base.as_ref().map_or(0, |base| base.emptied_unconfirmed);
+        let lost = gone::Lost::of(finished, emptied_before);
+        if let Some(failure) = gone::too_many(&self.options.gone, self.request, &storage.storage, &lost) {
+            summary.gone_unconfirmed = summary.counts.gone;
+            summary.emptied_unconfirmed = lost.emptied;
+            summary.failures += 1;
+            self.board.failed(failure);
+        }
+        for remark in finished.remarks.iter().cloned() {
+            self.board.remark(remark.try_into()?);
+        }
+        Ok(summary)
+    }
+
     /// Has one storage backed up, however often its agent is lost meanwhile.
     async fn back_up(
         &self,

@@ -25,7 +25,9 @@ impl Timetable {
     /// Reads an expression of five fields, or six with seconds first; the zone is the host's when none is named.
     pub fn parse(cron: &str, zone: Option<&str>) -> Result<Self, String> {
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let cron = parser.parse(cron).map_err(|error| format!("cron = {cron:?}: {error}"))?;
+        let cron = parser
+            .parse(cron)
+            .map_err(|error| format!("cron = {cron:?}: {}", mistake(&parser, cron, &error.to_string())))?;
         let zone = match zone {
             None => TimeZone::system(),
             Some(name) => TimeZone::get(name).map_err(|error| format!("time_zone = {name:?}: {error}"))?,
@@ -71,6 +73,45 @@ impl Timetable {
     }
 }
 
+/// The fields of an expression, with what each may say.
+const FIELDS: [(&str, &str); 6] = [
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31"),
+    ("month", "1 to 12, or JAN to DEC"),
+    ("day of the week", "0 to 7, or SUN to SAT"),
+];
+
+/// What is wrong with an expression: the first field that is no field by itself, or else what the parser says.
+fn mistake(parser: &CronParser, cron: &str, told: &str) -> String {
+    let fields: Vec<&str> = cron.split_whitespace().collect();
+    let names = match fields.len() {
+        5 => &FIELDS[1..],
+        6 => &FIELDS[..],
+        _ if cron.trim_start().starts_with('@') => return told.to_owned(),
+        count => {
+            let order = "minute, hour, day of the month, month, day of the week, and seconds before them if there are six";
+            return format!("it has {count} fields, and needs five or six: {order}");
+        }
+    };
+    let alone = |at: usize| {
+        let with = |number: usize| if number == at { fields[at] } else { "*" };
+        (0..fields.len()).map(with).collect::<Vec<_>>().join(" ")
+    };
+    let wrong = (0..fields.len()).find(|at| parser.parse(&alone(*at)).is_err());
+    wrong.map_or_else(
+        || told.to_owned(),
+        |at| {
+            let (name, range) = names[at];
+            format!(
+                "the {name} {:?} is not valid; it may be {range}, *, a list, a range or a step",
+                fields[at]
+            )
+        },
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +155,15 @@ mod tests {
     fn mistakes_are_named() {
         for (cron, zone, named) in [
             ("", None, "cron"),
+            ("61 2 * * *", None, "the minute \"61\" is not valid; it may be 0 to 59"),
+            ("0 24 * * *", None, "the hour \"24\" is not valid; it may be 0 to 23"),
+            ("0 2 32 * *", None, "the day of the month \"32\" is not valid; it may be 1 to 31"),
+            ("0 2 * 13 *", None, "the month \"13\" is not valid; it may be 1 to 12"),
+            ("0 2 * * 9", None, "the day of the week \"9\" is not valid; it may be 0 to 7"),
+            ("61 0 2 * * *", None, "the second \"61\" is not valid; it may be 0 to 59"),
+            ("0 x * * *", None, "the hour \"x\" is not valid"),
+            ("@yearlyish", None, "@yearlyish"),
+            ("30 2", None, "it has 2 fields, and needs five or six: minute, hour"),
             ("30 2 * *", None, "30 2 * *"),
             ("99 2 * * *", None, "99"),
             ("0 0 31 2 *", None, "no such day"),

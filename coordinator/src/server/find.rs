@@ -35,7 +35,8 @@ pub async fn find(
     FormatMarker::of(vault).await?;
     let (backups, unreadable) = committed(vault).await?;
     let (out, receiver) = mpsc::channel(8);
-    let search = Search { vault: vault.clone(), pattern, out, found: false, near: Vec::new() };
+    let near = Near::new(&pattern.text);
+    let search = Search { vault: vault.clone(), pattern, out, found: false, near };
     tracker.spawn(async move {
         // A caller that went away is no error.
         let _ = search.run(backups, unreadable).await;
@@ -69,8 +70,46 @@ struct Search {
     pattern: Pattern,
     out: mpsc::Sender<Answer>,
     found: bool,
-    /// The nearest names of each storage of the newest backup.
-    near: Vec<String>,
+    /// Names of the newest backup.
+    near: Near,
+}
+
+/// Names that may have been meant: the one that is nearest, or some of those that have what was asked for in them.
+struct Near {
+    wanted: String,
+    nearest: Option<String>,
+    having: Vec<String>,
+}
+
+impl Near {
+    /// Names that are told.
+    const NAMED: usize = 3;
+    /// Letters that say something about a name.
+    const LETTERS: usize = 2;
+
+    fn new(wanted: &str) -> Self {
+        Self { wanted: wanted.to_owned(), nearest: None, having: Vec::new() }
+    }
+
+    fn look_at(&mut self, name: &str) {
+        let known = self.nearest.take();
+        let names = known.as_deref().into_iter().chain([name]);
+        self.nearest = nearest(&self.wanted, names).map(str::to_owned);
+        let wanted = self.wanted.to_lowercase();
+        let is_telling = wanted.chars().count() >= Self::LETTERS;
+        if is_telling && self.having.len() < Self::NAMED && name.to_lowercase().contains(&wanted) {
+            self.having.push(name.to_owned());
+        }
+    }
+
+    /// The names to tell, the nearest first.
+    fn names(self) -> Vec<String> {
+        let nearest = self.nearest;
+        let others = self.having.into_iter().filter(|name| Some(name) != nearest.as_ref());
+        let mut names: Vec<String> = nearest.iter().cloned().chain(others).collect();
+        names.truncate(Self::NAMED);
+        names
+    }
 }
 
 /// The caller went away.
@@ -93,10 +132,9 @@ impl Search {
                 Err(error) => self.unreadable(error).await?,
             }
         }
-        if !self.found
-            && let Some(name) = nearest(&self.pattern.text, self.near.iter().map(String::as_str))
-        {
-            self.tell(Part::Nearest(name.to_owned())).await?;
+        let near = std::mem::replace(&mut self.near, Near::new(""));
+        for name in near.names().into_iter().filter(|_| !self.found) {
+            self.tell(Part::Nearest(name)).await?;
         }
         Ok(())
     }
@@ -115,6 +153,8 @@ impl Search {
                     outcome: "backed_up".into(),
                     restorable: true,
                 });
+            } else if newest {
+                self.near.look_at(name);
             }
         }
         self.send(summary, items).await?;
@@ -135,7 +175,7 @@ impl Search {
         storage: &StorageSummary,
         newest: bool,
     ) -> Result<(), Gone> {
-        let (mut items, mut near) = (Vec::new(), None);
+        let mut items = Vec::new();
         for entry in reader {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -154,13 +194,12 @@ impl Search {
                         && (entry.outcome.is_there() || storage.gone_unconfirmed > 0),
                 });
             } else if newest && !self.found {
-                near = nearer(&self.pattern.text, near, entry.path.as_str());
+                self.near.look_at(entry.path.as_str());
             }
             if items.len() == ITEMS {
                 self.send(summary, std::mem::take(&mut items)).await?;
             }
         }
-        self.near.extend(near);
         self.send(summary, items).await
     }
 
@@ -191,12 +230,6 @@ impl Search {
     }
 }
 
-/// The nearer of two names to the one that was asked for.
-fn nearer(wanted: &str, best: Option<String>, name: &str) -> Option<String> {
-    let names = best.as_deref().into_iter().chain([name]);
-    nearest(wanted, names).map(str::to_owned)
-}
-
 fn word(outcome: Outcome) -> String {
     serde_json::to_value(outcome).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
@@ -215,5 +248,28 @@ mod tests {
         assert!(matches("team", "team/app.git"), "a folder stands for what is below it");
         assert!(matches("team/*", "team/app.git") && !matches("team/*", "other/team/app.git"));
         assert!(Pattern::parse("../x").is_err());
+    }
+
+    #[test]
+    fn what_may_have_been_meant_is_near_or_has_it_in_its_name() {
+        let names = |wanted: &str| {
+            let mut near = Near::new(wanted);
+            for name in [
+                "lib/core.git",
+                "team/my-app.git",
+                "team/app-2.git",
+                "uploads",
+                "a/apple.git",
+                "b/apples.git",
+            ] {
+                near.look_at(name);
+            }
+            near.names()
+        };
+        assert!(names("nope.git").is_empty(), "{:?}", names("nope.git"));
+        assert_eq!(names("app"), ["team/my-app.git", "team/app-2.git", "a/apple.git"]);
+        assert_eq!(names("APP-2"), ["team/app-2.git"]);
+        assert_eq!(names("uplaods"), ["uploads"]);
+        assert!(names("e").is_empty() && names("*.xyz").is_empty());
     }
 }

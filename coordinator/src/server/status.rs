@@ -9,7 +9,9 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use packhorse_model::{ErrorKind, Problem};
 use packhorse_proto::v1::{self, RunFate};
-use packhorse_vault::{FormatMarker, RestoreBegun, UnfinishedRun, committed, unfinished};
+use packhorse_vault::{
+    FormatMarker, Latest, RestoreBegun, UnfinishedRun, committed, nth_counted, unfinished,
+};
 
 use super::{Shared, restored, schedules};
 use crate::CoordinatorOptions;
@@ -25,8 +27,11 @@ pub async fn status(shared: &Shared) -> v1::StatusResponse {
         let restores = RestoreBegun::without_end(&vault).await?;
         Ok::<_, Problem>((backups, runs, restores))
     };
+    let mut complete_at = None;
     let (unfinished, schedules, problem) = match looked.await {
         Ok((backups, runs, restores)) => {
+            let complete = nth_counted(backups.clone(), 0, Latest::Whole);
+            complete_at = complete.map(|found| found.backup.started_at.to_string());
             let schedules = schedules::told(shared, &vault, &backups, &runs).await;
             let runs = runs.into_iter().map(|run| (run.journal.started_at, told(shared, &tasks, run)));
             let restores = restores.into_iter();
@@ -42,7 +47,15 @@ pub async fn status(shared: &Shared) -> v1::StatusResponse {
     };
     let vault_url = vault.label().to_owned();
     let vault_id = vault.id();
-    v1::StatusResponse { tasks, unfinished, vault_url, vault_problem: problem, vault_id, schedules }
+    v1::StatusResponse {
+        tasks,
+        unfinished,
+        vault_url,
+        vault_problem: problem,
+        vault_id,
+        schedules,
+        complete_at,
+    }
 }
 
 /// An unfinished run, with what became of it.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use packhorse_model::{BackupId, ErrorKind, Problem, RunState, Subject};
+use packhorse_model::{BackupId, ErrorKind, Exit, Problem, RunState, Subject};
 use packhorse_proto::v1::{RunEvent, TaskKind, TaskStatus};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -72,6 +72,7 @@ impl Task {
             dry_run: self.dry_run,
             requested_by: self.requested_by.clone(),
             ended_at: self.ended_at.get().map(ToString::to_string),
+            refused: self.begun_id().is_none() && end.as_ref().is_some_and(is_refusal),
             problem: end.and_then(Result::err).map(|problem| (&problem).into()),
             resumed: self.resumable,
         }
@@ -113,6 +114,11 @@ impl Task {
             Err(problem) => report(&self.requested_by, &Err(problem)),
         }
     }
+}
+
+/// Whether what was asked for could not be done as it was asked for.
+fn is_refusal(end: &Result<String, Problem>) -> bool {
+    end.as_ref().is_err_and(|problem| matches!(Exit::of_problem(problem), Exit::Usage | Exit::NotFound))
 }
 
 /// How a task stands, from its end: the summary as JSON, or a problem.

@@ -25,7 +25,7 @@ struct Answer {
     vault: VaultName,
     found: Vec<FoundItems>,
     unreadable: Vec<Problem>,
-    nearest: Option<String>,
+    near: Vec<String>,
     passed_over: PassedOverBackups,
 }
 
@@ -42,7 +42,7 @@ async fn find(session: &Session, common: &Common, pattern: &str) -> Result<Exit,
             Some(Part::Vault(vault)) => answer.vault = vault,
             Some(Part::Found(items)) => answer.found.push(items),
             Some(Part::Unreadable(problem)) => answer.unreadable.push(problem.into()),
-            Some(Part::Nearest(name)) => answer.nearest = Some(name),
+            Some(Part::Nearest(name)) => answer.near.push(name),
             Some(Part::PassedOver(backups)) => answer.passed_over = backups,
             None => break,
         }
@@ -55,10 +55,7 @@ fn show(common: &Common, pattern: &str, answer: &Answer) -> Result<Exit, Problem
         render::note(&render::problem(problem));
     }
     if answer.found.is_empty() && answer.unreadable.is_empty() {
-        return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find in backups")
-            .on(pattern)
-            .answered(format!("no backup in {} holds it", answer.vault.url))
-            .or_nearest(pattern, answer.nearest.as_deref()));
+        return Err(not_found(pattern, answer));
     }
     if common.json {
         render::json(&json!({
@@ -66,12 +63,23 @@ fn show(common: &Common, pattern: &str, answer: &Answer) -> Result<Exit, Problem
             "unreadable": answer.unreadable, "passed_over": answer.passed_over.backup_ids,
         }));
     } else if !answer.found.is_empty() {
-        render::text(&format!("{}\nvault {}", table(answer).trim_end(), answer.vault.url));
+        render::text(&format!("{}\nvault {}", table(answer, render::width()).trim_end(), answer.vault.url));
         if !answer.passed_over.remark.is_empty() {
             render::note(&answer.passed_over.remark);
         }
     }
     Ok(if answer.unreadable.is_empty() { Exit::Complete } else { Exit::Damaged })
+}
+
+fn not_found(pattern: &str, answer: &Answer) -> Problem {
+    let problem = Problem::new(ErrorKind::NotFound, Subject::Backup, "find in backups")
+        .on(pattern)
+        .answered(format!("no backup in {} holds it", answer.vault.url));
+    match &answer.near[..] {
+        [] => problem.next("`backupctl show latest --storage NAME` lists what the newest backup has"),
+        [name] => problem.next(format!("did you mean {name}?")),
+        [first @ .., last] => problem.next(format!("did you mean {} or {last}?", first.join(", "))),
+    }
 }
 
 fn items_json(answer: &Answer) -> Vec<Value> {
@@ -85,16 +93,17 @@ fn items_json(answer: &Answer) -> Vec<Value> {
     .collect()
 }
 
-fn table(answer: &Answer) -> String {
-    let mut table = Table::new(&["BACKUP", "AGE", "OUTCOME", "WHERE", "NAME"]);
+fn table(answer: &Answer, width: usize) -> String {
+    let mut table = Table::new(&["BACKUP", "MADE", "AGE", "OUTCOME", "WHERE", "NAME"]);
     for found in &answer.found {
         for item in &found.items {
             let place = item.storage.clone().unwrap_or_else(|| item.component.clone());
-            let age = render::age(&found.started_at);
-            table.row([found.backup_id.clone(), age, outcome(item), place, item.name.clone()]);
+            let (made, age) = (render::minute(&found.started_at), render::age(&found.started_at));
+            table.row([found.backup_id.clone(), made, age, outcome(item), place, item.name.clone()]);
         }
     }
-    table.to_string()
+    // When it was made is what a backup is looked for by.
+    table.fit(width, &[("AGE", 4)]).to_string()
 }
 
 /// What became of it in that backup, and whether it comes back all the same.

@@ -44,26 +44,31 @@ fn kind(backup: &Value) -> String {
     format!("{kind}{partial}")
 }
 
+/// Columns that a terminal may have no room for, the most wanted first, with the width that is kept for each.
+const MAY_BE_MISSING: [(&str, usize); 6] =
+    [("KIND", 5), ("MADE", 17), ("AGE", 4), ("FAILED", 6), ("DB", 2), ("DIRS", 4)];
+
 fn table(backups: &[Value], width: usize) -> String {
     let mut table =
-        Table::new(&["ID", "AGE", "STATE", "KIND", "REPOS", "FAILED", "DB", "DIRS", "NEW", "TOTAL"]);
+        Table::new(&["ID", "MADE", "AGE", "STATE", "KIND", "REPOS", "FAILED", "DB", "DIRS", "NEW", "TOTAL"]);
     for backup in backups {
         let text = |key: &str| backup[key].as_str().unwrap_or_default().to_owned();
         let number = |key: &str| backup[key].as_u64().unwrap_or_default();
         table.row([
             text("backup_id"),
+            render::minute(&text("started_at")),
             render::age(&text("started_at")),
-            text("state"),
+            format!("{:<10}", text("state")),
             kind(backup),
-            render::count(number("repositories")),
+            format!("{:<7}", render::count(number("repositories"))),
             render::count(number("failures")),
             number("databases").to_string(),
             number("directories").to_string(),
-            render::short_bytes(number("bytes_new")),
-            render::short_bytes(number("bytes_total")),
+            format!("{:<5}", render::short_bytes(number("bytes_new"))),
+            format!("{:<5}", render::short_bytes(number("bytes_total"))),
         ]);
     }
-    let table = table.fit(width, &["DIRS", "DB", "FAILED", "KIND"]).to_string();
+    let table = table.fit(width, &MAY_BE_MISSING).to_string();
     if table.contains("incr*") || table.contains("full*") {
         return format!("{table}\n* partial: only what was selected is in it");
     }
@@ -94,6 +99,38 @@ mod tests {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert!(text.ends_with("* partial: only what was selected is in it"), "{text}");
-        assert!(table(&backups, 200).contains("DIRS"));
+        for told in ["MADE", "2026-01-01 00:00Z", "FAILED", "DB", "DIRS"] {
+            assert!(table(&backups, 200).contains(told), "{told}");
+            assert!(table(&backups, usize::MAX).contains(told), "{told}");
+        }
+    }
+
+    #[test]
+    fn one_incomplete_backup_takes_no_column_away() {
+        let headings = |width: usize, id: &str, state: &str, number: u64| {
+            let backups = [
+                json!({ "backup_id": id, "state": "complete", "started_at": "2026-01-01T00:00:00Z" }),
+                json!({
+                    "backup_id": id, "state": state, "partial": number > 0, "incremental": number > 0,
+                    "repositories": number * 1000, "failures": number, "bytes_new": number << 30,
+                    "bytes_total": number << 40, "started_at": "2026-11-01T00:00:00Z",
+                }),
+            ];
+            let text = table(&backups, width);
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        for width in 80..130 {
+            for id in ["nightly-1", "1795177711_2026_11_20_0.0.0"] {
+                let words = |line: String| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+                let quiet = words(headings(width, id, "complete", 0));
+                assert_eq!(quiet, words(headings(width, id, "incomplete", 99)), "{width} {id}");
+            }
+        }
+        let told = headings(80, "1795177711_2026_11_20_0.0.0", "complete", 0);
+        assert_eq!(
+            told.split_whitespace().collect::<Vec<_>>().join(" "),
+            "ID AGE STATE KIND REPOS DB NEW TOTAL"
+        );
+        assert!(headings(80, "nightly-1", "complete", 0).contains("MADE"));
     }
 }

@@ -25,7 +25,8 @@ pub async fn run(common: &Common, args: &RestoreArgs) -> Result<Exit, Problem> {
 async fn restore(session: &Session, common: &Common, request: RestoreRequest) -> Result<Exit, Problem> {
     let dry_run = request.dry_run;
     let started = session.started(session.client().restore(request)).await?;
-    let display = ProgressDisplay::new(common, "restore");
+    let word = if dry_run { "dry run of restore of" } else { "restore" };
+    let display = ProgressDisplay::new(common, word).of_dry_run(dry_run);
     if dry_run {
         let planned: PlannedRestore = follow(session, started, display, Role::Owner).await?;
         return Ok(show_plan(common, &planned));

@@ -3,8 +3,10 @@
 //! Does not own: the states; the coordinator tells them (`text`, `json`).
 
 mod json;
+mod recent;
 mod text;
 
+use jiff::Timestamp;
 use packhorse_model::{BackupId, ErrorKind, Exit, Problem, RunSummary, Subject};
 use packhorse_proto::v1::{
     FollowRequest, StatusRequest, StatusResponse, TaskKind, TaskStatus, UnfinishedRun,
@@ -33,7 +35,7 @@ pub async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Problem> {
         follow_run(&session, common, run).await
     } else {
         let answer = session.answer(session.client().status(StatusRequest {})).await;
-        answer.map(|answer| show(common, answer.into_inner(), args.run.as_deref()))
+        answer.map(|answer| show(common, &answer.into_inner(), args))
     };
     session.close(exit).await
 }
@@ -64,9 +66,9 @@ fn kind(task: &TaskStatus) -> &'static str {
 }
 
 /// The name by which it is asked for: the ID of the backup that it makes, or its own.
-fn shown_name(task: &TaskStatus) -> String {
+fn shown_name(task: &TaskStatus) -> &str {
     let is_backup = task.kind() != TaskKind::Restore && !task.backup_id.is_empty();
-    if is_backup { task.backup_id.clone() } else { task.run.clone() }
+    if is_backup { &task.backup_id } else { &task.run }
 }
 
 /// The name by which a run or restore of the past is asked for.
@@ -74,7 +76,8 @@ fn name_of(run: &UnfinishedRun) -> &str {
     run.restore.as_ref().unwrap_or(&run.backup_id)
 }
 
-fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
+fn show(common: &Common, answer: &StatusResponse, args: &StatusArgs) -> Exit {
+    let only = args.run.as_deref();
     let is_meant = |name: &str| {
         only.is_none_or(|only| {
             name == only || only.len() >= BackupId::SHORTEST_PREFIX && name.starts_with(only)
@@ -96,10 +99,13 @@ fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
             "problem": problem,
         }));
     } else {
-        let widths = text::Widths { table: render::width(), line: render::longest_line() };
+        let all = || recent::Shown::all(&tasks, &unfinished);
+        let lately =
+            || recent::Shown::lately(&tasks, &unfinished, answer.complete_at.as_deref(), Timestamp::now());
+        let shown = if args.all || only.is_some() { all() } else { lately() };
         // What cannot be looked for is not said to be missing.
         if problem.is_none() || !tasks.is_empty() || !schedules.is_empty() {
-            render::text(&text::all(&tasks, &unfinished, schedules, &answer.vault_url, widths));
+            render::text(&text::all(&shown, schedules, &answer.vault_url, render::width()));
         }
     }
     match (&problem, only) {
@@ -108,17 +114,22 @@ fn show(common: &Common, answer: StatusResponse, only: Option<&str>) -> Exit {
             Exit::of_problem(problem)
         }
         (None, Some(only)) if tasks.is_empty() && unfinished.is_empty() => {
-            render::note(&match only.starts_with(RESTORE) {
-                true => format!(
-                    "no restore {only} is under way, or without an end in the vault; `backupctl show {only}` tells what one came to"
-                ),
-                false => format!(
-                    "no run {only} is under way or unfinished: `backupctl list` tells whether there is such a backup; one that failed \
-                     before it had its ID is known only to the coordinator that was asked, and to its log"
-                ),
-            });
+            render::note(&none_of(only));
             Exit::NotFound
         }
         _ => Exit::Complete,
+    }
+}
+
+/// Where to look for a run or restore that `status` knows nothing of.
+fn none_of(only: &str) -> String {
+    match only.starts_with(RESTORE) {
+        true => format!(
+            "no restore {only} is under way, or without an end in the vault; `backupctl show {only}` tells what one came to"
+        ),
+        false => format!(
+            "no run {only} is under way or unfinished: `backupctl list` tells whether there is such a backup; one that failed \
+             before it had its ID is known only to the coordinator that was asked, and to its log"
+        ),
     }
 }

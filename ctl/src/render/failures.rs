@@ -52,13 +52,20 @@ fn groups(failures: &[ItemFailure]) -> Vec<Group<'_>> {
     groups
 }
 
+/// One failure in a line, each name once.
+pub(super) fn line(failure: &ItemFailure) -> String {
+    let place = place(failure);
+    let item = visible(&failure.item);
+    let named = if *item == *place { String::new() } else { format!("  {item}") };
+    format!("{place}{named}  {}", reason(failure))
+}
+
 fn tell(label: &str, lines: &mut Vec<String>, group: &Group<'_>) {
     let (first, place) = (group.failures[0], &group.place);
     let reason = group.reason.replace('\n', &format!("\n{INDENT}"));
     if let [failure] = group.failures[..] {
-        let item = visible(&failure.item);
-        let named = if *item == **place { String::new() } else { format!("  {item}") };
-        lines.push(format!("  {label:<13} {place}{named}  {reason}"));
+        let told = line(failure).replace('\n', &format!("\n{INDENT}"));
+        lines.push(format!("  {label:<13} {told}"));
     } else {
         let many = count(group.failures.len() as u64);
         lines.push(format!("  {label:<13} {place}  {many} of them: {reason}"));
@@ -211,6 +218,27 @@ mod tests {
   FAILED        default  x/broken.git  open repository: has no HEAD
                 next: look at /srv/git/x/broken.git
   FAILED        … and 2 more: --json, or backupctl show ID --failed"
+        );
+    }
+
+    #[test]
+    fn a_line_names_a_directory_or_database_once() {
+        let problem = Problem::new(ErrorKind::NotFound, Subject::Directory, "archive directory")
+            .on("uploads")
+            .answered("No such file or directory");
+        let component = Component::Directory("uploads".into());
+        let told = ItemFailure { component, storage: None, item: "uploads".into(), problem };
+        assert_eq!(line(&told), "uploads  archive directory: No such file or directory");
+        let problem = Problem { object: Some("/srv/uploads".into()), ..told.problem.clone() };
+        assert_eq!(
+            line(&ItemFailure { problem, ..told.clone() }),
+            "uploads  archive directory: No such file or directory"
+        );
+        let main = ItemFailure { component: Component::Databases, item: "main".into(), ..told };
+        let problem = Problem { object: Some("main".into()), ..main.problem.clone() };
+        assert_eq!(
+            line(&ItemFailure { problem, ..main }),
+            "db  main  archive directory: No such file or directory"
         );
     }
 

@@ -1,7 +1,8 @@
 //! One line of progress: a bar, percent, what is done, bytes that arrived, their rate, and the time that is left.
 //!
 //! Does not own: showing it (`progress`). What is not known is left out: there is no percent before everything was found,
-//! and no time left before something was done. The line may be too long; who shows it cuts it.
+//! and no time left before something was done. Where a line has no room for everything, whole fields are left out or
+//! shortened, those about percent and time left last of all; none is cut.
 
 use std::time::Duration;
 
@@ -35,9 +36,9 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// Of everything.
-    pub fn of_all(progress: &RunProgress) -> Self {
-        let mut all = Self { known_all: true, ..Self::default() };
+    /// Of everything; of `storages` storages, some of which may not have begun.
+    pub fn of_all(progress: &RunProgress, storages: usize) -> Self {
+        let mut all = Self { known_all: progress.storages.len() >= storages, ..Self::default() };
         let parts = progress.parts.iter().filter(|part| !part.done).map(|part| part.name.clone());
         all.working_on.extend(parts);
         for storage in &progress.storages {
@@ -74,12 +75,23 @@ impl Amount {
 #[derive(Clone, Debug)]
 pub struct Pace {
     first: Amount,
+    most: u64,
 }
 
 impl Pace {
     /// Begins to look.
     pub fn from(first: Amount) -> Self {
-        Self { first }
+        Self { most: first.done, first }
+    }
+
+    /// Looks again.
+    pub fn seen(&mut self, now: &Amount) {
+        self.most = self.most.max(now.done);
+    }
+
+    /// Whether more was done before.
+    pub fn is_beyond(&self, now: &Amount) -> bool {
+        now.done < self.most
     }
 
     fn rate(&self, now: &Amount, elapsed: Duration) -> u64 {
@@ -98,34 +110,123 @@ impl Pace {
     }
 }
 
-/// The line; `name` stands before one that is about a part of the whole.
-pub fn line(name: &str, now: &Amount, pace: &Pace, elapsed: Duration, paint: Paint) -> String {
-    let mut parts = Vec::new();
-    if !name.is_empty() {
-        parts.push(format!("{:<12}", visible(name)));
-    }
-    if now.known > 0 {
-        parts.extend(now.permille().map(|permille| bar(permille, paint)));
-        let more = if now.known_all { "" } else { "+" };
-        let noun = if now.known == 1 { "repository" } else { "repositories" };
-        parts.push(format!("{}/{}{more} {noun}", count(now.done), count(now.known)));
-    }
-    parts.push(bytes(now.bytes));
-    parts.push(format!("{}/s", bytes(pace.rate(now, elapsed))));
-    parts.extend(pace.left(now, elapsed).map(|left| format!("ETA {}", clock(left))));
-    if now.failed > 0 {
-        parts.push(paint.dye(31, &counted(now.failed, "failed", "failed")));
-    }
-    let working: Vec<String> = now.working_on.iter().take(3).map(|name| visible(name).into_owned()).collect();
-    if !working.is_empty() {
-        parts.push(working.join(" "));
-    }
-    parts.join("  ")
+/// What a line tells.
+pub struct Line<'a> {
+    /// Stands before a line that is about a part of the whole.
+    pub name: &'a str,
+    /// How far it is.
+    pub now: &'a Amount,
+    /// What was seen before.
+    pub pace: &'a Pace,
+    /// Time since that.
+    pub elapsed: Duration,
+    /// Colours.
+    pub paint: Paint,
 }
 
-fn bar(permille: u64, paint: Paint) -> String {
-    let full = (permille * BAR / 1000) as usize;
-    let (done, open) = ("█".repeat(full), "░".repeat(BAR as usize - full));
+/// How much of a line is left out or shortened, in the order in which that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    working_on: usize,
+    bar: u64,
+    noun: bool,
+    rate: bool,
+    bytes: bool,
+    count: bool,
+    failed: bool,
+    name: bool,
+}
+
+impl Form {
+    const WHOLE: Self = Self {
+        working_on: 3,
+        bar: BAR,
+        noun: true,
+        rate: true,
+        bytes: true,
+        count: true,
+        failed: true,
+        name: true,
+    };
+
+    /// All forms, the longest first.
+    fn all() -> impl Iterator<Item = Self> {
+        let steps: [fn(&mut Self); 11] = [
+            |form| form.working_on = 2,
+            |form| form.working_on = 1,
+            |form| form.working_on = 0,
+            |form| form.noun = false,
+            |form| form.bar = BAR / 2,
+            |form| form.rate = false,
+            |form| form.bar = 0,
+            |form| form.bytes = false,
+            |form| form.count = false,
+            |form| form.failed = false,
+            |form| form.name = false,
+        ];
+        let mut form = Self::WHOLE;
+        std::iter::once(form).chain(steps.into_iter().map(move |step| {
+            step(&mut form);
+            form
+        }))
+    }
+}
+
+impl Line<'_> {
+    /// As much of it as fits, in whole fields.
+    pub fn within(&self, width: usize) -> String {
+        let plain = Line { paint: Paint(false), ..*self };
+        let fits = |form: &Form| plain.text(*form).chars().count() <= width;
+        let form = Form::all().find(fits).or_else(|| Form::all().last()).unwrap_or(Form::WHOLE);
+        self.text(form)
+    }
+
+    fn text(&self, form: Form) -> String {
+        let Self { now, paint, .. } = *self;
+        let mut parts = Vec::new();
+        if !self.name.is_empty() && form.name {
+            parts.push(format!("{:<12}", visible(self.name)));
+        }
+        parts.extend(now.permille().map(|permille| bar(permille, form.bar, paint)));
+        if now.known > 0 && form.count {
+            parts.push(counted_of(now, form.noun));
+        }
+        if form.bytes {
+            parts.push(bytes(now.bytes));
+        }
+        if form.rate {
+            parts.push(format!("{}/s", bytes(self.pace.rate(now, self.elapsed))));
+        }
+        parts.extend(self.pace.left(now, self.elapsed).map(|left| format!("ETA {}", clock(left))));
+        if now.failed > 0 && form.failed {
+            parts.push(paint.dye(31, &counted(now.failed, "failed", "failed")));
+        }
+        let working = now.working_on.iter().take(form.working_on);
+        let working: Vec<String> = working.map(|name| visible(name).into_owned()).collect();
+        if !working.is_empty() {
+            parts.push(working.join(" "));
+        }
+        parts.join("  ")
+    }
+}
+
+/// How many of how many; as long as more are looked for, how many that are is not known.
+fn counted_of(now: &Amount, noun: bool) -> String {
+    let of = format!("{}/{}", count(now.done), count(now.known));
+    let noun = match (noun, now.known) {
+        (false, _) => "",
+        (true, 1) => " repository",
+        (true, _) => " repositories",
+    };
+    format!("{of}{noun}{}", if now.known_all { "" } else { " so far" })
+}
+
+fn bar(permille: u64, length: u64, paint: Paint) -> String {
+    if length == 0 {
+        return format!("{}%", permille / 10);
+    }
+    let full = (permille * length / 1000) as usize;
+    let (done, open) = ("█".repeat(full), "░".repeat(length as usize - full));
     format!("{}{open} {:>3}%", paint.dye(32, &done), permille / 10)
 }
 
@@ -149,7 +250,8 @@ mod tests {
     }
 
     fn told(now: &Amount, elapsed: u64, paint: bool) -> String {
-        line("", now, &Pace::from(Amount::default()), Duration::from_secs(elapsed), Paint(paint))
+        let (pace, elapsed) = (Pace::from(Amount::default()), Duration::from_secs(elapsed));
+        Line { name: "", now, pace: &pace, elapsed, paint: Paint(paint) }.within(usize::MAX)
     }
 
     #[test]
@@ -169,7 +271,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         assert_eq!(told(&amount(0, false, 0, 0), 1, false), "0 B  0 B/s");
-        assert_eq!(told(&amount(5, false, 1, 0), 1, false), "1/5+ repositories  0 B  0 B/s");
+        assert_eq!(told(&amount(5, false, 1, 0), 1, false), "1/5 repositories so far  0 B  0 B/s");
         assert_eq!(
             told(&amount(1, true, 0, 0), 1, false),
             "░░░░░░░░░░░░░░░░░░░░   0%  0/1 repository  0 B  0 B/s"
@@ -181,8 +283,46 @@ mod tests {
     #[test]
     fn the_speed_of_a_run_that_is_joined_is_what_was_seen_of_it() {
         let pace = Pace::from(amount(10, true, 8, 1 << 30));
-        let line =
-            line("", &amount(10, true, 9, (1 << 30) + 1024), &pace, Duration::from_secs(1), Paint(false));
+        let now = amount(10, true, 9, (1 << 30) + 1024);
+        let elapsed = Duration::from_secs(1);
+        let line = Line { name: "", now: &now, pace: &pace, elapsed, paint: Paint(false) }.within(200);
         assert!(line.contains("1.0 KiB/s") && line.contains("ETA 00:01"), "{line}");
+    }
+
+    #[test]
+    fn percent_and_time_left_are_whole_at_any_width_and_no_field_is_cut() {
+        let now = Amount {
+            failed: 12,
+            working_on: vec!["team/a-long-name-of-a-repository.git".into(); 3],
+            ..amount(118_204, true, 47_281, 17 << 20)
+        };
+        let pace = Pace::from(Amount::default());
+        for (name, paint) in [("", false), ("default", false), ("default", true)] {
+            let elapsed = Duration::from_secs(600);
+            let line = Line { name, now: &now, pace: &pace, elapsed, paint: Paint(paint) };
+            let whole = line.within(usize::MAX).replace("█", "").replace("░", "");
+            for width in 20..220 {
+                let text = line.within(width);
+                assert!(text.contains("39%") || text.contains("40%"), "{width}: {text}");
+                assert!(text.contains("ETA 15:00"), "{width}: {text}");
+                let seen = console::strip_ansi_codes(&text).chars().count();
+                assert!(seen <= width, "{width}: {seen} {text}");
+                for field in text.replace("█", "").replace("░", "").split("  ").map(str::trim) {
+                    assert!(whole.contains(field), "{width}: {field:?} of {whole:?}");
+                }
+            }
+        }
+        let line =
+            Line { name: "", now: &now, pace: &pace, elapsed: Duration::from_secs(600), paint: Paint(false) };
+        assert_eq!(line.within(70), "███░░░░░░░  39%  47,281/118,204  17.0 MiB  ETA 15:00  12 failed");
+    }
+
+    #[test]
+    fn a_percent_needs_all_storages() {
+        let storage = StorageProgress { known: 4, known_all: true, done: 2, ..StorageProgress::default() };
+        let progress = RunProgress { storages: vec![storage], parts: Vec::new() };
+        let told = |storages| told(&Amount::of_all(&progress, storages), 1, false);
+        assert!(told(1).contains("50%"), "{}", told(1));
+        assert!(told(2).starts_with("2/4 repositories so far"), "another is still to begin: {}", told(2));
     }
 }

@@ -25,7 +25,7 @@ use serde::Serialize;
 
 pub use self::{
     numbers::{age, bytes, count, counted, duration, minute, short_bytes},
-    table::{Table, cut, longest_line, width},
+    table::{Table, cut, width, wrapped},
 };
 
 /// Whether a result could not be written, other than to a pipe that its reader closed.

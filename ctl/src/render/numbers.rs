@@ -28,9 +28,9 @@ pub fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Bytes in at most five characters, for tables: `3.1G`, `121M`.
+/// Bytes in at most five characters, for tables: `353B`, `3.1G`, `121M`.
 pub fn short_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+    const UNITS: [&str; 7] = ["B", "K", "M", "G", "T", "P", "E"];
     let (mut size, mut unit) = (bytes as f64, 0);
     while size >= 999.5 && unit + 1 < UNITS.len() {
         size /= 1024.0;
@@ -47,6 +47,11 @@ pub fn short_bytes(bytes: u64) -> String {
 pub fn minute(text: &str) -> String {
     let Ok(time) = text.parse::<Timestamp>() else { return "?".into() };
     time.strftime("%Y-%m-%d %H:%MZ").to_string()
+}
+
+/// An RFC 3339 time to the second, in UTC.
+pub fn second(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A duration such as `3m58s`.
@@ -89,9 +94,10 @@ mod tests {
         assert_eq!(counted(1, "repository", "repositories"), "1 repository");
         assert_eq!(counted(2000, "repository", "repositories"), "2,000 repositories");
         let short = [0, 999, 1000, 4812, 10_200, 1 << 20, 999 << 20, 1000 << 20, 3_328_599_654, u64::MAX];
-        let expected = ["0", "999", "1.0K", "4.7K", "10K", "1.0M", "999M", "1.0G", "3.1G", "16E"];
+        let expected = ["0B", "999B", "1.0K", "4.7K", "10K", "1.0M", "999M", "1.0G", "3.1G", "16E"];
         assert_eq!(short.map(short_bytes), expected);
         assert_eq!(minute("2026-11-30T02:31:07.5Z"), "2026-11-30 02:31Z");
+        assert_eq!(second(at(1_796_049_667_500)), "2026-11-30T14:41:07Z");
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(3 << 30), "3.0 GiB");
     }

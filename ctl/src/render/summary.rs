@@ -7,7 +7,7 @@ use packhorse_model::{
     Subject, visible_lines,
 };
 
-use super::{bytes, count, counted, duration, failures};
+use super::{bytes, count, counted, duration, failures, numbers::second, width, wrapped};
 
 /// Remarks that are printed.
 const SHOWN: usize = 20;
@@ -26,9 +26,10 @@ pub fn run(summary: &RunSummary) -> String {
     let what = if summary.dry_run { "Dry run of backup" } else { "Backup" };
     let mut lines = vec![format!("{what} {}  {}  in {took}", summary.backup_id, state(summary.state))];
     vault(&mut lines, summary.vault.as_deref());
-    if summary.partial {
-        lines.push("  partial       only what was selected is in it".to_owned());
+    if !summary.dry_run {
+        lines.push(format!("  made          {}", second(summary.started_at)));
     }
+    lines.push(format!("  kind          {}", kind(summary)));
     if let Some(base) = &summary.base_backup_id {
         lines.push(format!("  built on      {base}"));
     }
@@ -72,8 +73,7 @@ pub fn run(summary: &RunSummary) -> String {
         }
         if !directory.removed_while_read.is_empty() {
             let removed = directory.removed_while_read.len() as u64;
-            let named = names(&directory.removed_while_read, removed);
-            line.push_str(&format!(", removed while read: {named}"));
+            line = named(&format!("{line}, removed while read: "), &directory.removed_while_read, removed);
         }
         lines.push(line);
     }
@@ -89,15 +89,27 @@ pub fn run(summary: &RunSummary) -> String {
     lines.join("\n")
 }
 
+/// Whether it builds on another backup, and holds everything.
+fn kind(summary: &RunSummary) -> &'static str {
+    match (summary.base_backup_id.is_some(), summary.partial) {
+        (false, false) => "full",
+        (false, true) => "full, partial: only what was selected is in it",
+        (true, false) => "incremental",
+        (true, true) => "incremental, partial: only what was selected is in it",
+    }
+}
+
 /// What is not in the backup and is no failure, and what is odd.
 fn odd(lines: &mut Vec<String>, summary: &RunSummary) {
     for storage in &summary.storages {
         let name = &storage.storage;
         if storage.counts.gone > 0 {
-            lines.push(format!("  gone          {name}: {}", names(&storage.gone, storage.counts.gone)));
+            let first = format!("  gone          {name}: ");
+            lines.push(named(&first, &storage.gone, storage.counts.gone));
         }
         if storage.emptied_total > 0 {
-            lines.push(format!("  emptied       {name}: {}", names(&storage.emptied, storage.emptied_total)));
+            let first = format!("  emptied       {name}: ");
+            lines.push(named(&first, &storage.emptied, storage.emptied_total));
         }
         let passed_over = &storage.passed_over;
         let links = (passed_over.links > 0).then(|| counted(passed_over.links, "link", "links"));
@@ -107,8 +119,8 @@ fn odd(lines: &mut Vec<String>, summary: &RunSummary) {
         let what: Vec<String> = links.into_iter().chain(inner).collect();
         if !what.is_empty() {
             let all = passed_over.links + passed_over.inner;
-            let names = names(&passed_over.names, all);
-            lines.push(format!("  not entered   {name}: {}: {names}", what.join(", ")));
+            let first = format!("  not entered   {name}: {}: ", what.join(", "));
+            lines.push(named(&first, &passed_over.names, all));
         }
     }
     for part in summary.gone.iter().filter(|part| part.confirmed) {
@@ -122,11 +134,14 @@ fn odd(lines: &mut Vec<String>, summary: &RunSummary) {
     }
 }
 
-fn names(some: &[String], all: u64) -> String {
-    let shown: Vec<&str> = some.iter().take(SHOWN).map(String::as_str).collect();
-    let more = all.saturating_sub(shown.len() as u64);
-    let more = if more > 0 { format!(", … and {} more", count(more)) } else { String::new() };
-    format!("{}{more}", shown.join(", "))
+/// Some names behind the beginning of a line, in as many lines as a terminal needs for them.
+fn named(first: &str, some: &[String], all: u64) -> String {
+    let mut pieces: Vec<String> = some.iter().take(SHOWN).cloned().collect();
+    let more = all.saturating_sub(pieces.len() as u64);
+    if more > 0 {
+        pieces.push(format!("… and {} more", count(more)));
+    }
+    wrapped(first, &pieces, "                ", width())
 }
 
 /// What a restore did.

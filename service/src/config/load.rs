@@ -3,7 +3,7 @@
 //! Does not own: what the sections mean. A file that loads is consistent: names are unique, directories do not take
 //! the name of another component.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, io, path::Path};
 
 use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject, VaultSettings};
 use serde::Deserialize;
@@ -13,7 +13,10 @@ use super::{
     ScheduleConfig, StorageConfig, TlsSection, VaultSection, Written,
     schedule::{FileLine, lines_of_crons},
 };
-use crate::places::{self, Place};
+use crate::{
+    owner::whose,
+    places::{self, Place},
+};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -56,7 +59,7 @@ impl Config {
                 .on(path.display())
                 .answered(answer)
         };
-        let text = std::fs::read_to_string(path).map_err(|e| problem(ErrorKind::Invalid, e.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let mistake = |e: toml::de::Error| problem(ErrorKind::Invalid, one_line(&text, &e));
         let mut config: Self = toml::from_str(&text).map_err(mistake)?;
         for (schedule, line) in config.schedule.iter_mut().zip(lines_of_crons(&text)) {
@@ -72,7 +75,7 @@ impl Config {
         self.vault.as_ref().map(VaultSection::settings).ok_or_else(|| {
             Problem::new(ErrorKind::Invalid, Subject::Configuration, "open vault")
                 .answered("no vault is configured")
-                .next("add a [vault] section with a url, or give --vault")
+                .next("add a [vault] section with a url")
         })
     }
 
@@ -128,6 +131,23 @@ impl Config {
     }
 }
 
+/// The error of a file that cannot be read.
+pub fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    let problem =
+        Problem::new(ErrorKind::Invalid, Subject::Configuration, "read configuration").on(path.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => problem
+            .answered(format!("{error}: {}", whose(path)))
+            .next("run as a user who may read it, or let us read it with chown or chmod"),
+        io::ErrorKind::NotFound => problem.answered(error).next("correct the path, or make the file"),
+        io::ErrorKind::IsADirectory => problem.answered(error).next("name the file in it"),
+        io::ErrorKind::InvalidData => {
+            problem.answered(error).next("name a file in TOML: this one is no text")
+        }
+        _ => problem.answered(error).next("see that the file can be read, or name another"),
+    }
+}
+
 /// Where and what: the line's number and key, but not its value, which may be a password.
 fn one_line(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -172,6 +192,31 @@ mod tests {
         .expect("valid file");
         assert_eq!(config.storage[0].name.as_str(), "default");
         assert_eq!(config.vault.expect("has a vault").retry_budget, Span::from_secs(300));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_comes_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(folder.path().join("binary"), [0xff, 0xfe]).expect("write file");
+        for (name, next) in [
+            ("missing.toml", "correct the path"),
+            ("", "name the file in it"),
+            ("binary", "name a file in TOML"),
+            ("binary/below", "see that the file can be read"),
+        ] {
+            let path = if name.is_empty() { folder.path().to_owned() } else { folder.path().join(name) };
+            let problem = Config::load(&path).expect_err(name);
+            assert_eq!(problem.kind, ErrorKind::Invalid);
+            assert_eq!(problem.object.as_deref(), Some(&*path.display().to_string()));
+            assert!(
+                problem.next.as_deref().is_some_and(|told| told.starts_with(next)),
+                "{name}: {problem:?}"
+            );
+        }
+        let denied = unreadable(&folder.path().join("binary"), &io::ErrorKind::PermissionDenied.into());
+        let answer = denied.answer.unwrap_or_default();
+        assert!(answer.contains("belongs to user") && answer.contains("we are user"), "{answer}");
+        assert!(denied.next.is_some_and(|next| next.starts_with("run as a user who may read it")));
     }
 
     #[test]

@@ -89,12 +89,22 @@ fn is_denied(cause: &(dyn Error + 'static)) -> bool {
 
 /// What to do when one side refused the other's certificate.
 fn refused_by_tls(cause: &(dyn Error + 'static)) -> Option<&'static str> {
-    use rustls::Error as TlsError;
+    use rustls::{AlertDescription, CertificateError, Error as TlsError};
     let inner = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
     let error = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref::<TlsError>())?;
     match error {
+        TlsError::AlertReceived(AlertDescription::UnsupportedCertificate) => Some(
+            "the other side refused our certificate because it is for another use, as one for servers is when we call: give one for \
+             callers (`backupctl certs issue --role` coordinator, operator or observer); its log says more",
+        ),
+        TlsError::InvalidCertificate(
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+        ) => Some(
+            "the other side showed a certificate for another use, as one for callers is: give it one for servers (`backupctl certs \
+             issue --role` agent or coordinator)",
+        ),
         TlsError::AlertReceived(_) => Some(
-            "check that our certificate is valid now and that the other side's ca file has its authority",
+            "check that our certificate is valid now and that the other side's ca file has its authority; its log says more",
         ),
         TlsError::InvalidCertificate(_) | TlsError::NoCertificatesPresented => Some(
             "check that its certificate is valid now, is for this host name, and is signed by our ca file",
@@ -105,7 +115,26 @@ fn refused_by_tls(cause: &(dyn Error + 'static)) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use rustls::{AlertDescription, CertificateError, Error as TlsError};
+
     use super::*;
+
+    #[test]
+    fn a_certificate_for_another_use_is_told_from_one_that_is_not_trusted() {
+        let next = |error: TlsError| refused_by_tls(&io::Error::other(error)).unwrap_or_default();
+        let ours = next(TlsError::AlertReceived(AlertDescription::UnsupportedCertificate));
+        assert!(ours.contains("refused our certificate because it is for another use"), "{ours}");
+        assert!(ours.contains("its log says more"), "{ours}");
+        let theirs = next(TlsError::InvalidCertificate(CertificateError::InvalidPurpose));
+        assert!(theirs.contains("the other side showed a certificate for another use"), "{theirs}");
+        let unknown = next(TlsError::AlertReceived(AlertDescription::UnknownCA));
+        assert!(
+            unknown.contains("our certificate is valid now") && unknown.contains("its log says"),
+            "{unknown}"
+        );
+        let expired = next(TlsError::InvalidCertificate(CertificateError::Expired));
+        assert!(expired.contains("its certificate is valid now"), "{expired}");
+    }
 
     /// Calls with these answers, and says the last one and how many were asked for.
     async fn called<const N: usize>(answers: [Result<u8, Status>; N]) -> (Result<u8, String>, usize) {

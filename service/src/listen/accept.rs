@@ -157,6 +157,9 @@ fn cause_of(error: &io::Error) -> &'static str {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "connect with a certificate of another authority"
             }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                "connect with a certificate that is not for callers"
+            }
             _ => "connect with an invalid certificate",
         },
         TlsError::AlertReceived(_) => "connect, and refuse our certificate",

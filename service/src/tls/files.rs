@@ -4,7 +4,7 @@
 //! is told by its path; nothing is used unless all three files are good.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,7 +23,7 @@ use rustls::{
 };
 
 use super::expiry::expiry;
-use crate::config::TlsSection;
+use crate::{config::TlsSection, owner::whose};
 
 /// Both directions of one set of files.
 pub struct Configs {
@@ -64,7 +64,7 @@ pub fn load(section: &TlsSection) -> Result<Configs, Problem> {
         .map_err(|e| unusable(&section.certificate, e))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain.clone(), key(&section.key)?)
-        .map_err(|e| unusable(&section.certificate, e))?;
+        .map_err(|e| unusable_pair(section, &e))?;
     server.alpn_protocols = vec![b"h2".to_vec()];
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
@@ -73,14 +73,26 @@ pub fn load(section: &TlsSection) -> Result<Configs, Problem> {
         .map_err(|e| unusable(&section.certificate, e))?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key(&section.key)?)
-        .map_err(|e| unusable(&section.certificate, e))?;
+        .map_err(|e| unusable_pair(section, &e))?;
     client.alpn_protocols = vec![b"h2".to_vec()];
     client.resumption = Resumption::disabled();
     Ok(Configs { server: Arc::new(server), client: Arc::new(client), expires })
 }
 
+/// The error of a certificate and a key that cannot be used with each other.
+fn unusable_pair(section: &TlsSection, error: &rustls::Error) -> Problem {
+    let (certificate, key) = (section.certificate.display(), section.key.display());
+    match error {
+        rustls::Error::InconsistentKeys(_) => unusable(&section.certificate, error)
+            .on(format!("{certificate} and {key}"))
+            .answered(format!("the key is not that of the certificate: {error}"))
+            .next("name the key that belongs to the certificate, or issue both anew"),
+        _ => unusable(&section.certificate, error),
+    }
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let pem = fs::read(path).map_err(|e| unusable(path, e))?;
+    let pem = fs::read(path).map_err(|e| unreadable(path, &e))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|e| unusable(path, e))?;
     if found.is_empty() {
@@ -90,12 +102,21 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Problem> {
-    let mode = fs::metadata(path).map_err(|e| unusable(path, e))?.permissions().mode();
+    let mode = fs::metadata(path).map_err(|e| unreadable(path, &e))?.permissions().mode();
     if mode & 0o007 != 0 {
         let answer = format!("every user of this host may use it: its mode is {:04o}", mode & 0o7777);
         return Err(unusable(path, answer).next("chmod 0600 it, and issue a new one if it was read"));
     }
-    PrivateKeyDer::from_pem_file(path).map_err(|e| unusable(path, e))
+    let pem = fs::read(path).map_err(|e| unreadable(path, &e))?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|e| unusable(path, e))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => unusable(path, format!("{error}: {}", whose(path)))
+            .next("run as a user who may read it, or give it to ours with chown"),
+        _ => unusable(path, error),
+    }
 }
 
 fn unusable(path: &Path, answer: impl std::fmt::Display) -> Problem {

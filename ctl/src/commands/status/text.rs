@@ -1,66 +1,65 @@
 //! Status as text, within the width of the terminal.
 //!
-//! Does not own: the words of states; they are the coordinator's.
+//! Does not own: the words of states, which are the coordinator's, or what is left out (`recent`).
 
 use packhorse_model::{Problem, visible};
-use packhorse_proto::v1::{RunFate, ScheduleStatus, StorageProgress, TaskStatus, UnfinishedRun};
+use packhorse_proto::v1::{RunFate, ScheduleStatus, StorageProgress, TaskKind, TaskStatus, UnfinishedRun};
 
-use super::{kind, shown_name};
+use super::{kind, recent::Shown, shown_name};
 use crate::render::{self, Table, cut};
 
-/// Runs of the past that are listed; JSON has all of them.
-const SHOWN: usize = 10;
 /// Widest name of a host or schedule in a table.
 const NAME: usize = 14;
-
-/// How wide it may be.
-#[derive(Clone, Copy)]
-pub struct Widths {
-    /// Tables, which leave columns out.
-    pub table: usize,
-    /// Lines of text, which are cut.
-    pub line: usize,
-}
+/// Letters of the name of a run that has no ID yet; it can be asked for by them.
+const RUN: usize = 8;
 
 /// What is under way and ended lately, what is unfinished, and what is scheduled.
-pub fn all(
-    tasks: &[&TaskStatus],
-    unfinished: &[&UnfinishedRun],
-    schedules: &[ScheduleStatus],
-    vault: &str,
-    Widths { table, line }: Widths,
-) -> String {
-    let elsewhere: Vec<&UnfinishedRun> = unfinished.iter().copied().filter(|run| !run.here).collect();
+pub fn all(shown: &Shown<'_>, schedules: &[ScheduleStatus], vault: &str, width: usize) -> String {
+    let Shown { tasks, unfinished, .. } = shown;
     let mut parts = Vec::new();
     if !tasks.is_empty() {
-        parts.push(tasks_text(tasks, table, line));
+        parts.push(tasks_text(tasks, width));
     }
-    if !elsewhere.is_empty() {
-        parts.push(unfinished_text(&elsewhere, line));
+    if !unfinished.is_empty() {
+        parts.push(unfinished_text(unfinished, width));
     }
-    if parts.is_empty() {
-        parts.push(format!("nothing is under way, and nothing unfinished in {vault}\n"));
+    let is_quiet = parts.is_empty();
+    let left_out = shown.left_out();
+    if is_quiet {
+        let rest = if left_out.is_none() { ", and nothing unfinished" } else { "" };
+        parts.push(format!("nothing is under way{rest} in {vault}\n"));
     }
     if !schedules.is_empty() {
-        parts.push(schedules_text(schedules, line));
+        parts.push(schedules_text(schedules, width));
     }
-    if !tasks.is_empty() || !elsewhere.is_empty() {
+    if !is_quiet {
         parts.push(format!("vault {vault}\n"));
     }
-    parts.join("\n")
+    let left_out = left_out.map(|line| line + "\n");
+    parts.join("\n") + &left_out.unwrap_or_default()
 }
 
-fn tasks_text(tasks: &[&TaskStatus], width: usize, longest: usize) -> String {
+/// Columns that a terminal may have no room for, the most wanted first, with the width that is kept for each.
+const MAY_BE_MISSING: [(&str, usize); 2] = [("FAILED", 6), ("BYTES", 5)];
+
+/// The name in the table. Before its ID is known, a run is asked for by the beginning of its name.
+fn table_name(task: &TaskStatus) -> String {
+    let name = shown_name(task);
+    let is_nameless = task.kind() != TaskKind::Restore && name == task.run;
+    if is_nameless { name.chars().take(RUN).collect() } else { name.to_owned() }
+}
+
+fn tasks_text(tasks: &[&TaskStatus], width: usize) -> String {
     let mut table = Table::new(&["ID", "KIND", "AGE", "STATE", "DONE", "FAILED", "BYTES"]);
     for task in tasks {
         table.row(task_row(task));
     }
-    let table = table.fit(width, &["FAILED", "BYTES"]).to_string();
+    let table = table.fit(width, &MAY_BE_MISSING).to_string();
     let mut lines = Vec::new();
     for (number, line) in table.lines().enumerate() {
         lines.push(line.to_owned());
         let Some(task) = number.checked_sub(1).and_then(|at| tasks.get(at)) else { continue };
-        lines.extend(details(task).map(|details| cut(&format!("    {}", visible(&details)), longest)));
+        lines.extend(details(task).map(|details| cut(&format!("    {}", visible(&details)), width)));
     }
     lines.join("\n") + "\n"
 }
@@ -77,10 +76,10 @@ fn task_row(task: &TaskStatus) -> [String; 7] {
         _ => "?".into(),
     };
     [
-        shown_name(task),
-        kind(task).to_owned(),
-        render::age(&task.started_at),
-        task.state.clone(),
+        table_name(task),
+        format!("{:<7}", kind(task)),
+        format!("{:<4}", render::age(&task.started_at)),
+        format!("{:<10}", task.state),
         done,
         render::count(task.failures),
         render::short_bytes(bytes),
@@ -114,7 +113,7 @@ fn details(task: &TaskStatus) -> Option<String> {
 
 fn unfinished_text(runs: &[&UnfinishedRun], width: usize) -> String {
     let mut table = Table::new(&["UNFINISHED", "STARTED", "HOST", "STATE"]);
-    for run in runs.iter().take(SHOWN) {
+    for run in runs {
         let state = if run.fate() == RunFate::Elsewhere { "open" } else { super::json::fate(run.fate()) };
         table.row([
             run.restore.clone().unwrap_or_else(|| run.backup_id.clone()),
@@ -128,10 +127,6 @@ fn unfinished_text(runs: &[&UnfinishedRun], width: usize) -> String {
         lines.push(line.to_owned());
         let Some(run) = number.checked_sub(1).and_then(|at| runs.get(at)) else { continue };
         lines.push(cut(&format!("    {}", visible(&why(run))), width));
-    }
-    let more = runs.len().saturating_sub(SHOWN);
-    if more > 0 {
-        lines.push(format!("… and {} more: --json", render::count(more as u64)));
     }
     lines.join("\n") + "\n"
 }
@@ -237,7 +232,7 @@ mod tests {
         };
         let tasks: Vec<&TaskStatus> = tasks.iter().collect();
         let runs: Vec<&UnfinishedRun> = runs.iter().collect();
-        let text = all(&tasks, &runs, &[schedule], "file:///vault", Widths { table: 80, line: 80 });
+        let text = all(&Shown::all(&tasks, &runs), &[schedule], "file:///vault", 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         for told in [
             "restore-1795177711-1f3a9c2e       restore",
@@ -255,15 +250,50 @@ mod tests {
         }
         assert!(!text.contains("under way"), "{text}");
         let step = "its coordinator has started again without it; ".repeat(4);
-        let told =
-            all(&[], &[&unfinished(RunFate::Dead, &step)], &[], "v", Widths { table: 80, line: usize::MAX });
+        let dead = unfinished(RunFate::Dead, &step);
+        let told = all(&Shown::all(&[], &[&dead]), &[], "v", usize::MAX);
         assert!(told.contains(&step), "{told}");
+    }
+
+    #[test]
+    fn no_row_takes_a_column_away() {
+        let nameless = TaskStatus {
+            run: "7b0c8f0e-6d8e-4c1c-9a3e-0d6f7b8f2c11".into(),
+            backup_id: String::new(),
+            ..task(TaskKind::Create, "running")
+        };
+        let tasks = [task(TaskKind::Restore, "incomplete"), nameless];
+        for tasks in [&tasks[..1], &tasks[..]] {
+            let tasks: Vec<&TaskStatus> = tasks.iter().collect();
+            for width in [80, usize::MAX] {
+                let text = all(&Shown::all(&tasks, &[]), &[], "file:///vault", width);
+                assert!(text.contains("FAILED") && text.contains("BYTES"), "{text}");
+                assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+            }
+        }
+        let tasks: Vec<&TaskStatus> = tasks.iter().collect();
+        let text = all(&Shown::all(&tasks, &[]), &[], "file:///vault", 80);
+        assert!(text.contains("\n7b0c8f0e  "), "{text}");
+    }
+
+    #[test]
+    fn the_last_line_says_how_many_are_left_out() {
+        let one = task(TaskKind::Create, "complete");
+        let shown = Shown { tasks_left_out: 3, unfinished_left_out: 2, ..Shown::all(&[&one], &[]) };
+        let text = all(&shown, &[], "file:///vault", 80);
+        let last = "left out: 3 that ended or were refused, 2 unfinished: `backupctl status --all`";
+        assert_eq!(text.lines().last(), Some(last), "{text}");
+        let quiet = Shown { unfinished_left_out: 1, ..Shown::default() };
+        assert_eq!(
+            all(&quiet, &[], "v", 80),
+            "nothing is under way in v\nleft out: 1 unfinished: `backupctl status --all`\n"
+        );
     }
 
     #[test]
     fn an_empty_vault_is_said_to_be_one() {
         assert_eq!(
-            all(&[], &[], &[], "file:///v", Widths { table: 80, line: 80 }),
+            all(&Shown::default(), &[], "file:///v", 80),
             "nothing is under way, and nothing unfinished in file:///v\n"
         );
     }

@@ -256,7 +256,9 @@ fn a_storage_that_is_named_means_its_repositories_only_and_is_not_everything() {
 fn an_empty_storage_is_said_and_a_wrong_folder_refused() {
     let site = site(&["default"], "");
     let output = ctl(&site, &["create"]).run().expect_success();
-    assert!(output.stdout.contains("it holds no repositories"), "{output:#?}");
+    let note = output.stdout.lines().position(|line| line.contains("it holds no repositories; if it should"));
+    let after = note.and_then(|at| output.stdout.lines().nth(at + 1));
+    assert!(note.is_some() && !after.is_some_and(|line| line.contains("next:")), "one line: {output:#?}");
     let repo = site.repo("group/a.git");
     repo.commit("main", &[("a", "1")]);
     let create = |path: &str| ctl(&site, &["create", &format!("--storage=x={}", site.path(path).display())]);

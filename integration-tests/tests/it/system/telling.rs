@@ -196,6 +196,56 @@ fn a_repository_is_found_in_all_backups_and_a_near_name_is_told() {
     assert!(output.stdout.contains("nightly-2") && output.stderr.contains("nightly-1"), "{output:#?}");
 }
 
+/// A site with two backups, the second of which has one repository more.
+fn two_nights() -> Site {
+    let site = site(&format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", env!("CARGO_MANIFEST_DIR")));
+    site.ctl("packhorse.toml", ["create", "--backup-id=nightly-1"]).run().expect_success();
+    site.repo("storage/team/late.git").fill("main", 1);
+    site.ctl("packhorse.toml", ["create", "--backup-id=nightly-2"]).run().expect_success();
+    site
+}
+
+#[test]
+fn a_backup_is_found_by_its_date_and_what_goes_into_a_pipe_has_all_columns() {
+    let site = two_nights();
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    let told = ctl(&["find", "team/app.git"]).run().expect_success().stdout;
+    let shown = ctl(&["show", "nightly-2"]).run().expect_success().stdout;
+    let listed = json(&ctl(&["list", "--json"]).run().expect_success());
+    let made = text(&listed["backups"][0]["started_at"]);
+    let (minute, second) = (format!("{} {}Z", &made[..10], &made[11..16]), format!("{}Z", &made[..19]));
+    assert!(told.contains("MADE") && told.contains(&minute), "{made}: {told}");
+    assert!(shown.contains(&format!("  made          {second}\n")), "{made}: {shown}");
+    assert!(shown.contains("  kind          incremental\n"), "{shown}");
+    let told = ctl(&["list"]).run().expect_success().stdout;
+    for heading in ["MADE", "AGE", "FAILED", "DB", "DIRS", "TOTAL"] {
+        assert!(told.contains(heading), "into a pipe go all columns: {told}");
+    }
+    assert!(told.contains(&minute), "{made}: {told}");
+}
+
+#[test]
+fn only_near_names_are_told_to_have_been_meant() {
+    let site = two_nights();
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    let near = |args: &[&str], code: i32, name: &str| {
+        let output = ctl(args).run().expect_code(code);
+        assert!(output.stderr.contains(&format!("did you mean {name}?")), "{output:#?}");
+    };
+    near(&["find", "te"], 10, "team/app.git or team/late.git");
+    let none = ctl(&["find", "nope.git"]).run().expect_code(10);
+    assert!(
+        !none.stderr.contains("did you mean") && none.stderr.contains("show latest --storage"),
+        "{none:#?}"
+    );
+    near(&["create", "--repository=tema/app.git"], 1, "team/app.git");
+    near(&["create", "--repository=team/lat.git", "--dry-run"], 1, "team/late.git");
+    let folder = format!("--to-directory=uplaods={}", site.path("elsewhere").display());
+    near(&["restore", "nightly-2", &folder], 10, "uploads");
+    let named = ctl(&["restore", "nightly-2", &folder]).run().expect_code(10);
+    assert!(named.stderr.contains("on      --to-directory uplaods\n"), "{named:#?}");
+}
+
 #[test]
 fn a_dry_run_says_what_it_did_not_look_at_and_refuses_an_id_that_is_taken() {
     let site = site(&format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", env!("CARGO_MANIFEST_DIR")));

@@ -262,6 +262,37 @@ fn a_folder_of_somebody_else_is_told_with_its_owner_and_mode() {
     }
 }
 
+#[test]
+fn where_no_vault_can_be_made_yet_it_is_said_who_may_write_there() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+
+    if !is_root() {
+        return packhorse_testkit::skipped("only root becomes somebody else");
+    }
+    let (site, url) = site();
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).expect("chmod");
+    let program = site.path("backupctl");
+    fs::copy(Binary::Backupctl.path(), &program).expect("copy backupctl");
+    for args in [&["vault", "init"][..], &["create", "--init"]] {
+        for there in [false, true] {
+            if there {
+                fs::DirBuilder::new().create(site.path("vault")).expect("a folder of root");
+                fs::set_permissions(site.path("vault"), fs::Permissions::from_mode(0o755)).expect("chmod");
+            }
+            let mut command = packhorse_testkit::hermetic_command(&program);
+            let output = command.args(args).args(["--vault", &url]).uid(65534).gid(65534).output();
+            let output = output.expect("backupctl starts");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(12), "{told}");
+            for word in ["belongs to user root", "nothing was made", "run as a user who may write there"] {
+                assert!(told.contains(word), "no {word} in {told}");
+            }
+            assert!(!told.contains("the vault's owner"), "there is none yet: {told}");
+        }
+        fs::remove_dir(site.path("vault")).expect("nothing was made in it");
+    }
+}
+
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata("/proc/self").expect("Linux").uid() == 0

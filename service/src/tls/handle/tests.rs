@@ -25,6 +25,9 @@ fn new_files_are_used_when_all_of_them_are_good() {
     fs::write(&section.certificate, renewed.certificate()).expect("write");
     let problem = tls.reload().expect_err("the key is still the old one");
     assert_eq!(problem.kind, ErrorKind::Invalid);
+    let object = problem.object.as_deref().unwrap_or_default();
+    assert!(object.contains("cert.pem") && object.contains("key.pem"), "both files are named: {problem}");
+    assert!(problem.next.is_some_and(|next| next.contains("the key that belongs to the certificate")));
     assert!(Arc::ptr_eq(&before, &tls.server()), "the old ones stay in use");
     fs::write(&section.key, renewed.key()).expect("write");
     tls.reload().expect("all files are good");

@@ -72,6 +72,15 @@ fn two_for_flags_and_configuration() {
         assert_fails(|| site.ctl("bad.toml", ["list"]), 2, "invalid", subject, named);
     }
     assert_fails(|| site.ctl("missing.toml", ["list"]), 2, "invalid", "configuration", "missing.toml");
+    site.write("bad.toml", "");
+    for (config, next) in [
+        ("bad.toml", "--coordinator (PACKHORSE_COORDINATOR)"),
+        ("missing.toml", "correct the path, or make the file"),
+        ("", "name the file in it"),
+    ] {
+        let output = site.ctl(config, ["list"]).run().expect_code(2);
+        assert!(output.stderr.contains(next), "{output:#?}");
+    }
     assert_fails(
         || site.ctl("packhorse.toml", ["create", "--only=uploads"]),
         2,
@@ -89,7 +98,7 @@ fn two_for_flags_and_configuration() {
 fn ten_for_backups_and_storages_that_do_not_exist() {
     let site = site_with(&["a.git"]);
     let ctl = |args| site.ctl("packhorse.toml", args);
-    assert_fails(|| ctl(["restore", "latest"]), 10, "not_found", "backup", "latest");
+    assert_fails(|| ctl(["restore", "latest"]), 10, "not_found", "backup", "there is no backup in ");
     assert_fails(|| ctl(["show", "latest"]), 10, "not_found", "backup", "latest");
     assert_fails(|| ctl(["show", "1234"]), 10, "not_found", "backup", "1234");
     assert_fails(|| ctl(["create", "--storage=nope"]), 10, "not_found", "backup", "nope");
