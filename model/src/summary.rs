@@ -198,6 +198,10 @@ pub struct DirectorySummary {
     /// Files and folders that were removed before they were read, and are not stored; capped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed_while_read: Vec<String>,
+    /// By how many files the archive has fewer than the folder had before it was read, but for those that could not be read:
+    /// they were removed, or moved to where they were not met. New files make up for others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub fewer_files: u64,
     /// Patterns that were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,

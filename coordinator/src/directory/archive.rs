@@ -69,7 +69,8 @@ pub(super) async fn archive(
     }
     let (bytes_plain, files) = (compressed.plain, compressed.seen.files);
     let object = compressed.finish().await?;
-    let failures = failures(directory, &report, lost(survey.files, files, &report));
+    let fewer_files = fewer(survey.files, files, &report);
+    let failures = failures(directory, &report, too_many(fewer_files, survey.files));
     let summary = DirectorySummary {
         name: directory.name.clone(),
         object,
@@ -79,6 +80,7 @@ pub(super) async fn archive(
         files: Some(files),
         changed_while_read: report.changed,
         removed_while_read: report.removed,
+        fewer_files,
         exclude: directory.exclude.clone(),
     };
     Ok((summary, failures))
@@ -152,12 +154,15 @@ fn unreadable(path: &Path, error: io::Error) -> Problem {
 /// Files that may be missing from an archive, however small the directory is.
 const FEW: u64 = 10;
 
-/// How many files were there and are not in the archive, if those are too many for a folder that is in use: the measure
-/// is that of repositories which are gone. What cannot be read is told by itself.
-fn lost(before: u64, stored: u64, report: &Report) -> Option<(u64, u64)> {
+/// How many files were there and are not in the archive. What cannot be read is told by itself.
+fn fewer(before: u64, stored: u64, report: &Report) -> u64 {
     let unread = report.unreadable.len() as u64 + report.unreadable_more;
-    let lost = before.saturating_sub(stored).saturating_sub(unread);
-    (lost >= FEW && lost > before / 4).then_some((lost, before))
+    before.saturating_sub(stored).saturating_sub(unread)
+}
+
+/// Whether those are too many for a folder that is in use: the measure is that of repositories which are gone.
+fn too_many(fewer: u64, before: u64) -> Option<(u64, u64)> {
+    (fewer >= FEW && fewer > before / 4).then_some((fewer, before))
 }
 
 /// Whether the folder holds nothing, as a mount point does without its file system; none when nobody can tell.

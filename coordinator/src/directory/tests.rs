@@ -117,6 +117,7 @@ impl World {
             files: None,
             changed_while_read: vec![],
             removed_while_read: vec![],
+            fewer_files: 0,
             exclude: vec![],
         }
     }

@@ -259,6 +259,7 @@ mod tests {
     fn display() -> ProgressDisplay {
         let now = Instant::now();
         ProgressDisplay {
+            waiting: BTreeSet::new(),
             form: Form::Lines,
             word: "backup",
             started: now,

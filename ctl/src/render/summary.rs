@@ -75,6 +75,10 @@ pub fn run(summary: &RunSummary) -> String {
             let removed = directory.removed_while_read.len() as u64;
             line = named(&format!("{line}, removed while read: "), &directory.removed_while_read, removed);
         }
+        if directory.fewer_files > directory.removed_while_read.len() as u64 {
+            let fewer = counted(directory.fewer_files, "file", "files");
+            line.push_str(&format!(", {fewer} fewer than before it was read"));
+        }
         lines.push(line);
     }
     if !summary.dry_run {
