@@ -26,10 +26,10 @@ pub fn run(summary: &RunSummary) -> String {
     let what = if summary.dry_run { "Dry run of backup" } else { "Backup" };
     let mut lines = vec![format!("{what} {}  {}  in {took}", summary.backup_id, state(summary.state))];
     vault(&mut lines, summary.vault.as_deref());
-    if !summary.dry_run {
-        lines.push(format!("  made          {}", second(summary.started_at)));
-    }
-    lines.push(format!("  kind          {}", kind(summary)));
+    lines.push(match summary.dry_run {
+        true => format!("  kind          {}", kind(summary)),
+        false => format!("  made          {}, {}", second(summary.started_at), kind(summary)),
+    });
     if let Some(base) = &summary.base_backup_id {
         lines.push(format!("  built on      {base}"));
     }
