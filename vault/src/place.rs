@@ -14,7 +14,7 @@ use std::{
 use packhorse_model::{ErrorKind, VaultSettings};
 use rustix::{fs::XattrFlags, process::Gid};
 
-use crate::{VaultError, open::local_path};
+use crate::{VaultError, format_marker::no_folder, open::local_path};
 
 /// Makes the folder of a `file://` vault, where it is missing; of another vault, nothing. A group makes it one that all
 /// of its members read and write.
@@ -27,6 +27,10 @@ pub fn make_place(settings: &VaultSettings, group: Option<&str>) -> Result<(), V
     let failed = |e: io::Error| {
         VaultError::from_file("make vault folder", &path.display().to_string(), &e).below(Some(&path))
     };
+    if settings.vault_id.is_some() && !path.exists() {
+        // No vault may be made here, and where one is to be mounted nothing is made either.
+        return Err(no_folder(&settings.url, settings.vault_id.as_deref()));
+    }
     match fs::DirBuilder::new().mode(0o700).create(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_parent(&path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
