@@ -317,7 +317,7 @@ impl CoordinatorService for Service {
         _request: Request<v1::AgentsRequest>,
     ) -> Result<Response<v1::AgentsResponse>, Status> {
         let options = self.shared.options();
-        let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await;
+        let fleet = Fleet::of(&options).await;
         let fleet = fleet.map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(inspect::agents(&fleet, &self.shared.vault.briefly(), options.tls.as_ref()).await))
     }

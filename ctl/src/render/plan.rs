@@ -3,12 +3,13 @@
 //! Does not own: the plan; the same value is printed as JSON and decides the exit code.
 
 use packhorse_model::{
-    DatabaseWay, PlannedDatabase, PlannedDirectory, PlannedRestore, PlannedStorage, RunState,
+    DatabaseWay, PlannedDatabase, PlannedDirectory, PlannedRestore, PlannedStorage, RestoreOrder, RunState,
+    visible,
 };
 
 use super::{
     bytes, count, counted, failures,
-    summary::{remarks, vault},
+    summary::{order, remarks, vault},
 };
 
 /// What a restore would do, and what stands in its way.
@@ -20,6 +21,9 @@ pub fn restore(plan: &PlannedRestore) -> String {
     };
     let mut lines = vec![format!("Dry run of restore of {}  {end}", plan.backup_id)];
     vault(&mut lines, plan.vault.as_deref());
+    // Where each part goes is said below, with what becomes of it.
+    let asked = plan.order.as_ref().map(|asked| RestoreOrder { targets: Vec::new(), ..asked.clone() });
+    lines.extend(asked.iter().flat_map(order));
     lines.extend(plan.storages.iter().map(storage));
     lines.extend(plan.databases.iter().map(database));
     lines.extend(plan.directories.iter().map(directory));
@@ -34,7 +38,7 @@ fn free(room: Option<u64>) -> String {
 }
 
 fn storage(storage: &PlannedStorage) -> String {
-    let PlannedStorage { storage: name, target, new, replaced, already, refused, .. } = storage;
+    let PlannedStorage { storage: name, target, path, new, replaced, already, refused, .. } = storage;
     let numbers = [
         (*new, "new"),
         (*replaced, "replaced"),
@@ -44,7 +48,8 @@ fn storage(storage: &PlannedStorage) -> String {
     let told = numbers.iter().filter(|(number, _)| *number > 0);
     let told: Vec<String> = told.map(|(number, word)| format!("{} {word}", count(*number))).collect();
     let told = if told.is_empty() { "nothing".to_owned() } else { told.join(", ") };
-    let way = if name == target { name.to_string() } else { format!("{name} to {target}") };
+    let path = path.as_ref().map(|path| format!(" at {}", visible(path))).unwrap_or_default();
+    let way = format!("{name} to {target}{path}");
     let all = counted(new + replaced + already + refused, "repository", "repositories");
     let room = free(storage.room);
     format!("  storage       {way}: {all}: {told}; {} to read{room}", bytes(storage.bytes))
