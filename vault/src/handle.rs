@@ -398,7 +398,9 @@ impl Vault {
     pub(crate) fn check_place(&self) -> Result<(), VaultError> {
         let Some(folder) = self.folder() else { return Ok(()) };
         match folder.look_again() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_folder(self.label(), self.pinned_id())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(no_folder(self.label(), self.pinned_id()))
+            }
             looked => looked.map_err(|e| VaultError::from_file("open vault", self.label(), &e)),
         }
     }

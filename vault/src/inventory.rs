@@ -168,6 +168,11 @@ pub fn nth_counted(backups: Vec<CommittedBackup>, back: usize, latest: Latest) -
     None
 }
 
+/// Whether there is a backup of this ID.
+pub async fn is_committed(vault: &Vault, id: &BackupId) -> Result<bool, Problem> {
+    Ok(record(vault, id.clone()).await?.is_some())
+}
+
 /// There are backups, but none that `latest` means.
 fn none_whole(vault: &Vault, selector: &BackupSelector, newest: &CommittedBackup) -> Problem {
     let what = if newest.partial { "partial" } else { "incomplete" };

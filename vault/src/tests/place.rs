@@ -82,7 +82,11 @@ fn where_the_configuration_names_a_vault_no_folder_is_made_for_another() {
     let place = tempfile::tempdir().expect("temp folder");
     let path = place.path().join("vault");
     let pinned = VaultSettings { vault_id: Some("v7".into()), ..at(&path) };
-    refused(make_place(&pinned, None), ErrorKind::NotFound, "there is no such folder; the configuration has vault_id v7");
+    refused(
+        make_place(&pinned, None),
+        ErrorKind::NotFound,
+        "there is no such folder; the configuration has vault_id v7",
+    );
     refused(open(&pinned), ErrorKind::NotFound, "the configuration has vault_id v7");
     assert!(!path.exists());
     fs::create_dir(&path).expect("create");
