@@ -27,7 +27,7 @@ pub enum Lost {
 impl Lost {
     /// What the status of a call to an agent means.
     pub fn of_status(status: &Status, address: &str) -> Self {
-        let problem = problem_of_status(status, Subject::Agent, address);
+        let problem = of_agent(problem_of_status(status, Subject::Agent, address), address);
         // A job that stopped although this run goes on was stopped with its agent.
         let stopped = problem.kind == ErrorKind::Cancelled;
         let broken = status.details().is_empty()
@@ -39,6 +39,18 @@ impl Lost {
         } else {
             Self::For(problem)
         }
+    }
+}
+
+/// What an agent refuses to do for us names the call only, and there may be several agents.
+fn of_agent(problem: Problem, address: &str) -> Problem {
+    if problem.kind != ErrorKind::Denied || problem.subject != Subject::Agent {
+        return problem;
+    }
+    match problem.object.clone() {
+        Some(object) if object.contains(address) => problem,
+        Some(object) => problem.on(format!("agent {address}, {object}")),
+        None => problem.on(format!("agent {address}")),
     }
 }
 
@@ -156,6 +168,19 @@ mod tests {
         patience.heard(told);
         let lost = Lost::Perhaps(Problem::new(ErrorKind::Unavailable, Subject::Agent, "x"));
         patience.wait(&storage, lost, (&Board::default(), &stop)).await
+    }
+
+    #[test]
+    fn an_agent_that_refuses_us_is_named() {
+        let refusal = Problem::new(ErrorKind::Denied, Subject::Agent, "authorise call")
+            .on("/packhorse.v1.AgentService/Describe")
+            .answered("backup.internal from 10.0.0.7 has no role here");
+        let status = packhorse_proto::status_of_problem(&refusal);
+        let Lost::For(problem) = Lost::of_status(&status, "https://gitaly-1.internal:7443") else {
+            panic!("a refusal is final");
+        };
+        let named = "agent https://gitaly-1.internal:7443, /packhorse.v1.AgentService/Describe";
+        assert_eq!(problem.object.as_deref(), Some(named));
     }
 
     #[tokio::test]

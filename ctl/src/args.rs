@@ -200,10 +200,16 @@ fn storage_arg(text: &str) -> Result<StorageArg, InvalidInput> {
     }
 }
 
-fn storage_pair(text: &str) -> Result<(StorageName, StorageName), InvalidInput> {
-    let (from, to) =
-        text.split_once('=').ok_or_else(|| InvalidInput::new("storage pair", text, "must be FROM=TO"))?;
-    Ok((from.parse()?, to.parse()?))
+fn storage_pair(text: &str) -> Result<(StorageName, StorageName), String> {
+    let parse = |name: &str| name.parse().map_err(|e: InvalidInput| e.to_string());
+    let (from, to) = text.split_once('=').ok_or_else(|| format!("storage pair {text:?}: must be FROM=TO"))?;
+    if to.contains('/') {
+        return Err(format!(
+            "{to:?} is a folder, and a storage is named here: say --storage spare={to} --to-storage {from}=spare \
+             (embedded mode)"
+        ));
+    }
+    Ok((parse(from)?, parse(to)?))
 }
 
 fn directory_pair(text: &str) -> Result<(String, PathBuf), InvalidInput> {
@@ -288,7 +294,7 @@ pub struct RestoreArgs {
     /// Not these repositories; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub skip_repository: Vec<RepoPattern>,
-    /// Restore storage A of the backup into storage B; may be repeated
+    /// Restore storage A of the backup into storage B; in embedded mode --storage B=PATH says where that lies; may be repeated
     #[arg(long, value_name = "A=B", value_parser = storage_pair)]
     pub to_storage: Vec<(StorageName, StorageName)>,
     /// Only this directory of the backup, into this folder (embedded mode); may be repeated
@@ -297,8 +303,8 @@ pub struct RestoreArgs {
     /// Only this component: repositories, db, or the name of one database or directory; may be repeated
     #[arg(long, value_name = "COMPONENT")]
     pub only: Vec<Component>,
-    /// Not this component; may be repeated
-    #[arg(long, value_name = "COMPONENT")]
+    /// Not this component, or not this storage of the backup; may be repeated
+    #[arg(long, value_name = "COMPONENT|STORAGE")]
     pub skip: Vec<Component>,
     /// Only this database of the backup, into the database of this URL; may be repeated. Leave the password out: other users
     /// see it in the list of processes. PGPASSWORD and .pgpass are read
@@ -454,4 +460,17 @@ pub enum CertificateRole {
     Operator,
     /// Looks
     Observer,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_place_of_a_storage_is_told_with_the_flags_that_take_it() {
+        let told = storage_pair("default=/srv/look").expect_err("a folder");
+        assert!(told.contains("--storage spare=/srv/look --to-storage default=spare"), "{told}");
+        assert!(storage_pair("default").expect_err("no pair").contains("FROM=TO"));
+        assert!(storage_pair("default=spare").is_ok());
+    }
 }

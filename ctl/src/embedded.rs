@@ -149,7 +149,7 @@ fn configuration(common: &Common, storages: &[StorageArg]) -> Result<Config, Pro
             Problem::new(ErrorKind::Invalid, Subject::Configuration, "read storage").on(name).answered(e)
         })?;
         config.storage.retain(|known| known.name != *name);
-        config.storage.push(StorageConfig::new(name.clone(), path));
+        config.storage.push(StorageConfig { is_typed: true, ..StorageConfig::new(name.clone(), path) });
     }
     if let Some(git) = &common.git {
         config.agent_service.git.clone_from(git);

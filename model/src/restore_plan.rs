@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BackupId, Exit, ItemFailure, Problem, RunState, StorageName};
+use crate::{BackupId, Exit, ItemFailure, Problem, RestoreOrder, RunState, StorageName};
 
 /// What would become of one storage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct PlannedStorage {
     pub storage: StorageName,
     /// The storage that receives its repositories.
     pub target: StorageName,
+    /// The folder of that storage on its agent's host, as far as the agent tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// Repositories that come to a free place.
     pub new: u64,
     /// Repositories that take the place of others.
@@ -91,6 +94,9 @@ pub struct PlannedRestore {
     pub dry_run: bool,
     /// The backup.
     pub backup_id: BackupId,
+    /// What was asked for, and where each part goes.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<RestoreOrder>,
     /// Whether anything that was selected would be missing afterwards.
     pub state: RunState,
     /// What the backup itself is.
@@ -148,6 +154,7 @@ mod tests {
         let storage = PlannedStorage {
             storage: "default".parse().expect("valid"),
             target: "default".parse().expect("valid"),
+            path: None,
             new: 1,
             replaced: 0,
             already: 0,
@@ -160,6 +167,7 @@ mod tests {
             vault_id: None,
             dry_run: true,
             backup_id: "b".parse().expect("valid"),
+            order: None,
             state: RunState::Incomplete,
             backup_state: RunState::Complete,
             backup_partial: false,

@@ -29,6 +29,9 @@ pub struct FormatMarker {
 /// Who makes a vault, or where it should be.
 const MAKE_OR_MOUNT: &str =
     "mount it, or correct the URL; where there never was a vault, `backupctl vault init` makes one";
+/// The same where the configuration names a vault, so that no other one may be made.
+const MOUNT_OR_UNPIN: &str = "mount what belongs there, or correct the URL; for a new vault, remove vault_id from the \
+    configuration, run `backupctl vault init`, and set the ID that it says; daemons read it when they start";
 /// What to do when the place of the vault that was used holds it no more.
 const MOUNT_AGAIN: &str = "mount that vault again; if another one is meant, restart this process";
 
@@ -38,7 +41,7 @@ impl FormatMarker {
         vault.check_place()?;
         match Self::read(vault).await? {
             Some(marker) => marker.checked(vault),
-            None => Err(absent(vault, MAKE_OR_MOUNT).await?),
+            None => Err(absent(vault).await?),
         }
     }
 
@@ -79,11 +82,11 @@ impl FormatMarker {
             return Err(replaced(vault, "no vault here", &known));
         }
         if vault.pinned_id().is_some() {
-            return Err(absent(vault, "mount it, or take vault_id out of the configuration first").await?);
+            return Err(absent(vault).await?);
         }
         if let Some(name) = foreign(vault).await? {
             // What was ours before has an error of its own.
-            absent(vault, MAKE_OR_MOUNT).await?;
+            absent(vault).await?;
             let answer = format!("it holds something else: {name}");
             return Err(VaultError::new(ErrorKind::AlreadyExists, "make vault", vault.label(), answer)
                 .leaving("nothing was written", "give the vault an empty folder or prefix of its own"));
@@ -145,7 +148,7 @@ impl FormatMarker {
 }
 
 /// The error of a place without a marker; one that holds backups all the same has lost it, which is damage.
-async fn absent(vault: &Vault, next: &'static str) -> Result<VaultError, VaultError> {
+async fn absent(vault: &Vault) -> Result<VaultError, VaultError> {
     if !vault.list_names(&ObjectKey::backups()).await?.is_empty() {
         let answer = "it is missing, but there are backups";
         return Err(VaultError::corrupt(
@@ -159,7 +162,7 @@ async fn absent(vault: &Vault, next: &'static str) -> Result<VaultError, VaultEr
         ));
     }
     Ok(match vault.id() {
-        known if known.is_empty() => no_vault(vault.label(), next),
+        known if known.is_empty() => no_vault(vault.label(), "no vault here", vault.pinned_id()),
         known => replaced(vault, "no vault here", &known),
     })
 }
@@ -172,15 +175,21 @@ fn replaced(vault: &Vault, here: &str, known: &str) -> VaultError {
 }
 
 /// The error of a place that is no vault.
-pub(crate) fn no_vault(label: &str, next: &'static str) -> VaultError {
-    VaultError::new(ErrorKind::NotFound, "open vault", label, "no vault here")
+fn no_vault(label: &str, here: &str, pinned: Option<&str>) -> VaultError {
+    let (answer, next) = match pinned {
+        Some(id) => (
+            format!("{here}; the configuration has vault_id {id}, so that no other vault is used or made"),
+            MOUNT_OR_UNPIN,
+        ),
+        None => (here.to_owned(), MAKE_OR_MOUNT),
+    };
+    VaultError::new(ErrorKind::NotFound, "open vault", label, answer)
         .leaving("nothing was read or written", next)
 }
 
 /// The error of a place that is no vault, whose folder does not even exist.
-pub(crate) fn no_folder(label: &str) -> VaultError {
-    VaultError::new(ErrorKind::NotFound, "open vault", label, "no vault here: there is no such folder")
-        .leaving("nothing was read or written", MAKE_OR_MOUNT)
+pub(crate) fn no_folder(label: &str, pinned: Option<&str>) -> VaultError {
+    no_vault(label, "no vault here: there is no such folder", pinned)
 }
 
 /// Something in a place that is to become a vault; what file systems have at their top does not count.

@@ -381,7 +381,7 @@ impl Vault {
     pub(crate) async fn names_at_top(&self) -> Result<Vec<String>, VaultError> {
         if let Some(folder) = self.folder() {
             return folder.names().map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => no_folder(self.label()),
+                io::ErrorKind::NotFound => no_folder(self.label(), self.pinned_id()),
                 _ => self.failed_file("list", "", &e),
             });
         }
@@ -398,7 +398,9 @@ impl Vault {
     pub(crate) fn check_place(&self) -> Result<(), VaultError> {
         let Some(folder) = self.folder() else { return Ok(()) };
         match folder.look_again() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_folder(self.label())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(no_folder(self.label(), self.pinned_id()))
+            }
             looked => looked.map_err(|e| VaultError::from_file("open vault", self.label(), &e)),
         }
     }

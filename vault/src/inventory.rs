@@ -179,6 +179,11 @@ fn no_backup_yet(vault: &Vault, selector: &BackupSelector) -> Problem {
         .next("make one with `backupctl create`, or name another vault; `backupctl status` tells of runs that committed nothing")
 }
 
+/// Whether there is a backup of this ID.
+pub async fn is_committed(vault: &Vault, id: &BackupId) -> Result<bool, Problem> {
+    Ok(record(vault, id.clone()).await?.is_some())
+}
+
 /// There are backups, but none that `latest` means.
 fn none_whole(vault: &Vault, selector: &BackupSelector, newest: &CommittedBackup) -> Problem {
     let what = if newest.partial { "partial" } else { "incomplete" };

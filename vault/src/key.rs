@@ -29,6 +29,13 @@ impl ObjectKey {
         Self(format!("manifests/{storage}/{repo}/{id}.toml"))
     }
 
+    /// The run that a manifest's key names; none when it is no key of a run's manifest. Whether that run committed is not
+    /// said by it.
+    pub fn run_of_manifest(text: &str) -> Option<BackupId> {
+        let name = text.strip_prefix("manifests/")?.rsplit('/').next()?;
+        name.strip_suffix(".toml")?.parse().ok()
+    }
+
     /// Copy of a repository's newest manifest.
     pub fn latest_manifest(storage: &StorageName, repo: &RepoPath) -> Self {
         Self(format!("manifests/{storage}/{repo}/+latest.toml"))
@@ -187,6 +194,18 @@ impl fmt::Display for ObjectKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_run_of_a_manifest_is_in_its_key() {
+        let id: BackupId = "1795177711_2026_11_20_0.0.0".parse().expect("valid ID");
+        let (storage, repo) = ("default".parse().expect("valid"), "lib/core.git".parse().expect("valid"));
+        assert_eq!(ObjectKey::run_of_manifest(ObjectKey::manifest(&storage, &repo, &id).as_str()), Some(id));
+        for other in
+            [ObjectKey::latest_manifest(&storage, &repo).as_str(), "backups/a/b.toml", "manifests/a/b.json"]
+        {
+            assert_eq!(ObjectKey::run_of_manifest(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn stored_keys_cannot_leave_the_vault() {

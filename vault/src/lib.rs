@@ -54,8 +54,8 @@ pub use format_marker::{FORMAT, FormatMarker};
 pub use handle::{Vault, digest_of};
 pub use information::BackupInformation;
 pub use inventory::{
-    CommittedBackup, Earlier, Latest, Resolved, StorageBase, base_for, committed, earlier, load_summary,
-    nth_counted, resolve,
+    CommittedBackup, Earlier, Latest, Resolved, StorageBase, base_for, committed, earlier, is_committed,
+    load_summary, nth_counted, resolve,
 };
 pub use journal::{
     RunEnd, RunJournal, UnfinishedRun, finished_part, journal_of, name_of_run, record_part, unfinished,

@@ -37,7 +37,7 @@ pub fn open(options: &VaultSettings) -> Result<Vault, VaultError> {
         _ => Path::from_url_path(url.path()).map_err(|e| invalid(&label, e))?,
     };
     if url.scheme() == "file" {
-        let (store, folder) = local(&url, &label)?;
+        let (store, folder) = local(&url, &label, options.vault_id.as_deref())?;
         let store: Arc<dyn ObjectStore> = Arc::new(store);
         return Ok(vault([Arc::clone(&store), store], Some(folder), prefix, label, &options));
     }
@@ -156,10 +156,10 @@ fn bucket_url(url: &Url) -> String {
     format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
-fn local(url: &Url, label: &str) -> Result<(LocalFileSystem, Folder), VaultError> {
+fn local(url: &Url, label: &str, pinned: Option<&str>) -> Result<(LocalFileSystem, Folder), VaultError> {
     let path = url.to_file_path().map_err(|()| invalid(label, "is not a local absolute path"))?;
     match std::fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_folder(label)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_folder(label, pinned)),
         Err(error) => return Err(VaultError::from_file("open vault", label, &error).below(Some(&path))),
         Ok(found) if !found.is_dir() => return Err(invalid(label, "is no folder")),
         Ok(_) => {}

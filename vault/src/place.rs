@@ -14,7 +14,7 @@ use std::{
 use packhorse_model::{ErrorKind, VaultSettings};
 use rustix::{fs::XattrFlags, process::Gid};
 
-use crate::{VaultError, open::local_path};
+use crate::{VaultError, format_marker::no_folder, open::local_path};
 
 /// What to do where we may not write, and there is no vault yet that belongs to somebody.
 pub(crate) const MAY_MAKE: &str =
@@ -31,6 +31,10 @@ pub fn make_place(settings: &VaultSettings, group: Option<&str>) -> Result<(), V
     let failed = |e: io::Error| {
         VaultError::from_file("make vault folder", &path.display().to_string(), &e).below(Some(&path))
     };
+    if settings.vault_id.is_some() && !path.exists() {
+        // No vault may be made here, and where one is to be mounted nothing is made either.
+        return Err(no_folder(&settings.url, settings.vault_id.as_deref()));
+    }
     match fs::DirBuilder::new().mode(0o700).create(&path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return Err(failed(error).leaving("nothing was made", MAY_MAKE));

@@ -177,7 +177,10 @@ async fn read(
         bytes_total: stored.size + manifest.bytes_total(),
         unproven: table.unproven,
         head,
-        error: table.damage.as_ref().map(|damage| damage::problem(path, damage)),
+        error: table
+            .damage
+            .as_ref()
+            .map(|damage| damage::problem(path, &run.root.join(path.as_str()), damage)),
         damage: table.damage.clone(),
     };
     Ok(Some((entry, bytes)))

@@ -268,6 +268,22 @@ pub fn restore_it(path: &str) -> String {
     )
 }
 
+/// The next step for a repository that is damaged; `which` is the state that backups have of it.
+pub fn examine_it(path: &str, dir: &Path, which: &str) -> String {
+    let (path, dir) = (shell_quoted(path), dir.display().to_string());
+    format!(
+        "`git --git-dir={} fsck --full` shows what is damaged, and repairs nothing; {which} is in the backups that `backupctl \
+         find {path}` names: `backupctl restore ID --repository {path} --as-of-last-good --force` puts it in place of what is \
+         there now",
+        shell_quoted(&dir)
+    )
+}
+
+/// The same where nobody knows whether a backup has it.
+pub fn examine_failed(path: &str, dir: &Path) -> String {
+    examine_it(path, dir, "its last good state, if there is one,")
+}
+
 /// Folders that git makes in a repository, and Gitaly; none of them holds repositories.
 pub const OWN_FOLDERS: [&str; 10] =
     ["objects", "refs", "hooks", "info", "logs", "branches", "custom_hooks", "worktrees", "reftable", "lfs"];

@@ -20,7 +20,7 @@ use super::{
     commit::{self, Committed, Place},
     copy::Trust,
     damage::{self, Salvaged, salvage},
-    discover::Candidate,
+    discover::{Candidate, examine_failed},
     plan::{self, Plan},
     planner::{Next, Planner},
     queue::{Seen, Slot},
@@ -81,7 +81,7 @@ pub fn settled(
         Origin::Unfinished => Outcome::BackedUp,
     };
     let outcome = if snapshot.refs.is_empty() { Outcome::Empty } else { outcome };
-    snapshot.is_as(entry, dir).then(|| carried(entry.clone(), outcome))
+    snapshot.is_as(entry, dir).then(|| carried(entry.clone(), dir, outcome))
 }
 
 /// The entry of a repository that is not there any more: what the base has of it stays named. One that came and went
@@ -109,8 +109,8 @@ pub fn failed_entry(
 }
 
 /// The entry of a repository that is as the vault has it: one that is damaged stays so, and is told again.
-fn carried(base: CatalogueEntry, outcome: Outcome) -> CatalogueEntry {
-    let error = base.damage.as_ref().map(|damage| damage::problem(&base.path, damage));
+fn carried(base: CatalogueEntry, dir: &Path, outcome: Outcome) -> CatalogueEntry {
+    let error = base.damage.as_ref().map(|damage| damage::problem(&base.path, dir, damage));
     let outcome = if error.is_some() { Outcome::Damaged } else { outcome };
     CatalogueEntry { outcome, bytes_new: 0, error, ..base }
 }
@@ -168,7 +168,7 @@ async fn attempt(
             // What became of its damage is seen only by examining it.
             let damaged = planner.known().filter(|_| planner.has_damaged_objects());
             let entry = || entry(candidate, &course.snapshot, planner.last_good(), None);
-            return Ok(damaged.map_or_else(entry, |known| carried(known, Outcome::BackedUp)));
+            return Ok(damaged.map_or_else(entry, |known| carried(known, &candidate.dir, Outcome::BackedUp)));
         }
         if let Some(packed) = course.pack(run, candidate, plan).await? {
             return commit_step(run, candidate, (&course.snapshot, planner.last_good()), packed, slot).await;
@@ -431,7 +431,7 @@ pub(super) fn git_problem(candidate: &Candidate, answer: String) -> Problem {
     // Where the agent may not read, git calls damaged what may be whole.
     let next = match answer.contains("Permission denied") {
         true => LET_READ.to_owned(),
-        false => format!("git --git-dir={} fsck --full", candidate.dir.display()),
+        false => examine_failed(candidate.path.as_str(), &candidate.dir),
     };
     Problem::new(ErrorKind::Corrupt, Subject::Repository, plan::PACK)
         .on(&candidate.path)
@@ -454,7 +454,7 @@ fn entry(
     };
     let mut entry = blank(&candidate.path, outcome);
     entry.fingerprint = Some(snapshot.fingerprint.clone());
-    entry.error = damage.as_ref().map(|damage| damage::problem(&candidate.path, damage));
+    entry.error = damage.as_ref().map(|damage| damage::problem(&candidate.path, &candidate.dir, damage));
     entry.damage = damage;
     (entry.refs, entry.head) = facts_of(&snapshot.refs);
     if let Some(committed) = committed {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     absent::{self, Left},
     damage::{LeftOut, state_of_files},
-    discover::Candidate,
+    discover::{Candidate, examine_failed},
     hooks, refs, reftable,
 };
 use crate::git::Git;
@@ -132,7 +132,7 @@ fn read(candidate: &Candidate, git: &Git, cancel: &CancellationToken) -> Result<
         Problem::new(ErrorKind::Corrupt, Subject::Repository, what)
             .on(&candidate.path)
             .answered(answer)
-            .next(format!("git --git-dir={} fsck", candidate.dir.display()))
+            .next(examine_failed(candidate.path.as_str(), &candidate.dir))
     };
     if candidate.is_shallow {
         let answer =

@@ -23,23 +23,55 @@ pub(super) fn spot(
     last_good: Option<&LastGood>,
     cancel: &CancellationToken,
 ) -> Result<Option<Place>, Problem> {
-    if job.skip_existing && last_good.is_none() {
+    if job.skip_existing {
         let place = Place::look(&job.root, &entry.path, false)?;
-        if is_there_already(job, &place, entry, cancel) {
+        let found = match last_good {
+            None => look_at(job, &place, entry, cancel),
+            Some(_) => Found::Unknown,
+        };
+        if found == Found::TheSame {
             return Ok(None);
+        }
+        if place.is_taken() && !job.force {
+            return Err(place.taken_by(found.words()));
         }
     }
     Place::find(&job.root, &entry.path, job.force).map(Some)
 }
 
+/// What is at a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// What the entry restores to.
+    TheSame,
+    /// Another state of a repository.
+    Another,
+    /// No repository, or one that cannot be read.
+    Unreadable,
+    /// What no backup has recorded enough of to compare it.
+    Unknown,
+}
+
+impl Found {
+    /// What is said where it is in the way although what is there may stay.
+    fn words(self) -> &'static str {
+        match self {
+            Self::TheSame => "what the backup has is already there",
+            Self::Another => "another state of it is there than the backup has",
+            Self::Unreadable => "something is there that is no repository, or cannot be read",
+            Self::Unknown => {
+                "something is there, and --skip-existing cannot compare it with the last good state"
+            }
+        }
+    }
+}
+
 /// Whether `place` holds what the entry restores to.
-fn is_there_already(
-    job: &RestoreJob,
-    place: &Place,
-    entry: &CatalogueEntry,
-    cancel: &CancellationToken,
-) -> bool {
+fn look_at(job: &RestoreJob, place: &Place, entry: &CatalogueEntry, cancel: &CancellationToken) -> Found {
     let git = Git::new(job.git.clone());
-    let found = place.folder().and_then(|dir| fingerprint_of(&entry.path, dir, &git, cancel));
-    found.is_some() && found == entry.fingerprint
+    match place.folder().and_then(|dir| fingerprint_of(&entry.path, dir, &git, cancel)) {
+        None => Found::Unreadable,
+        found if found == entry.fingerprint => Found::TheSame,
+        Some(_) => Found::Another,
+    }
 }

@@ -17,6 +17,8 @@ pub struct RestoreJob {
     pub target: StorageName,
     /// The folder of the receiving storage; it must exist.
     pub root: PathBuf,
+    /// Whether whoever asks has typed that folder, so that no configuration has it.
+    pub root_is_typed: bool,
     /// The catalogue of the source storage.
     pub catalogue: ObjectDigest,
     /// Which repositories.

@@ -125,13 +125,18 @@ impl Place {
     }
 
     fn taken(&self) -> Problem {
+        self.taken_by("something is already there").next(
+            "restore to another storage, or replace it with --force; --skip-existing goes on with a restore that was stopped",
+        )
+    }
+
+    /// The place is taken, and what is there was looked at in vain: it is not what would be restored.
+    pub(super) fn taken_by(&self, what: &str) -> Problem {
         Problem::new(ErrorKind::AlreadyExists, Subject::Repository, "restore repository")
             .on(self.target.display())
-            .answered("something is already there")
+            .answered(what)
             .leaving("it was not touched")
-            .next(
-                "restore to another storage, or replace it with --force; --skip-existing goes on with a restore that was stopped",
-            )
+            .next("replace it with --force, or restore to another storage")
     }
 
     fn failed(&self, error: &io::Error) -> Problem {

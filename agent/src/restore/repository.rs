@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use packhorse_model::{ErrorKind, Outcome, Problem, Subject};
-use packhorse_vault::{CatalogueEntry, Damage, LastGood, RefStorage};
+use packhorse_vault::{CatalogueEntry, Damage, LastGood, ObjectKey, RefStorage};
 use tokio::{runtime::Handle, sync::SemaphorePermit};
 
 use crate::restore::{
@@ -273,6 +273,12 @@ fn left_out(entry: &CatalogueEntry, damage: &Damage) -> Problem {
         .next(next)
 }
 
+/// The run that stored what is restored. That it committed a backup is not known here.
+fn run_of(entry: &CatalogueEntry) -> String {
+    let manifest = entry.manifest.clone().unwrap_or_default();
+    ObjectKey::run_of_manifest(&manifest).map_or(manifest, String::from)
+}
+
 fn from_older_backup(entry: &CatalogueEntry) -> Problem {
     let why = match (&entry.error, entry.outcome) {
         (_, Outcome::Gone) => "it was not there when this backup was made".to_owned(),
@@ -286,9 +292,6 @@ fn from_older_backup(entry: &CatalogueEntry) -> Problem {
     Problem::new(ErrorKind::NotFound, Subject::Repository, "restore repository")
         .on(&entry.path)
         .answered(format!("restored as of an older backup, because {why}{lacks}"))
-        .leaving(format!(
-            "restored as of an older backup, from {}",
-            entry.manifest.as_deref().unwrap_or("its last good manifest")
-        ))
+        .leaving(format!("restored as of an older backup, as run {} has stored it", run_of(entry)))
         .next("look whether another backup has what is missing")
 }

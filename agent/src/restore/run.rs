@@ -122,10 +122,21 @@ pub(super) fn check_root(job: &RestoreJob) -> Result<(), Problem> {
     if job.root.is_dir() {
         return Ok(());
     }
+    let answer = if job.root.exists() { "is not a folder" } else { "there is no such folder" };
+    let next = match job.root_is_typed {
+        true => format!(
+            "create the folder, or correct the path on the command line: --storage {}=PATH",
+            job.target
+        ),
+        false => {
+            "mount its file system, create the storage's folder, or correct its path in the configuration"
+                .to_owned()
+        }
+    };
     Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "open storage")
         .on(format!("{} at {}", job.target, job.root.display()))
-        .answered("is not a folder")
-        .next("mount its file system, make the storage's folder, or correct its path in the agent's configuration"))
+        .answered(answer)
+        .next(next))
 }
 
 async fn open(

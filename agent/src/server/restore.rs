@@ -43,6 +43,7 @@ async fn read_job(
         source,
         target,
         root: config.path.clone(),
+        root_is_typed: config.is_typed,
         catalogue,
         filter,
         gone_unconfirmed: wire.gone_unconfirmed,

@@ -45,7 +45,7 @@ pub(super) enum Ended {
 
 /// Restores; none when the user's rights do not suffice for this way.
 pub(super) async fn restore(job: &Job<'_>, target: &Target) -> Result<Ended, Problem> {
-    let maintenance = target.maintenance.as_deref().ok_or_else(|| super::lost(WHAT))?;
+    let maintenance = target.maintenance.as_deref().ok_or_else(|| failure::lost(job.connection, WHAT))?;
     let maintenance = job.connection.to(maintenance);
     let hold = Hold::take(&maintenance, &target.name, job.cancel).await?;
     let beside = Beside { job, target, maintenance, names: Names::new(&target.name) };

@@ -167,6 +167,19 @@ impl Connection {
         vec![set("PGHOST"), set("PGHOSTADDR"), set("PGPORT"), set("PGSERVICE"), self.database()]
     }
 
+    /// Where the settings lead: host, port and database, as far as they say, and neither user nor password.
+    pub(super) fn place(&self) -> String {
+        let set = |name: &str| self.environment.get(name).map(String::as_str);
+        let host = set("PGHOST").or_else(|| set("PGHOSTADDR")).unwrap_or("local");
+        let server = match (set("PGSERVICE"), set("PGPORT")) {
+            (Some(service), _) => format!("service {service}"),
+            (None, Some(port)) => format!("{host}:{port}"),
+            (None, None) => host.to_owned(),
+        };
+        let named = set("PGDATABASE").or_else(|| self.database());
+        named.map_or_else(|| server.clone(), |name| format!("{server}/{name}"))
+    }
+
     /// A database of the server, as a URL for people: it has no password.
     pub(super) fn shown(&self, database: &str) -> String {
         let set = |name: &str| self.environment.get(name).map(String::as_str);

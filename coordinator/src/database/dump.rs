@@ -50,7 +50,8 @@ async fn dump_at(
     cancel: &CancellationToken,
     progress: impl Fn(u64) + Send + Sync + 'static,
 ) -> Result<DatabaseSummary, Problem> {
-    let contents = snapshot.contents(cancel).await.map_err(|problem| problem.leaving(NOTHING_STORED))?;
+    let contents =
+        snapshot.contents(connection, cancel).await.map_err(|problem| problem.leaving(NOTHING_STORED))?;
     let name = connection.name();
     let at = format!("--snapshot={}", snapshot.id);
     // Whatever the shell speaks, a dump is written in what the database is, so that nothing is converted.
@@ -67,7 +68,7 @@ async fn dump_at(
             .await?;
     let said = stderr.await.unwrap_or_default();
     if cancel.is_cancelled() {
-        return Err(Problem::cancelled(WHAT).on(format!("database {name}")).leaving(NOTHING_STORED));
+        return Err(Problem::cancelled(WHAT).on(failure::on(connection)).leaving(NOTHING_STORED));
     }
     let compressed = stored.map_err(|problem| problem.leaving(NOTHING_STORED))?;
     if !status.success() {

@@ -10,8 +10,21 @@ use packhorse_model::{ErrorKind, Problem, Subject};
 use super::connection::Connection;
 use crate::pipe::LastLines;
 
+/// What a server says of a role by which somebody wants to log in. Of a role that a statement names, it says an `ERROR`.
+const LOGIN: &str = "FATAL:  role \"";
+
 /// Fragments of the programs' messages, what to do about them, and how.
-const KNOWN: [(&str, ErrorKind, &str); 20] = [
+const KNOWN: [(&str, ErrorKind, &str); 22] = [
+    (
+        LOGIN,
+        ErrorKind::NotFound,
+        "correct the user of the database's url (without one, PGUSER or the user of this process), or create that role",
+    ),
+    (
+        "is not permitted to log in",
+        ErrorKind::Denied,
+        "name another user in the database's url, or grant the role LOGIN",
+    ),
     ("password authentication failed", ErrorKind::Denied, "correct the database's user or password"),
     (
         "no password supplied",
@@ -94,10 +107,61 @@ pub(super) fn answered(connection: &Connection, what: &str, answer: &str) -> Pro
 
 /// A role is missing only where one is said to be: a role's name stands in other messages, too.
 fn matches(answer: &str, fragment: &str) -> bool {
-    answer.contains(fragment) && (fragment != "role \"" || answer.contains("\" does not exist"))
+    let names_role = fragment == LOGIN || fragment == "role \"";
+    answer.contains(fragment) && (!names_role || answer.contains("\" does not exist"))
 }
 
 /// A problem with this database.
 pub(super) fn problem(connection: &Connection, kind: ErrorKind, what: &str) -> Problem {
-    Problem::new(kind, Subject::Database, what).on(format!("database {}", connection.name()))
+    Problem::new(kind, Subject::Database, what).on(on(connection))
+}
+
+/// The database by its name and its place; no user, and no password.
+pub(super) fn on(connection: &Connection) -> String {
+    format!("database {} at {}", connection.name(), connection.place())
+}
+
+/// The problem of a server that answers something else than was asked.
+pub(super) fn lost(connection: &Connection, what: &str) -> Problem {
+    problem(connection, ErrorKind::Unavailable, what)
+        .answered("the server ended the session, or answered something unexpected")
+        .next("see the database server's log")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use packhorse_service::config::DatabaseConfig;
+
+    use super::*;
+
+    fn told(answer: &str) -> Problem {
+        let config = DatabaseConfig {
+            name: "main".into(),
+            url: "postgresql://forge:geheim@db.internal:5433/forge".into(),
+            password_file: None,
+            bin_dir: None,
+            env: BTreeMap::new(),
+        };
+        answered(&Connection::new(&config, &BTreeMap::new()).expect("valid"), "look into database", answer)
+    }
+
+    #[test]
+    fn a_role_that_logs_in_is_another_matter_than_one_that_a_dump_names() {
+        let login = told("psql: error: connection to server failed: FATAL:  role \"nobody\" does not exist");
+        let next = login.next.expect("a next step");
+        assert!(next.starts_with("correct the user of the database's url"), "{next}");
+        let named = told("ERROR:  role \"app\" does not exist").next.expect("a next step");
+        assert!(named.starts_with("create the roles that the database names"), "{named}");
+        let closed = told("FATAL:  role \"app\" is not permitted to log in");
+        assert_eq!(closed.kind, ErrorKind::Denied);
+    }
+
+    #[test]
+    fn a_problem_names_host_port_and_database_and_neither_user_nor_password() {
+        let problem = told("password authentication failed: geheim");
+        assert_eq!(problem.object.as_deref(), Some("database main at db.internal:5433/forge"));
+        assert!(!format!("{problem:?}").contains("geheim"), "{problem:?}");
+    }
 }

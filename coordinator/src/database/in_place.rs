@@ -41,7 +41,7 @@ pub(super) async fn restore(job: &Job<'_>, target: &Target) -> Result<Brought, P
 
 /// Refuses what cannot be done in one transaction; changes nothing.
 pub(super) async fn check<'t>(job: &Job<'_>, target: &'t Target) -> Result<&'t Existing, Problem> {
-    let existing = target.existing.as_ref().ok_or_else(|| super::lost(WHAT))?;
+    let existing = target.existing.as_ref().ok_or_else(|| failure::lost(job.connection, WHAT))?;
     if job.options.keep_old {
         return Err(failure::problem(job.connection, ErrorKind::Invalid, WHAT)
             .answered("the old database can be kept only where another one can be made beside it")
@@ -109,7 +109,9 @@ async fn fill_once(job: &Job<'_>, rules: &Rules, is_last: bool) -> Result<Replay
 async fn count_locks(job: &Job<'_>) -> Result<(), Problem> {
     let answer = psql::ask(job.connection, "count locks", objects::LOCKS, job.cancel).await?;
     let numbers: Vec<u64> = answer.iter().filter_map(|number| number.parse().ok()).collect();
-    let [dropped, sessions, setting] = numbers[..] else { return Err(super::lost("count locks")) };
+    let [dropped, sessions, setting] = numbers[..] else {
+        return Err(failure::lost(job.connection, "count locks"));
+    };
     let relations: u64 =
         job.summary.contents.as_ref().map_or(0, |contents| contents.relations.values().sum());
     let dropped = if job.options.force { dropped } else { 0 };

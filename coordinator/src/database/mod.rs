@@ -46,8 +46,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
 use packhorse_model::{
-    BackupId, Component, DatabaseSummary, ErrorKind, ItemFailure, PlannedDatabase, Problem, RestoredItem,
-    Subject,
+    BackupId, Component, DatabaseSummary, ItemFailure, PlannedDatabase, Problem, RestoredItem,
 };
 use packhorse_service::config::DatabaseConfig;
 use packhorse_vault::{RunAttempt, Vault};
@@ -88,15 +87,7 @@ impl Database {
 
     /// Where it is, for records: host, port and database, as far as the settings say, and neither user nor password.
     pub fn place(&self) -> String {
-        let set = |name: &str| self.connection.environment().get(name).map(String::as_str);
-        let host = set("PGHOST").or_else(|| set("PGHOSTADDR")).unwrap_or("local");
-        let server = match (set("PGSERVICE"), set("PGPORT")) {
-            (Some(service), _) => format!("service {service}"),
-            (None, Some(port)) => format!("{host}:{port}"),
-            (None, None) => host.to_owned(),
-        };
-        let named = set("PGDATABASE").or_else(|| self.connection.database());
-        named.map_or_else(|| server.clone(), |name| format!("{server}/{name}"))
+        self.connection.place()
     }
 
     /// The name in the configuration.
@@ -193,11 +184,4 @@ fn named(
 ) -> impl Fn(u64) + Send + Sync + Clone + 'static {
     let name = name.to_owned();
     move |bytes| progress(&name, bytes)
-}
-
-/// The problem of a server that answers something else than was asked.
-fn lost(what: &str) -> Problem {
-    Problem::new(ErrorKind::Unavailable, Subject::Database, what)
-        .answered("the server ended the session, or answered something unexpected")
-        .next("see the database server's log")
 }

@@ -72,7 +72,7 @@ pub(super) async fn speak<T: Send + 'static>(
     match worked {
         Err(_) if stopped => {
             child.kill();
-            let problem = Problem::cancelled(WHAT).on(format!("database {}", connection.name()));
+            let problem = Problem::cancelled(WHAT).on(failure::on(connection));
             return Err(failed(problem, false));
         }
         Err(Unfilled::Damaged(problem)) => {

@@ -77,9 +77,13 @@ impl Snapshot {
     }
 
     /// Counts what the database holds at the snapshot.
-    pub(super) async fn contents(&mut self, cancel: &CancellationToken) -> Result<DatabaseContents, Problem> {
+    pub(super) async fn contents(
+        &mut self,
+        connection: &Connection,
+        cancel: &CancellationToken,
+    ) -> Result<DatabaseContents, Problem> {
         let sql = [COUNT, contents::RELATIONS, &contents::rows(None), "SELECT '", COUNTED, "';\n"].concat();
-        let lost = || super::lost("count what the database holds");
+        let lost = || super::failure::lost(connection, "count what the database holds");
         // A psql that ended is noticed by its answer.
         let _ = self.stdin.write_all(sql.as_bytes());
         let mut stdout = self.stdout.take().ok_or_else(lost)?;

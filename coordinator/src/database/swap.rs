@@ -72,7 +72,7 @@ impl Swap<'_> {
                 Ok(answer) if answer.last().is_some_and(|last| *last == self.names.receipt()) => {
                     return Ok(());
                 }
-                Ok(_) => super::lost(WHAT),
+                Ok(_) => failure::lost(self.maintenance, WHAT),
                 Err(problem) => problem,
             };
             let is_used =

@@ -124,7 +124,7 @@ async fn existing(
 ) -> Result<Target, Problem> {
     let sql = [SERVER, DATABASE, ATTRIBUTES, KEPT, objects::HOLDS].concat();
     let mut answer = psql::ask(connection, LOOK, sql, cancel).await?.into_iter();
-    let unread = || super::lost(LOOK);
+    let unread = || failure::lost(connection, LOOK);
     let server = server(&mut answer).ok_or_else(unread)?;
     let mut next = || answer.next().ok_or_else(unread);
     let (oid, name, is_template, is_owned) = (next()?, next()?, next()? == "t", next()? == "t");

@@ -36,7 +36,12 @@ impl Wanted {
         maintenance: &Connection,
     ) -> Result<Self, Problem> {
         let existing = target.existing.as_ref().map(|existing| &existing.attributes);
-        let recorded = job.summary.attributes.as_ref().or(existing).ok_or_else(|| super::lost(WHAT))?;
+        let recorded = job
+            .summary
+            .attributes
+            .as_ref()
+            .or(existing)
+            .ok_or_else(|| failure::lost(job.connection, WHAT))?;
         let roles = attributes::roles(recorded);
         let (missing, has_tablespace, has_owner) = ask(maintenance, recorded, &roles, job.cancel).await?;
         if !missing.is_empty() && !job.options.continue_on_error {
@@ -116,6 +121,6 @@ async fn ask(
     let answer = psql::ask(maintenance, "look for roles", sql, cancel).await?;
     match answer.as_slice() {
         [tablespaces, owners, missing @ ..] => Ok((missing.to_vec(), tablespaces == "1", owners == "1")),
-        _ => Err(super::lost("look for roles")),
+        _ => Err(failure::lost(maintenance, "look for roles")),
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn archive(
     let claim = Claim::take(&directory.path, Use::Reading, directory.patience, cancel).await;
     let claim = match claim.map_err(|problem| problem.leaving(NOTHING_STORED)) {
         _ if cancel.is_cancelled() => return Err(stopped()),
-        claimed => claimed?.ok_or_else(|| unreadable(&directory.path, io::ErrorKind::NotFound.into()))?,
+        claimed => claimed?.ok_or_else(|| unreadable(&directory.path, rustix::io::Errno::NOENT.into()))?,
     };
     let survey = look(directory).await?;
     let mut child = Child::start(&directory.tar, arguments(directory), &environment(&directory.search_path))?;

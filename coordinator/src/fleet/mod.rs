@@ -23,7 +23,7 @@ use packhorse_service::{
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use crate::patience::Lost;
+use crate::{CoordinatorOptions, patience::Lost};
 
 /// An agent that answered.
 #[derive(Clone)]
@@ -46,9 +46,17 @@ pub struct Fleet {
     pub conflicts: BTreeMap<StorageName, Problem>,
     /// Every agent, with its answer or problem.
     pub agents: Vec<(Address, Result<AgentHandle, Problem>)>,
+    /// Whether the only agent is part of this process, so that nobody needs to hear of agents.
+    is_embedded: bool,
 }
 
 impl Fleet {
+    /// The agents of a coordinator.
+    pub async fn of(options: &CoordinatorOptions) -> Result<Self, Problem> {
+        let fleet = Self::muster(&options.agents, options.tls.as_ref()).await?;
+        Ok(Self { is_embedded: options.identity.is_none(), ..fleet })
+    }
+
     /// Asks every agent at once.
     pub async fn muster(addresses: &[Address], tls: Option<&Tls>) -> Result<Self, Problem> {
         let mut questions = Vec::new();
@@ -71,7 +79,7 @@ impl Fleet {
                 None => {}
             }
         }
-        Ok(Self { storages, conflicts, agents })
+        Ok(Self { storages, conflicts, agents, is_embedded: false })
     }
 
     /// Refuses to work when of our own places, and those of the agents under the same kernel, one lies in another.
@@ -99,13 +107,28 @@ impl Fleet {
         self.storages.get(storage).ok_or_else(|| {
             match (self.conflicts.get(storage), self.unreachable().next()) {
                 (Some(problem), _) | (None, Some((_, problem))) => problem.clone(),
-                (None, None) => Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
-                    .on(storage)
-                    .answered(format!("no agent serves it; known: {}", self.names()))
-                    .next("correct the name, or configure the storage")
-                    .or_nearest(storage.as_str(), self.storages.keys().map(StorageName::as_str)),
+                (None, None) => self.unknown(storage),
             }
         })
+    }
+
+    fn unknown(&self, storage: &StorageName) -> Problem {
+        let (whose, next) = match self.is_embedded {
+            true => (
+                "no storage of this name is configured",
+                format!(
+                    "correct the name, configure the storage, or say where it lies: --storage {storage}=PATH"
+                ),
+            ),
+            false => {
+                ("no agent serves it", "correct the name, or configure the storage at its agent".to_owned())
+            }
+        };
+        Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
+            .on(storage)
+            .answered(format!("{whose}; known: {}", self.names()))
+            .next(next)
+            .or_nearest(storage.as_str(), self.storages.keys().map(StorageName::as_str))
     }
 
     /// The folder of a storage, as its agent tells it.

@@ -90,8 +90,20 @@ fn of_restore(problem: Problem, begun: bool) -> Problem {
 type Done = (RestoreStorageFinished, Vec<ItemFailure>);
 
 impl Restore<'_> {
+    /// The agent of a storage. Where there is none, it is said how the restore goes on without the storage.
+    pub fn agent_of(&self, storage: &StorageRestore) -> Result<&AgentHandle, Problem> {
+        self.fleet.agent_of(&storage.target).map_err(|problem| match &storage.without {
+            None => problem,
+            Some(without) => {
+                let before = problem.next.as_ref().map_or_else(String::new, |next| format!("{next}; or "));
+                let next = format!("{before}{without}");
+                problem.next(next)
+            }
+        })
+    }
+
     async fn one(&self, storage: &StorageRestore) -> Result<Done, Problem> {
-        let agent = self.fleet.agent_of(&storage.target)?;
+        let agent = self.agent_of(storage)?;
         let mut patience = Patience::new(self.patience);
         let mut join = false;
         loop {

@@ -15,6 +15,7 @@ mod plan;
 mod preflight;
 mod request;
 mod room;
+mod storages;
 
 use std::sync::OnceLock;
 
@@ -123,7 +124,7 @@ async fn prepare(context: &RestoreContext<'_>) -> Result<Prepared, Problem> {
     let fleet = if plan.storages.is_empty() && plan.directories.is_empty() {
         Fleet::muster(&[], None).await?
     } else {
-        Fleet::muster(&options.agents, options.tls.as_ref()).await?
+        Fleet::of(options).await?
     };
     fleet.check_places(&[&options.places[..], &request.folders(options)].concat()).await?;
     let _ = context.order.set(request.order(plan.targets(&fleet)));
@@ -160,6 +161,7 @@ impl Prepared {
         let passed_over = self.passed_over.clone();
         let mut remarks: Vec<ItemFailure> =
             passed_over.into_iter().map(|said| lacks::of_backup(&self.summary, said)).collect();
+        remarks.extend(self.plan.remarks.iter().cloned());
         remarks.extend(lacks::remarks(&self.summary, &self.plan, context.options, &self.fleet));
         remarks
     }
@@ -205,6 +207,7 @@ fn planned(prepared: &Prepared, mut remarks: Vec<ItemFailure>, outlook: Outlook)
         vault_id: None,
         dry_run: true,
         backup_id: summary.backup_id.clone(),
+        order: None,
         state: RunSummary::state_of(failures_total.saturating_add(standing), 0),
         backup_state: summary.state,
         backup_partial: summary.partial,

@@ -17,7 +17,7 @@ use crate::{
     database::Database,
     directory::{Target, UNREAD, path_of},
     fleet::Fleet,
-    run::{check_named, components},
+    run::check_named,
 };
 
 /// One storage to restore.
@@ -30,6 +30,8 @@ pub struct StorageRestore {
     pub catalogue: ObjectDigest,
     /// Whether repositories that were gone are brought back, because nobody said that they were deleted on purpose.
     pub gone_unconfirmed: bool,
+    /// How the restore goes on without it; none when it was asked for by name.
+    pub without: Option<String>,
 }
 
 /// One database to restore.
@@ -53,6 +55,8 @@ pub struct RestorePlan {
     pub failures: Vec<ItemFailure>,
     /// Parts of the backup that have no place to go to.
     pub problems: Vec<ItemFailure>,
+    /// What is to be known of what was selected.
+    pub remarks: Vec<ItemFailure>,
 }
 
 impl RestorePlan {
@@ -85,25 +89,27 @@ impl RestoreRequest {
     pub fn plan(&self, summary: &RunSummary, options: &CoordinatorOptions) -> Result<RestorePlan, Problem> {
         let directories = names_of(summary, |component| matches!(component, Component::Directory(_)));
         let databases = names_of(summary, |component| *component == Component::Databases);
-        let selection = components(&self.only, &self.skip, &[&directories[..], &databases].concat())?;
+        let chosen = self.choose(summary, &[&directories[..], &databases].concat())?;
+        let selection = &chosen.components;
         self.check_folders(&directories, options)?;
         self.check_urls(&databases)?;
-        let mut plan = RestorePlan::default();
+        let remarks = chosen.remarks(&self.skip, summary);
+        let mut plan = RestorePlan { remarks, ..RestorePlan::default() };
         // What is named means just that: a storage, repository or directory. The rest stays as it is.
         let named = !self.storages.is_empty() || !self.filter.is_all() || !self.to_storage.is_empty();
-        check_named(&selection, named)?;
+        check_named(selection, named)?;
         let elsewhere = !self.to_directory.is_empty() || !self.to_database.is_empty();
         if selection.selects(&Component::Repositories) && (named || !elsewhere || !self.only.is_empty()) {
-            self.plan_storages(summary, &mut plan)?;
+            self.plan_storages(summary, &chosen, &mut plan)?;
         }
         let parts = !self.only.is_empty() || !named && !elsewhere;
-        self.plan_databases(&selection, parts, summary, options, &mut plan)?;
-        self.plan_directories(&selection, parts, summary, options, &mut plan);
+        self.plan_databases(selection, parts, summary, options, &mut plan)?;
+        self.plan_directories(selection, parts, summary, options, &mut plan);
         let wanted = |failure: &&ItemFailure| match (&failure.component, &failure.storage) {
             (Component::Repositories, Some(storage)) => {
-                selection.selects(&failure.component) && self.wants(storage)
+                selection.selects(&failure.component) && self.wants(storage, &chosen)
             }
-            (Component::Databases, _) => self.wants_database(&selection, parts, &failure.item),
+            (Component::Databases, _) => self.wants_database(selection, parts, &failure.item),
             (component, _) => parts && selection.selects(component),
         };
         plan.failures.extend(not_held(summary).filter(wanted).map(why_not_held));
@@ -170,7 +176,7 @@ impl RestoreRequest {
                 }
             };
             if let Some(other) = plan.databases.iter().find(|other| other.target.is_same_as(&target)) {
-                let problem = into_one(&other.summary.name, &database.name);
+                let problem = into_one(&other.summary.name, &database.name, &target.place());
                 let (component, item) = (Component::Databases, database.name.clone());
                 plan.problems.push(ItemFailure { component, storage: None, item, problem });
                 continue;
@@ -227,50 +233,12 @@ impl RestoreRequest {
         let folders = self.to_directory.iter().filter(|(name, path)| !own(name, path));
         folders.map(|(name, path)| Place::target(name, path)).collect()
     }
-
-    /// Whether a storage of the backup is wanted: one that is named, or any when none is.
-    fn wants(&self, storage: &str) -> bool {
-        let mut named = self.storages.iter().chain(self.to_storage.keys()).peekable();
-        named.peek().is_none() || named.any(|name| name.as_str() == storage)
-    }
-
-    fn plan_storages(&self, summary: &RunSummary, plan: &mut RestorePlan) -> Result<(), Problem> {
-        for name in self.storages.iter().chain(self.to_storage.keys()) {
-            let failed = not_held(summary).any(|failure| failure.storage.as_deref() == Some(name.as_str()));
-            if !failed && !summary.storages.iter().any(|storage| storage.storage == *name) {
-                let known: Vec<&str> = summary.storages.iter().map(|s| s.storage.as_str()).collect();
-                return Err(Problem::new(ErrorKind::NotFound, Subject::Backup, "find storage")
-                    .on(name)
-                    .answered(format!(
-                        "backup {} does not hold it; it holds: {}",
-                        summary.backup_id,
-                        known.join(", ")
-                    ))
-                    .or_nearest(name.as_str(), known));
-            }
-        }
-        for storage in &summary.storages {
-            let selected = self.wants(storage.storage.as_str());
-            let Some(catalogue) = storage.catalogue.clone().filter(|_| selected) else { continue };
-            let source = storage.storage.clone();
-            let target = self.to_storage.get(&source).unwrap_or(&source).clone();
-            if plan.storages.iter().any(|other| other.target == target) {
-                return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
-                    .on(&target)
-                    .answered("two storages of the backup would be restored into it")
-                    .next("restore one of them at a time, or name another with --to-storage"));
-            }
-            let gone_unconfirmed = storage.gone_unconfirmed > 0;
-            plan.storages.push(StorageRestore { source, target, catalogue, gone_unconfirmed });
-        }
-        Ok(())
-    }
 }
 
-fn into_one(one: &str, other: &str) -> Problem {
+fn into_one(one: &str, other: &str, place: &str) -> Problem {
     Problem::new(ErrorKind::Invalid, Subject::Configuration, "plan restore")
         .on(format!("databases {one} and {other}"))
-        .answered("both lead to one database, and the backup would be restored into it twice")
+        .answered(format!("both lead to {place}, and the backup would be restored into it twice"))
         .next("correct a url, restore one of them at a time, or name another target with --to-database")
 }
 
@@ -289,7 +257,7 @@ fn names_of(summary: &RunSummary, of: impl Fn(&Component) -> bool) -> Vec<String
 }
 
 /// What the backup's run failed on as a whole, so that the backup holds nothing of it.
-fn not_held(summary: &RunSummary) -> impl Iterator<Item = &ItemFailure> {
+pub fn not_held(summary: &RunSummary) -> impl Iterator<Item = &ItemFailure> {
     summary.failures.iter().filter(|failure| match &failure.component {
         Component::Repositories => failure.storage.as_ref().is_some_and(|storage| {
             let mut held = summary.storages.iter().filter(|held| held.catalogue.is_some());

@@ -132,6 +132,7 @@ impl Outlook {
         self.storages.push(PlannedStorage {
             storage: storage.source.clone(),
             target: storage.target.clone(),
+            path: restore.fleet.path_of(&storage.target),
             new: planned.added,
             replaced: planned.replaced,
             already: planned.already,
@@ -241,7 +242,7 @@ fn twice(one: &str, other: &str, target: &str) -> Problem {
 impl Restore<'_> {
     /// What the agent of a storage would do; an agent that is lost is asked again.
     async fn plan(&self, storage: &StorageRestore) -> Result<(AgentHandle, PlanRestoreResponse), Problem> {
-        let agent = self.fleet.agent_of(&storage.target)?;
+        let agent = self.agent_of(storage)?;
         let mut patience = Patience::new(self.patience);
         loop {
             let lost = match self.ask(agent, storage).await {

@@ -214,7 +214,7 @@ impl Dispatch<'_> {
             return Ok(agent.clone());
         }
         loop {
-            let fleet = Fleet::muster(&self.options.agents, self.options.tls.as_ref()).await?;
+            let fleet = Fleet::of(self.options).await?;
             let problem = match fleet.agent_of(&storage.storage) {
                 Ok(agent) => return Ok(agent.clone()),
                 Err(problem) if fleet.unreachable().next().is_none() => return Err(problem),

@@ -23,11 +23,7 @@ pub fn not_looked_at(
     request: &RunRequest,
     options: &CoordinatorOptions,
 ) -> Option<ItemFailure> {
-    let databases = options.databases.iter().map(|database| (Component::Databases, database.name()));
-    let directories = options.directories.iter();
-    let directories = directories.map(|d| (Component::Directory(d.name().to_owned()), d.name()));
-    let parts = databases.chain(directories).filter(|(component, _)| request.components.selects(component));
-    let names: Vec<&str> = parts.map(|(_, name)| name).collect();
+    let names = parts(request, options);
     (!names.is_empty()).then(|| ItemFailure {
         component: Component::Repositories,
         storage: None,
@@ -35,4 +31,24 @@ pub fn not_looked_at(
         problem: Problem::new(ErrorKind::Invalid, Subject::Backup, "dry run")
             .answered(format!("looked at repositories only, and not at {}", names.join(", "))),
     })
+}
+
+/// The databases and directories that are selected.
+pub fn parts<'o>(request: &RunRequest, options: &'o CoordinatorOptions) -> Vec<&'o str> {
+    let components = &request.components;
+    let databases = options.databases.iter().map(|database| database.name());
+    let directories = options.directories.iter().map(|directory| directory.name());
+    let directories =
+        directories.filter(|name| components.selects(&Component::Directory((*name).to_owned())));
+    databases.filter(|name| components.selects_database(name)).chain(directories).collect()
+}
+
+/// The error of a dry run for which no repositories are selected.
+pub fn nothing_looked_at(names: &[&str]) -> Problem {
+    Problem::new(ErrorKind::Invalid, Subject::Configuration, "create backup")
+        .answered(format!(
+            "a dry run looks at repositories only, and none are selected; a run would back up {}",
+            names.join(", ")
+        ))
+        .next("run without --dry-run, or select repositories, too")
 }

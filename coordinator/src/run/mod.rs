@@ -156,7 +156,7 @@ async fn carry_out(
     let times = (plan.started_at, Timestamp::now().max(plan.started_at));
     let summary = collect::collect(plan, request, times, parts, board);
     if nothing {
-        return Err(nothing_to_commit(&summary));
+        return Err(nothing_to_commit(&summary, request, options));
     }
     if !request.dry_run {
         return publish::publish(vault, summary, &options.instance_version).await;
@@ -224,9 +224,11 @@ fn kept(Kept { repositories, bytes, arrived }: Kept) -> String {
     }
 }
 
-fn nothing_to_commit(summary: &RunSummary) -> Problem {
+fn nothing_to_commit(summary: &RunSummary, request: &RunRequest, options: &CoordinatorOptions) -> Problem {
+    let passed_over = if request.dry_run { dry::parts(request, options) } else { Vec::new() };
     let problem = match summary.failures.first() {
         Some(failure) => failure.problem.clone().while_doing("create backup"),
+        None if !passed_over.is_empty() => dry::nothing_looked_at(&passed_over),
         None => Problem::new(ErrorKind::Invalid, Subject::Configuration, "create backup")
             .answered("nothing is selected: there is no storage, database or directory to back up")
             .next("configure [[storage]], [[database]] or [[directory]], or change --only and --skip"),

@@ -303,8 +303,7 @@ fn journal(
 
 /// The agents, asked when the run has a use for them: for storages, or for directories, which must not hold any.
 async fn muster(options: &CoordinatorOptions, wanted: bool) -> Result<Fleet, Problem> {
-    let agents = if wanted { &options.agents[..] } else { &[] };
-    let fleet = Fleet::muster(agents, options.tls.as_ref()).await?;
+    let fleet = if wanted { Fleet::of(options).await? } else { Fleet::muster(&[], None).await? };
     fleet.check_places(&options.places).await?;
     Ok(fleet)
 }

@@ -53,12 +53,14 @@ pub fn components(only: &[String], skip: &[String], parts: &[String]) -> Result<
         return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "select component")
             .on(unknown)
             .answered(format!("is unknown; known: {known}"))
+            .next("name one of these; a storage is selected with --storage")
             .or_nearest(unknown, known.split(", ")));
     }
     if let Some(both) = selection.only.intersection(&selection.skip).next() {
         return Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "select component")
             .on(both)
-            .answered("is both selected and left out"));
+            .answered("is both selected and left out")
+            .next("select it with --only, or leave it out with --skip"));
     }
     Ok(selection)
 }

@@ -5,7 +5,7 @@
 
 use packhorse_model::{BackupId, ErrorKind, Problem};
 use packhorse_proto::v1::{self, RunFate};
-use packhorse_vault::{FormatMarker, committed, unfinished};
+use packhorse_vault::{CommittedBackup, FormatMarker, Vault, committed, name_of_run, unfinished};
 
 use super::{Shared, status};
 
@@ -37,6 +37,58 @@ async fn ask(shared: &Shared, name: &str) -> Result<Option<(String, String)>, Pr
             .find(|run| run.backup_id.parse().is_ok_and(|id: BackupId| is_named(&id, name)))
             .map(|run| words(&run)),
     })
+}
+
+/// The error of a name that no backup has: a run may have it, which logs and `status` tell. Then its backup is named, or where
+/// to look.
+pub async fn of_run(shared: &Shared, name: &str, unknown: Problem) -> Problem {
+    if unknown.kind != ErrorKind::NotFound || uuid::Uuid::parse_str(name).is_err() {
+        return unknown;
+    }
+    match run_of(shared, name).await {
+        Ok(Some((answer, next))) => Problem { answer: Some(answer), next: None, ..unknown }.next(next),
+        Ok(None) | Err(_) => unknown,
+    }
+}
+
+async fn run_of(shared: &Shared, name: &str) -> Result<Option<(String, String)>, Problem> {
+    let vault = shared.vault.briefly();
+    let (backups, _) = committed(&vault).await?;
+    let task = shared.tasks.find(name).ok().map(|task| task.status());
+    let made = task.as_ref().filter(|task| !task.dry_run).map(|task| &task.backup_id);
+    let made = made.and_then(|id| backups.iter().find(|backup| backup.backup_id.as_str() == id));
+    let backup = if made.is_some() { made } else { of_name(&vault, &backups, name).await? };
+    if let Some(CommittedBackup { backup_id: id, .. }) = backup {
+        let answer = format!("it is the name of a run, whose backup is {id}");
+        return Ok(Some((answer, format!("run `backupctl show {id}`"))));
+    }
+    if task.is_some() {
+        let answer = "it is the name of a run, which has committed no backup";
+        return Ok(Some((answer.to_owned(), format!("run `backupctl status {name}`"))));
+    }
+    let runs = unfinished(&vault, &backups).await?;
+    Ok(runs.into_iter().find(|run| run.journal.attempt == name).map(|run| {
+        let id = &run.journal.backup_id;
+        let answer = format!("it is the name of a run with the ID {id}, which has committed no backup");
+        (answer, format!("run `backupctl status {id}`"))
+    }))
+}
+
+/// Newest backups whose runs are looked at for a name.
+const LOOKED_AT: usize = 16;
+
+/// The backup of the run of this name, if it is among the newest.
+pub async fn of_name<'b>(
+    vault: &Vault,
+    backups: &'b [CommittedBackup],
+    name: &str,
+) -> Result<Option<&'b CommittedBackup>, Problem> {
+    for backup in backups.iter().take(LOOKED_AT) {
+        if name_of_run(vault, &backup.backup_id).await?.as_deref() == Some(name) {
+            return Ok(Some(backup));
+        }
+    }
+    Ok(None)
 }
 
 fn is_named(id: &BackupId, name: &str) -> bool {

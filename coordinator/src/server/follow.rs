@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use packhorse_model::Problem;
 use packhorse_proto::v1::RunAccepted;
-use packhorse_vault::{FormatMarker, committed, load_summary, name_of_run};
+use packhorse_vault::{FormatMarker, committed, load_summary};
 
 use super::{Shared, elsewhere, json, named, tasks::Task};
 use crate::board::Board;
@@ -41,19 +41,13 @@ pub async fn find(shared: &Shared, name: &str) -> Result<Followed, Problem> {
     }
 }
 
-/// Newest backups whose runs are looked at for a name.
-const LOOKED_AT: usize = 16;
-
 /// A run that nobody has to go on with, because its last write had come through.
 async fn committed_run(shared: &Shared, name: &str) -> Result<Option<Board>, Problem> {
     FormatMarker::of(&shared.vault).await?;
     let (backups, _) = committed(&shared.vault).await?;
     let mut found = backups.iter().find(|backup| backup.backup_id.as_str() == name);
-    for backup in backups.iter().take(if found.is_some() { 0 } else { LOOKED_AT }) {
-        if name_of_run(&shared.vault, &backup.backup_id).await?.as_deref() == Some(name) {
-            found = Some(backup);
-            break;
-        }
+    if found.is_none() {
+        found = elsewhere::of_name(&shared.vault, &backups, name).await?;
     }
     let Some(backup) = found else { return Ok(None) };
     let id = &backup.backup_id;

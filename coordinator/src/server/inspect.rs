@@ -3,19 +3,21 @@
 //! Does not own: rendering. Answers come from the vault, checked against its digests, or from the agents; catalogues
 //! are streamed in bounded messages.
 
-use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
+use std::collections::HashMap;
+
+use packhorse_model::{BackupId, ErrorKind, Problem, StorageName, Subject};
 use packhorse_proto::{status_of_problem, v1};
 use packhorse_service::Tls;
 use packhorse_vault::{
-    CatalogueReader, FormatMarker, Latest, Resolved, RestoreBegun, Vault, committed, journal_of,
-    load_summary, resolve,
+    CatalogueEntry, CatalogueReader, FormatMarker, Latest, ObjectKey, Resolved, RestoreBegun, Vault,
+    committed, is_committed, journal_of, load_summary, resolve,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{
-    Shared, json,
+    Shared, elsewhere, json,
     restored::{self, Known},
 };
 use crate::fleet::{AgentHandle, Fleet};
@@ -51,7 +53,10 @@ pub async fn show(shared: &Shared, request: v1::ShowRequest) -> Result<Shown, Pr
         return Ok(receiver);
     }
     let latest = if request.partial { Latest::Any } else { Latest::Whole };
-    let found = resolve(vault, &request.backup.parse()?, latest).await?;
+    let found = match resolve(vault, &request.backup.parse()?, latest).await {
+        Err(unknown) => return Err(elsewhere::of_run(shared, &request.backup, unknown).await),
+        Ok(found) => found,
+    };
     let passed_over = told_passed_over(&found).map(Part::PassedOver);
     let backup = found.backup;
     let summary = load_summary(vault, &backup).await?;
@@ -85,7 +90,7 @@ pub async fn show(shared: &Shared, request: v1::ShowRequest) -> Result<Shown, Pr
         for (storage, digest) in catalogues {
             let reader = CatalogueReader::open(&vault, &digest, &storage).await;
             let sent = match reader {
-                Ok(reader) => send_lines(reader, &storage, failed_only, &out).await,
+                Ok(reader) => send_lines(&vault, reader, &storage, failed_only, &out).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(problem) = sent {
@@ -139,18 +144,42 @@ struct Unended<'a> {
     reason: String,
 }
 
+/// A line as it is shown: where nothing was left out of its repository last, with the backup that this was, if that is known.
+async fn line_json(
+    vault: &Vault,
+    entry: &CatalogueEntry,
+    known: &mut HashMap<BackupId, bool>,
+) -> Result<String, Problem> {
+    let last_good = entry.damage.as_ref().and_then(|damage| damage.last_good.as_ref());
+    let Some(id) = last_good.and_then(|last_good| ObjectKey::run_of_manifest(&last_good.manifest)) else {
+        return json(entry);
+    };
+    let is_backup = match known.get(&id) {
+        Some(known) => *known,
+        // What cannot be asked is not known, and the line is shown all the same.
+        None => is_committed(vault, &id).await.unwrap_or(false),
+    };
+    known.insert(id.clone(), is_backup);
+    let mut line = serde_json::to_value(entry).unwrap_or_default();
+    if is_backup {
+        line["damage"]["last_good"]["backup_id"] = id.to_string().into();
+    }
+    json(&line)
+}
+
 async fn send_lines(
+    vault: &Vault,
     reader: CatalogueReader,
     storage: &StorageName,
     failed_only: bool,
     out: &mpsc::Sender<Result<v1::ShowResponse, Status>>,
 ) -> Result<(), Problem> {
-    let mut lines_json = Vec::new();
+    let (mut lines_json, mut known) = (Vec::new(), HashMap::new());
     let mut reader = reader.peekable();
     while let Some(entry) = reader.next() {
         let entry = entry?;
         if !failed_only || entry.outcome.is_failure() {
-            lines_json.push(json(&entry)?);
+            lines_json.push(line_json(vault, &entry, &mut known).await?);
         }
         if lines_json.len() == LINES || reader.peek().is_none() {
             let lines = v1::CatalogueLines {

@@ -160,6 +160,16 @@ fn named(vault: &Vault, summary: RunSummary) -> RunSummary {
     RunSummary { vault, vault_id, ..summary }
 }
 
+/// Why a vault was not made. A daemon makes no folder: where a file system is not mounted, it would be made below the mount
+/// point.
+fn not_made(problem: Problem, vault: &Vault, is_daemon: bool) -> Problem {
+    let no_folder = vault.local_folder().is_some_and(|folder| !folder.exists());
+    match is_daemon && no_folder && problem.kind == ErrorKind::NotFound {
+        true => problem.next("make or mount the folder on the coordinator's host, then run again"),
+        false => problem,
+    }
+}
+
 impl Service {
     /// The options for a new task, which keeps them to its end; refused when the coordinator is about to stop.
     fn options_for_task(&self) -> Result<Arc<CoordinatorOptions>, Problem> {
@@ -281,16 +291,9 @@ impl CoordinatorService for Service {
         _request: Request<v1::InitVaultRequest>,
     ) -> Result<Response<v1::InitVaultResponse>, Status> {
         let vault = self.shared.vault.briefly();
-        let marker = FormatMarker::make(&vault).await.map_err(|e| {
-            let problem = Problem::from(e);
-            // A daemon makes no folder: where a file system is not mounted, it would be made below the mount point.
-            status_of_problem(&match problem.kind {
-                ErrorKind::NotFound => {
-                    problem.next("make or mount the folder on the coordinator's host, then run again")
-                }
-                _ => problem,
-            })
-        })?;
+        let is_daemon = self.shared.options().identity.is_some();
+        let marker = FormatMarker::make(&vault).await;
+        let marker = marker.map_err(|e| status_of_problem(&not_made(e.into(), &vault, is_daemon)))?;
         let vault = v1::VaultName { url: vault.label().to_owned(), id: marker.vault_id };
         Ok(Response::new(v1::InitVaultResponse { vault: Some(vault) }))
     }
@@ -313,7 +316,7 @@ impl CoordinatorService for Service {
         _request: Request<v1::AgentsRequest>,
     ) -> Result<Response<v1::AgentsResponse>, Status> {
         let options = self.shared.options();
-        let fleet = Fleet::muster(&options.agents, options.tls.as_ref()).await;
+        let fleet = Fleet::of(&options).await;
         let fleet = fleet.map_err(|e| status_of_problem(&e))?;
         Ok(Response::new(inspect::agents(&fleet, &self.shared.vault.briefly(), options.tls.as_ref()).await))
     }

@@ -45,6 +45,7 @@ pub fn start(
         if request.dry_run {
             let mut planned = restore::dry_run(&context).await?;
             (planned.vault, planned.vault_id) = name_of(vault);
+            planned.order = Some(context.order());
             return json(&planned);
         }
         let mut done = restore::restore(&context, || note_beginning(&context, &task)).await;
@@ -180,6 +181,23 @@ pub fn unfinished(begun: RestoreBegun, shared: &Shared) -> v1::UnfinishedRun {
     }
 }
 
+/// Restores that are named when too little of an ID was given.
+const NAMED: usize = 5;
+
+/// Several restores begin so: the newest of them are named. Their IDs are in the order of their times.
+fn several(wanted: &str, begins: &[&BackupId]) -> Problem {
+    let newest: Vec<&str> = begins.iter().rev().take(NAMED).map(|id| id.as_str()).collect();
+    let more = if begins.len() > newest.len() { ", …" } else { "" };
+    Problem::new(ErrorKind::Invalid, Subject::Backup, "find restore")
+        .on(wanted)
+        .answered(format!(
+            "{} restores begin so, the newest first: {}{more}",
+            begins.len(),
+            newest.join(", ")
+        ))
+        .next("name more of the ID")
+}
+
 /// The record of the restore that an operator names, by its ID or the beginning of it.
 pub async fn find(vault: &Vault, wanted: &str) -> Result<Known, Problem> {
     let not_found = || {
@@ -199,10 +217,7 @@ pub async fn find(vault: &Vault, wanted: &str) -> Result<Known, Problem> {
         _ => match begins.iter().find(|id| id.as_str() == wanted) {
             Some(id) => id,
             None => {
-                return Err(Problem::new(ErrorKind::Invalid, Subject::Backup, "find restore")
-                    .on(wanted)
-                    .answered(format!("{} restores begin so", begins.len()))
-                    .next("name more of the ID"));
+                return Err(several(wanted, &begins));
             }
         },
     };
@@ -223,6 +238,18 @@ mod tests {
         let (one, other) = (new_id(Timestamp::now()), new_id(Timestamp::now()));
         assert!(one != other && one.starts_with("restore-") && one.len() <= 32, "{one} {other}");
         one.parse::<BackupId>().expect("the alphabet of IDs");
+    }
+
+    #[test]
+    fn of_many_restores_the_newest_are_named() {
+        let ids: Vec<BackupId> =
+            (10..30).map(|n| format!("restore-17951777{n}-1f3a9c2e").parse().expect("valid ID")).collect();
+        let told = several("restore-", &ids.iter().collect::<Vec<_>>()).to_string();
+        assert!(
+            told.contains("20 restores begin so, the newest first: restore-1795177729-1f3a9c2e, "),
+            "{told}"
+        );
+        assert!(told.ends_with("restore-1795177725-1f3a9c2e, …"), "{told}");
     }
 
     #[test]

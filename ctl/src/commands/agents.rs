@@ -10,7 +10,8 @@ use crate::{
     session::Session,
 };
 
-/// Lists the agents; exits with 14 when one does not answer, with 3 when a storage of one is missing.
+/// Lists the agents; exits with 14 when one cannot be used, or with 12 when those only refuse us, and with 3 when a storage of
+/// one is missing.
 pub async fn run(common: &Common, _args: &AgentsArgs) -> Result<Exit, Problem> {
     let session = Session::open(common, &[]).await?;
     let answer = session.answer(session.client().agents(AgentsRequest {})).await;
@@ -55,11 +56,37 @@ fn show(common: &Common, answer: &AgentsResponse) -> Exit {
         render::note(&render::problem(&problem));
         return Exit::of_problem(&problem);
     }
-    if answer.agents.iter().any(|agent| agent.problem.is_some()) {
-        Exit::Unreachable
+    let problems = answer.agents.iter().filter_map(problem_of);
+    if let Some(exit) = exit_of(problems) {
+        exit
     } else if answer.agents.iter().any(|agent| !agent.missing_storages.is_empty()) {
         Exit::Incomplete
     } else {
         Exit::Complete
+    }
+}
+
+/// The code of agents that cannot be used: one that does not answer is told before one that refuses us.
+fn exit_of(problems: impl Iterator<Item = Problem>) -> Option<Exit> {
+    let is_denied = |problem: Problem| Exit::of_problem(&problem) == Exit::Denied;
+    let all = problems.map(is_denied).reduce(|all, denied| all && denied)?;
+    Some(if all { Exit::Denied } else { Exit::Unreachable })
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_model::{ErrorKind, Subject};
+
+    use super::*;
+
+    #[test]
+    fn an_agent_that_refuses_us_is_denied_and_one_that_is_away_is_unreachable() {
+        let exit =
+            |kinds: &[ErrorKind]| exit_of(kinds.iter().map(|kind| Problem::new(*kind, Subject::Agent, "x")));
+        assert_eq!(exit(&[]), None);
+        assert_eq!(exit(&[ErrorKind::Denied]), Some(Exit::Denied));
+        assert_eq!(exit(&[ErrorKind::Denied, ErrorKind::Unavailable]), Some(Exit::Unreachable));
+        // One that uses another vault, or speaks another protocol, cannot be used either.
+        assert_eq!(exit(&[ErrorKind::Invalid]), Some(Exit::Unreachable));
     }
 }

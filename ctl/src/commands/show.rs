@@ -119,8 +119,13 @@ fn table(lines: &[Value]) -> String {
             let answer = line["error"]["answer"].as_str().unwrap_or_default();
             name = format!("{name}  ({what}: {answer})");
         }
-        if let Some(manifest) = line["damage"]["last_good"]["manifest"].as_str() {
-            name.push_str(&format!("  (last good: {manifest})"));
+        if let Some(last_good) = line["damage"]["last_good"].as_object() {
+            let backup = last_good.get("backup_id").and_then(Value::as_str);
+            let told = backup.map_or_else(
+                || "of a run that is no backup; restore --as-of-last-good brings it back".to_owned(),
+                |backup| format!("backup {backup}"),
+            );
+            name.push_str(&format!("  (last good: {told})"));
         }
         table.row([
             line["outcome"].as_str().unwrap_or_default().to_owned(),

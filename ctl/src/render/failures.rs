@@ -3,7 +3,7 @@
 //! Does not own: the failures; JSON has them one by one. A reason is what a problem says without the item's own name, so
 //! that the same mishap of many repositories is told once, and each path is named once.
 
-use packhorse_model::{ItemFailure, visible};
+use packhorse_model::{Component, ItemFailure, visible};
 
 use super::count;
 
@@ -86,6 +86,15 @@ fn place(failure: &ItemFailure) -> String {
     failure.storage.clone().unwrap_or_else(|| failure.component.to_string())
 }
 
+/// Whether the failure is about a database or directory as a whole: then the path or address in it is more than its name.
+fn is_whole_part(failure: &ItemFailure) -> bool {
+    match &failure.component {
+        Component::Repositories => false,
+        Component::Databases => true,
+        Component::Directory(name) => *name == failure.item,
+    }
+}
+
 /// What the problem says without the item's name.
 pub(super) fn reason(failure: &ItemFailure) -> String {
     let problem = &failure.problem;
@@ -93,6 +102,9 @@ pub(super) fn reason(failure: &ItemFailure) -> String {
     for part in [&problem.object, &problem.answer].into_iter().flatten() {
         reason.push_str(": ");
         reason.push_str(part);
+    }
+    if is_whole_part(failure) {
+        return reason.split(": ").filter(|part| *part != failure.item).collect::<Vec<_>>().join(": ");
     }
     // The longest first: the object's path ends with the item's.
     if let Some(object) = problem.object.as_deref().filter(|object| object.ends_with(failure.item.as_str())) {
@@ -129,7 +141,7 @@ fn out_ends(out: &str, before: &str, belongs: impl Fn(char) -> bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use packhorse_model::{Component, ErrorKind, Problem, Subject};
+    use packhorse_model::{ErrorKind, Problem, Subject};
 
     use super::*;
 
@@ -186,6 +198,23 @@ mod tests {
             let problem = Problem { object: Some(item.into()), ..failure(item, what, answer).problem };
             assert_eq!(reason(&ItemFailure { problem, ..failure(item, what, answer) }), expected);
         }
+    }
+
+    #[test]
+    fn a_directory_keeps_its_folder_and_a_database_its_address() {
+        let of = |component: &str, item: &str, object: &str| {
+            let problem =
+                Problem { object: Some(object.into()), ..failure("", "look at it", "denied").problem };
+            let component = component.parse().expect("a component");
+            reason(&ItemFailure { component, storage: None, item: item.into(), problem })
+        };
+        assert_eq!(of("uploads", "uploads", "/srv/uploads"), "look at it: /srv/uploads: denied");
+        assert_eq!(of("uploads", "uploads", "uploads"), "look at it: denied");
+        assert_eq!(of("uploads", "a/file", "/srv/uploads/a/file"), "look at it: denied");
+        assert_eq!(
+            of("db", "main", "database main at h:1/main"),
+            "look at it: database main at h:1/main: denied"
+        );
     }
 
     fn text(failures: &[ItemFailure], total: u64) -> String {

@@ -3,12 +3,13 @@
 //! Does not own: the plan; the same value is printed as JSON and decides the exit code.
 
 use packhorse_model::{
-    DatabaseWay, PlannedDatabase, PlannedDirectory, PlannedRestore, PlannedStorage, RunState, StorageName,
+    DatabaseWay, PlannedDatabase, PlannedDirectory, PlannedRestore, PlannedStorage, RestoreOrder, RunState,
+    StorageName, visible,
 };
 
 use super::{
     bytes, count, counted, failures,
-    summary::{remarks, vault},
+    summary::{order, remarks, vault},
 };
 
 /// What a restore would do, and what stands in its way.
@@ -22,6 +23,9 @@ pub fn restore(plan: &PlannedRestore) -> String {
     };
     let mut lines = vec![format!("Dry run of restore of {}  {end}", plan.backup_id)];
     vault(&mut lines, plan.vault.as_deref());
+    // Where each part goes is said below, with what becomes of it.
+    let asked = plan.order.as_ref().map(|asked| RestoreOrder { targets: Vec::new(), ..asked.clone() });
+    lines.extend(asked.iter().flat_map(order));
     let is_refused = |target: &StorageName| {
         plan.problems.iter().any(|problem| problem.storage.as_deref() == Some(target.as_str()))
     };
@@ -39,7 +43,7 @@ fn free(room: Option<u64>) -> String {
 }
 
 fn storage(storage: &PlannedStorage, is_refused: bool) -> String {
-    let PlannedStorage { storage: name, target, new, replaced, already, refused, .. } = storage;
+    let PlannedStorage { storage: name, target, path, new, replaced, already, refused, .. } = storage;
     let numbers = [
         (*new, "new"),
         (*replaced, "replaced"),
@@ -48,7 +52,8 @@ fn storage(storage: &PlannedStorage, is_refused: bool) -> String {
     ];
     let told = numbers.iter().filter(|(number, _)| *number > 0);
     let told: Vec<String> = told.map(|(number, word)| format!("{} {word}", count(*number))).collect();
-    let way = if name == target { name.to_string() } else { format!("{name} to {target}") };
+    let path = path.as_ref().map(|path| format!(" at {}", visible(path))).unwrap_or_default();
+    let way = if name == target { format!("{name}{path}") } else { format!("{name} to {target}{path}") };
     let room = free(storage.room);
     if told.is_empty() {
         let why = if is_refused { "refused, for the reason below" } else { "no repository is selected" };

@@ -104,12 +104,15 @@ pub struct StorageConfig {
     /// Bytes a second that this storage may send; none for no limit of its own.
     #[serde(default)]
     pub bandwidth: ByteSize,
+    /// Whether the path was typed by whoever runs this process, and stands in no file.
+    #[serde(skip)]
+    pub is_typed: bool,
 }
 
 impl StorageConfig {
     /// A storage without limits of its own.
     pub fn new(name: StorageName, path: PathBuf) -> Self {
-        Self { name, path, jobs: 0, uploads: 0, bandwidth: ByteSize::b(0) }
+        Self { name, path, jobs: 0, uploads: 0, bandwidth: ByteSize::b(0), is_typed: false }
     }
 }
 

@@ -69,6 +69,28 @@ async fn only_the_vault_that_is_pinned_is_taken() {
     refused(FormatMarker::make_if_absent(&other).await, ErrorKind::NotFound, "another");
     fs::remove_file(place.path().join("vault/packhorse/format.json")).expect("lose it");
     refused(FormatMarker::make_if_absent(&other).await, ErrorKind::NotFound, "no vault here");
+    for refusal in [FormatMarker::make(&other).await, FormatMarker::of(&other).await] {
+        let problem = Problem::from(refusal.expect_err("none is there, and none may be made"));
+        assert!(problem.to_string().ends_with("vault_id another, so that no other vault is used or made"));
+        let next = problem.next.expect("a next step");
+        assert!(next.contains("remove vault_id from the configuration") && next.contains("vault init"));
+    }
+}
+
+#[test]
+fn where_the_configuration_names_a_vault_no_folder_is_made_for_another() {
+    let place = tempfile::tempdir().expect("temp folder");
+    let path = place.path().join("vault");
+    let pinned = VaultSettings { vault_id: Some("v7".into()), ..at(&path) };
+    refused(
+        make_place(&pinned, None),
+        ErrorKind::NotFound,
+        "there is no such folder; the configuration has vault_id v7",
+    );
+    refused(open(&pinned), ErrorKind::NotFound, "the configuration has vault_id v7");
+    assert!(!path.exists());
+    fs::create_dir(&path).expect("create");
+    make_place(&pinned, None).expect("it is there");
 }
 
 #[test]

@@ -10,14 +10,20 @@ mod examine;
 mod files;
 mod salvage;
 
-use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
-use packhorse_vault::{self as vault, Damage, LastGood, Oid};
+use std::path::Path;
+
+use packhorse_model::{ErrorKind, Problem, RepoPath, Subject, shell_quoted};
+use packhorse_vault::{self as vault, Damage, LastGood, ObjectKey, Oid};
 
 pub use self::{
     files::state_of_files,
     salvage::{Salvaged, salvage},
 };
-use super::{discover::Candidate, plan, snapshot::Snapshot};
+use super::{
+    discover::{Candidate, examine_failed, examine_it},
+    plan,
+    snapshot::Snapshot,
+};
 
 /// Names in a problem; the catalogue has more.
 const NAMED: usize = 10;
@@ -53,17 +59,28 @@ pub fn damage_of(snapshot: &Snapshot, last_good: Option<LastGood>) -> Option<Dam
     })
 }
 
-/// What has to be told of a repository of which this is left out.
-pub fn problem(path: &RepoPath, damage: &Damage) -> Problem {
-    let last_good = match &damage.last_good {
-        Some(last_good) => format!("the last backup without damage is {}", last_good.manifest),
-        None => "there is no earlier backup without damage".to_owned(),
+/// What has to be told of a repository of which this is left out. A manifest names its run; that this run committed a backup
+/// is not known here, but this backup leads to it in any case.
+pub fn problem(path: &RepoPath, dir: &Path, damage: &Damage) -> Problem {
+    let (last_good, next) = match &damage.last_good {
+        Some(LastGood { manifest, .. }) => {
+            let run = ObjectKey::run_of_manifest(manifest).map_or_else(|| manifest.clone(), String::from);
+            let next = examine_it(path.as_str(), dir, "the last state without damage");
+            (format!("the last run in which nothing was left out is {run}"), next)
+        }
+        None => (
+            "there is no earlier backup without damage".to_owned(),
+            format!(
+                "`git --git-dir={} fsck --full` shows what is damaged, and repairs nothing; fetch what is missing from a clone",
+                shell_quoted(&dir.display().to_string())
+            ),
+        ),
     };
     Problem::new(ErrorKind::Corrupt, Subject::Repository, "back up damaged repository")
         .on(path)
         .answered(format!("{} left out: {}", damage.total, names(damage)))
         .leaving(format!("everything else of it is in this backup; {last_good}"))
-        .next("repair it (git fsck --full); restore --as-of-last-good brings back the last backup without damage")
+        .next(next)
 }
 
 /// The problem of a repository of which nothing is whole.
@@ -74,7 +91,7 @@ pub fn nothing_whole(candidate: &Candidate, snapshot: &Snapshot, answer: &str) -
         .on(&candidate.path)
         .answered(format!("{said}no ref of it is whole: {listed}"))
         .leaving("the last good backup of this repository stays in the vault")
-        .next(format!("git --git-dir={} fsck --full", candidate.dir.display()))
+        .next(examine_failed(candidate.path.as_str(), &candidate.dir))
 }
 
 fn names(damage: &Damage) -> String {

@@ -40,6 +40,7 @@ impl Desk {
             source: storage(),
             target: "other".parse().expect("valid name"),
             root: self.folder.path().to_owned(),
+            root_is_typed: false,
             catalogue,
             gone_unconfirmed: false,
             filter: RepoFilter::default(),

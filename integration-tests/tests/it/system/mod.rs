@@ -20,6 +20,7 @@ mod killed;
 mod ledger;
 mod limits;
 mod mishaps;
+mod next_steps;
 mod other_targets;
 mod places;
 mod preflight;

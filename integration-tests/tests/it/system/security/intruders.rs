@@ -168,3 +168,19 @@ fn a_client_without_a_certificate_is_refused_by_both_daemons() {
         assert_counted(&log, [("handshake", 1)]);
     }
 }
+
+#[test]
+fn a_coordinator_that_an_agent_refuses_names_that_agent_with_the_code_for_it() {
+    let secured = Secured::start();
+    let config = secured.site.path("agent.toml");
+    let without = std::fs::read_to_string(&config).expect("read configuration");
+    std::fs::write(&config, without.replace("san = 'coordinator.internal'", "san = 'other.internal'"))
+        .expect("write configuration");
+    let secured = secured.restarted();
+    let named = format!("agent {}, /packhorse.v1.AgentService/Describe", secured.agent_address);
+    let agents = secured.ctl("ops.internal", ["agents"]).run().expect_code(12);
+    assert!(agents.stdout.contains("has no role here") && agents.stdout.contains(&named), "{agents:#?}");
+    let created = secured.ctl("ops.internal", ["create"]).run().expect_code(12);
+    assert!(created.stderr.contains("has no role here") && created.stderr.contains(&named), "{created:#?}");
+    secured.stop();
+}
