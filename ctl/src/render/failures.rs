@@ -261,7 +261,7 @@ mod tests {
         let problem = Problem { object: Some("/srv/uploads".into()), ..told.problem.clone() };
         assert_eq!(
             line(&ItemFailure { problem, ..told.clone() }),
-            "uploads  archive directory: No such file or directory"
+            "uploads  archive directory: /srv/uploads: No such file or directory"
         );
         let main = ItemFailure { component: Component::Databases, item: "main".into(), ..told };
         let problem = Problem { object: Some("main".into()), ..main.problem.clone() };

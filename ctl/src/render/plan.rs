@@ -108,6 +108,7 @@ mod tests {
         let storage = PlannedStorage {
             target: storage.clone(),
             storage,
+            path: None,
             new: 0,
             replaced: 0,
             already: 0,
@@ -134,6 +135,7 @@ mod tests {
             failures_total: failures.len() as u64,
             failures,
             remarks: Vec::new(),
+            order: None,
         }
     }
 

@@ -65,7 +65,7 @@ fn a_storage_without_a_place_is_left_out_and_the_refusal_says_so() {
     assert!(!refused.stderr.contains("agent"), "{refused:#?}");
     let planned = ctl(&site, &["restore", "latest", "--skip=spare", "--dry-run"]).run().expect_success();
     let folder = site.path("one").display().to_string();
-    told(&planned, &["without spare", &format!("default to default at {folder}")]);
+    told(&planned, &["without spare", &format!("storage default at {folder}")]);
     let planned = ctl(&site, &["restore", "latest", "--skip=spare", "--dry-run", "--json"]).run();
     let planned = json(&planned.expect_success());
     assert_eq!((&planned["skip"][0], text(&planned["storages"][0]["path"])), (&"spare".into(), folder));
@@ -106,10 +106,7 @@ fn what_is_left_out_is_one_thing_and_mistakes_name_what_there_is() {
     ctl(&site, &["create", "--backup-id=0001"]).run().expect_success();
     let planned =
         ctl(&site, &["restore", "0001", "--skip=default", "--dry-run", "--force"]).run().expect_success();
-    told(
-        &planned,
-        &["leaves out the component of that name, and not storage default", "storage default to default"],
-    );
+    told(&planned, &["leaves out the component of that name, and not storage default", "storage default at"]);
     assert!(!planned.stdout.contains("directory"), "{planned:#?}");
     site.write("bare.toml", &format!("[vault]\nurl = '{}'\n", site.vault_url()));
     let bare = site.ctl("bare.toml", ["restore", "0001", "--skip=default"]).run().expect_code(10);
