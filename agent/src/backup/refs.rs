@@ -340,7 +340,7 @@ fn read_target(path: &Path, name: &[u8], format: ObjectFormat) -> Result<Option<
             return if target.starts_with(b"refs/") {
                 Ok(Some(Target::Symbolic(target)))
             } else {
-                Err(broken(name, "is a link to a place outside refs/"))
+                Err(broken(name, "is a symbolic link whose text is no ref's name (refs/…)"))
             };
         }
         Err(error) => return Err(failed(error.into())),

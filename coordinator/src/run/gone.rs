@@ -298,9 +298,13 @@ pub fn parts_gone(
         Component::Databases => options.databases.iter().any(|database| database.name() == name),
         Component::Directory(name) => options.directories.iter().any(|directory| directory.name() == name),
     };
-    let accepted = |name: &str| {
-        request.accept_gone.covers(name) || options.gone.accepted.iter().any(|known| known.as_str() == name)
+    // Of what a run leaves out on purpose, nobody can say that all of it is gone.
+    let asked = |name: &str| match request.is_limited() {
+        true => request.accept_gone.names.iter().any(|named| named.as_str() == name),
+        false => request.accept_gone.covers(name),
     };
+    let accepted =
+        |name: &str| asked(name) || options.gone.accepted.iter().any(|known| known.as_str() == name);
     let mut gone = Vec::new();
     for LackingPart { component, name, last_backup, .. } in known.iter().cloned() {
         if !is_here(&component, &name) {

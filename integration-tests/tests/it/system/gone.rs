@@ -489,3 +489,26 @@ fn a_run_that_committed_nothing_hides_no_loss() {
         (vec!["default (whole storage)".into()], 3)
     );
 }
+
+#[test]
+fn what_a_run_leaves_out_on_purpose_is_confirmed_to_be_gone_only_by_its_name() {
+    let site = Site::new();
+    let uploads = format!("[[directory]]\nname = 'uploads'\npath = '{}'\n", site.folder("uploads").display());
+    configure(&site, &["default", "second"], &uploads);
+    repositories(&site, "default", 2);
+    repositories(&site, "second", 2);
+    site.write("uploads/file", "content");
+    run(&site, "0001", &[], 0);
+    // Both storages and the directory are there, and the runs do not look at all of them.
+    for limit in [&["--storage", "default"][..], &["--only", "uploads"], &["--only", "repositories"]] {
+        let id = format!("limited-{}", limit[1]);
+        let summary = run(&site, &id, &[limit, &["--accept-gone"]].concat(), 0);
+        assert!(summary.gone.is_empty() && summary.partial, "{limit:?}: {:?}", summary.gone);
+    }
+    // What has left the configuration may be confirmed by name, for that backup alone: the next one of everything asks again.
+    configure(&site, &["default"], &uploads);
+    let named = run(&site, "0002", &["--only", "repositories", "--accept-gone=second"], 0);
+    assert_eq!(named.gone.len(), 1, "{:?}", named.gone);
+    run(&site, "0003", &[], 3);
+    run(&site, "0004", &["--accept-gone"], 0);
+}
