@@ -267,7 +267,9 @@ impl Scan {
             }
         }
         self.met.add(found.path());
-        let counts = in_base.is_some_and(|known| is_looked_for(run, known.outcome));
+        // One that was gone and is back may go away again before it is read.
+        let is_back = |outcome| outcome == Outcome::Gone && matches!(found, Sight::Repository(_));
+        let counts = in_base.is_some_and(|known| is_looked_for(run, known.outcome) || is_back(known.outcome));
         self.scanned.base_repositories += u64::from(counts);
         // Room comes from those who work.
         let had_refs = in_base.is_some_and(|known| known.has_refs);

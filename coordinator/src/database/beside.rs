@@ -102,7 +102,8 @@ impl Beside<'_> {
             old,
         };
         swap.carry_out().await?;
-        let mut remarks = self.subscriptions().await;
+        let mut remarks = replayed.remarks;
+        remarks.extend(self.subscriptions().await);
         if target.existing.is_some() {
             let slots = slots::of(&self.maintenance, &names.old).await;
             remarks.extend(self.leave_old(old).await);

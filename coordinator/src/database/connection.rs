@@ -1,12 +1,13 @@
 //! How the children of one database reach their server: libpq's environment variables.
 //!
 //! Does not own: the URL's grammar (`url`) or the children. Sources, the later ones win: `PG*` of this process, but for
-//! what would lead elsewhere than the URL, the URL, the password file, the configuration's `env`, `GITLAB_BACKUP_PG*`, `GITLAB_BACKUP_<NAME>_PG*`. A password
-//! reaches a child by its environment only, never by its arguments, and [`Connection::redact`] keeps it out of every
-//! text that is shown.
+//! what would lead elsewhere than the URL, a service, the URL, the password file, the configuration's `env`,
+//! `GITLAB_BACKUP_PG*`, `GITLAB_BACKUP_<NAME>_PG*`. libpq lets a service beat every variable, so beside a service what was
+//! said of this database is an argument. A password reaches a child by its environment only, never by its arguments, and
+//! [`Connection::redact`] keeps it out of every text that is shown.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt, fs,
     path::{Path, PathBuf},
@@ -16,6 +17,9 @@ use packhorse_model::{ErrorKind, Problem, StorageName, Subject};
 use packhorse_service::config::DatabaseConfig;
 
 use super::url;
+
+#[cfg(test)]
+mod tests;
 
 /// Settings that GitLab's own backup lets the environment override.
 const OVERRIDES: [&str; 10] = [
@@ -39,6 +43,9 @@ const NOTICE_LOSS: &str =
 /// Variables by which libpq finds files.
 const FILES: [&str; 6] = ["PGPASSFILE", "PGSSLKEY", "PGSSLCERT", "PGSSLROOTCERT", "PGSSLCRL", "PGSSLCRLDIR"];
 
+/// What somebody else's URL may say beside a service of ours: nothing by which its password would go to another server.
+const BESIDE_SERVICE: [&str; 4] = ["PGSERVICE", "PGDATABASE", "PGUSER", "PGPASSWORD"];
+
 /// What the environment of this process says to libpq; it may hold a password.
 #[derive(Clone)]
 pub struct Libpq(BTreeMap<String, String>);
@@ -53,7 +60,8 @@ impl Libpq {
 /// A database's URL as it may be shown.
 pub fn without_password(url: &str) -> String {
     let Ok(environment) = url::parse(url) else { return "(no URL of a database)".to_owned() };
-    let connection = Connection { name: String::new(), elsewhere: None, bin_dir: None, environment };
+    let said = environment.keys().cloned().collect();
+    let connection = Connection { name: String::new(), elsewhere: None, bin_dir: None, environment, said };
     connection.shown(connection.database().unwrap_or_default())
 }
 
@@ -65,6 +73,8 @@ pub(super) struct Connection {
     elsewhere: Option<String>,
     bin_dir: Option<PathBuf>,
     environment: BTreeMap<String, String>,
+    /// Those of the variables that were said of this database, and not inherited from this process.
+    said: BTreeSet<String>,
 }
 
 impl Connection {
@@ -76,25 +86,27 @@ impl Connection {
                 .answered(answer)
         };
         config.name.parse::<StorageName>().map_err(|e| invalid("read database name", e.to_string()))?;
-        let said = url::parse(&config.url).map_err(|e| invalid("read database URL", e))?;
+        let mut own = url::parse(&config.url).map_err(|e| invalid("read database URL", e))?;
         let mut environment = inherited(env);
-        leads_elsewhere(&said).into_iter().for_each(|variable| drop(environment.remove(variable)));
-        environment.extend(said);
+        leads_elsewhere(&own).into_iter().for_each(|variable| drop(environment.remove(variable)));
         if let Some(file) = &config.password_file {
-            environment.insert(
+            own.insert(
                 "PGPASSWORD".into(),
                 read_password(file).map_err(|e| invalid("read password file", e))?,
             );
         }
-        environment.extend(config.env.clone());
-        environment.extend(overrides(&config.name, env));
+        own.extend(config.env.clone());
+        own.extend(overrides(&config.name, env));
+        let said = own.keys().cloned().collect();
+        environment.extend(own);
         if let Some((name, _)) = environment
             .iter()
             .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
         {
             return Err(invalid("read database environment", format!("{name:?} cannot be a variable")));
         }
-        Ok(Self { name: config.name.clone(), elsewhere: None, bin_dir: config.bin_dir.clone(), environment })
+        let (name, bin_dir) = (config.name.clone(), config.bin_dir.clone());
+        Ok(Self { name, elsewhere: None, bin_dir, environment, said })
     }
 
     /// Where a URL leads that an operator gave for one restore. Nothing of the environment leads elsewhere: it only
@@ -111,21 +123,30 @@ impl Connection {
                 .on(format!("--to-database {name}"))
                 .answered(answer)
         };
-        let said = url::parse(url).map_err(invalid)?;
-        if let Some(file) = FILES.iter().find(|file| said.contains_key(**file) && !own_caller) {
+        let own = url::parse(url).map_err(invalid)?;
+        if let Some(file) = FILES.iter().find(|file| own.contains_key(**file) && !own_caller) {
             return Err(invalid(format!("it names a file ({file}), which only embedded mode takes"))
                 .next("set that variable in the coordinator's environment"));
         }
-        if !said.contains_key("PGDATABASE") && !said.contains_key("PGSERVICE") {
+        let is_foreign = |variable: &&String| !BESIDE_SERVICE.contains(&variable.as_str());
+        if let Some(variable) =
+            own.keys().find(is_foreign).filter(|_| !own_caller && own.contains_key("PGSERVICE"))
+        {
+            let why = format!("it names a service and {variable}, which together only embedded mode takes");
+            return Err(invalid(why).next("name the service with a database and a user at most"));
+        }
+        if !own.contains_key("PGDATABASE") && !own.contains_key("PGSERVICE") {
             return Err(invalid("it names no database".to_owned()));
         }
         let mut environment = inherited.clone();
         let secret = if own_caller { None } else { Some("PGPASSWORD") };
-        for variable in leads_elsewhere(&said).into_iter().chain(secret) {
+        for variable in leads_elsewhere(&own).into_iter().chain(secret) {
             environment.remove(variable);
         }
-        environment.extend(said);
-        Ok(Self { name: name.to_owned(), elsewhere: None, bin_dir: bin_dir.map(Path::to_owned), environment })
+        let said = own.keys().cloned().collect();
+        environment.extend(own);
+        let (name, bin_dir) = (name.to_owned(), bin_dir.map(Path::to_owned));
+        Ok(Self { name, elsewhere: None, bin_dir, environment, said })
     }
 
     /// Where PostgreSQL's programs lie, if that is configured.
@@ -138,22 +159,54 @@ impl Connection {
         Self { elsewhere: Some(database.to_owned()), ..self.clone() }
     }
 
-    /// The database that the settings name, as far as they do: a service or the server may name it instead.
-    pub(super) fn database(&self) -> Option<&str> {
-        let named = (!self.environment.contains_key("PGSERVICE")).then_some(&self.environment)?;
-        named.get("PGDATABASE").or_else(|| named.get("PGUSER")).map(String::as_str)
+    /// What is in force of a variable, as far as it is known: beside a service only what was said of this database.
+    pub(super) fn in_force(&self, variable: &str) -> Option<&str> {
+        let is_known = self.service().is_none() || self.said.contains(variable);
+        self.environment.get(variable).filter(|_| is_known).map(String::as_str)
     }
 
-    /// The argument that says which database is meant, and that a lost connection is to be noticed. It is no secret.
+    /// The service that completes the settings.
+    pub(super) fn service(&self) -> Option<&str> {
+        self.environment.get("PGSERVICE").map(String::as_str)
+    }
+
+    /// The database that the settings name, as far as they do: a service may name it instead.
+    pub(super) fn database(&self) -> Option<&str> {
+        // A user's name is that of his database, where nobody says otherwise.
+        let user = || self.in_force("PGUSER").filter(|_| self.service().is_none());
+        self.in_force("PGDATABASE").or_else(user)
+    }
+
+    /// The argument that says which database is meant, what a service must not overrule, and that a lost connection is to be
+    /// noticed. It is no secret.
     pub(super) fn argument(&self) -> String {
-        match &self.elsewhere {
+        let mut settings = self.over_service();
+        if let Some(database) = &self.elsewhere {
             // A service's own database would beat one of the environment, but does not beat an argument.
-            Some(database) => {
-                let quoted = database.replace('\\', "\\\\").replace('\'', "\\'");
-                format!("--dbname=dbname='{quoted}' {NOTICE_LOSS}")
-            }
-            None => format!("--dbname={NOTICE_LOSS}"),
+            settings.insert("dbname", database);
         }
+        let mut argument = "--dbname=".to_owned();
+        for (keyword, value) in settings {
+            let quoted = value.replace('\\', "\\\\").replace('\'', "\\'");
+            argument += &format!("{keyword}='{quoted}' ");
+        }
+        argument + NOTICE_LOSS
+    }
+
+    fn over_service(&self) -> BTreeMap<&'static str, &str> {
+        if self.service().is_none() {
+            return BTreeMap::new();
+        }
+        // What we speak ourselves is not theirs to say.
+        let without = ["PGSERVICE", "PGPASSWORD", "PGCLIENTENCODING"];
+        let known = url::VARIABLES.into_iter().filter(|(_, variable)| !without.contains(variable));
+        let mut settings: BTreeMap<_, _> =
+            known.filter_map(|(keyword, variable)| Some((keyword, self.in_force(variable)?))).collect();
+        if settings.contains_key("host") {
+            // An address of the service would lead past the host.
+            settings.entry("hostaddr").or_insert("");
+        }
+        settings
     }
 
     /// The name in the configuration.
@@ -163,33 +216,38 @@ impl Connection {
 
     /// Where it leads, as far as the settings say.
     pub(super) fn leads_to(&self) -> Vec<Option<&str>> {
-        let set = |name: &str| self.environment.get(name).map(String::as_str);
-        vec![set("PGHOST"), set("PGHOSTADDR"), set("PGPORT"), set("PGSERVICE"), self.database()]
+        let set = |name: &str| self.in_force(name);
+        vec![set("PGHOST"), set("PGHOSTADDR"), set("PGPORT"), self.service(), self.database()]
     }
 
     /// Where the settings lead: host, port and database, as far as they say, and neither user nor password.
     pub(super) fn place(&self) -> String {
-        let set = |name: &str| self.environment.get(name).map(String::as_str);
-        let host = set("PGHOST").or_else(|| set("PGHOSTADDR")).unwrap_or("local");
-        let server = match (set("PGSERVICE"), set("PGPORT")) {
-            (Some(service), _) => format!("service {service}"),
-            (None, Some(port)) => format!("{host}:{port}"),
-            (None, None) => host.to_owned(),
+        let set = |name: &str| self.in_force(name);
+        let server = match (set("PGHOST").or_else(|| set("PGHOSTADDR")), self.service(), set("PGPORT")) {
+            (None, Some(service), _) => format!("service {service}"),
+            (host, _, port) => {
+                let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+                format!("{}{port}", host.unwrap_or("local"))
+            }
         };
-        let named = set("PGDATABASE").or_else(|| self.database());
-        named.map_or_else(|| server.clone(), |name| format!("{server}/{name}"))
+        self.database().map_or_else(|| server.clone(), |name| format!("{server}/{name}"))
     }
 
     /// A database of the server, as a URL for people: it has no password.
     pub(super) fn shown(&self, database: &str) -> String {
-        let set = |name: &str| self.environment.get(name).map(String::as_str);
-        let user = set("PGUSER").map(|user| format!("{user}@")).unwrap_or_default();
-        let port = set("PGPORT").map(|port| format!(":{port}")).unwrap_or_default();
-        let (host, socket) = match set("PGHOST").or(set("PGHOSTADDR")).unwrap_or_default() {
-            folder if folder.starts_with('/') => (String::new(), format!("?host={folder}")),
-            host => (host.to_owned(), String::new()),
+        let user = self.in_force("PGUSER").map(|user| format!("{user}@")).unwrap_or_default();
+        let port = self.in_force("PGPORT").map(|port| format!(":{port}")).unwrap_or_default();
+        let mut parameters = Vec::new();
+        let host = match self.in_force("PGHOST").or(self.in_force("PGHOSTADDR")).unwrap_or_default() {
+            folder if folder.starts_with('/') => {
+                parameters.push(format!("host={folder}"));
+                ""
+            }
+            host => host,
         };
-        format!("postgresql://{user}{host}{port}/{database}{socket}")
+        parameters.extend(self.service().map(|service| format!("service={service}")));
+        let mark = if parameters.is_empty() { "" } else { "?" };
+        format!("postgresql://{user}{host}{port}/{database}{mark}{}", parameters.join("&"))
     }
 
     /// What a child gets as its environment.
@@ -258,157 +316,4 @@ fn overrides(name: &str, env: &BTreeMap<String, String>) -> Vec<(String, String)
     let all =
         prefixes.iter().flat_map(|prefix| OVERRIDES.map(|setting| (format!("{prefix}{setting}"), setting)));
     all.filter_map(|(variable, setting)| Some((setting.to_owned(), env.get(&variable)?.clone()))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(url: &str) -> DatabaseConfig {
-        DatabaseConfig {
-            name: "ci-2".into(),
-            url: url.into(),
-            password_file: None,
-            bin_dir: None,
-            env: BTreeMap::new(),
-        }
-    }
-
-    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    }
-
-    #[test]
-    fn the_databases_own_variable_beats_the_general_one_beats_the_url() {
-        let connection = Connection::new(
-            &config("postgresql://u:url@h:1/d"),
-            &env(&[
-                ("GITLAB_BACKUP_PGPASSWORD", "general"),
-                ("GITLAB_BACKUP_CI_2_PGPASSWORD", "own"),
-                ("GITLAB_BACKUP_PGPORT", "2"),
-                ("GITLAB_BACKUP_MAIN_PGHOST", "other"),
-                ("PGHOST", "inherited"),
-                ("PGOPTIONS", "inherited"),
-                ("AWS_SECRET_ACCESS_KEY", "not for psql"),
-                ("PATH", "/bin"),
-            ]),
-        );
-        let connection = connection.expect("valid");
-        let get = |name: &str| connection.environment.get(name).map(String::as_str);
-        assert_eq!(get("PGPASSWORD"), Some("own"));
-        assert_eq!((get("PGPORT"), get("PGHOST"), get("PGUSER")), (Some("2"), Some("h"), Some("u")));
-        assert_eq!(
-            (get("PGOPTIONS"), get("PATH"), get("LC_ALL")),
-            (Some("inherited"), Some("/bin"), Some("C"))
-        );
-        assert_eq!(get("AWS_SECRET_ACCESS_KEY"), None);
-        assert_eq!(connection.redact("FATAL: own goal"), "FATAL: ******** goal");
-        assert!(!format!("{connection:?}").contains("own"));
-    }
-
-    #[test]
-    fn nothing_of_the_environment_leads_elsewhere_than_a_configured_url() {
-        let variables = env(&[
-            ("PGSERVICE", "live"),
-            ("PGHOSTADDR", "10.0.0.9"),
-            ("PGHOST", "live"),
-            ("PGDATABASE", "live"),
-            ("PGPORT", "9"),
-        ]);
-        let of = |url: &str| Connection::new(&config(url), &variables).expect("valid");
-        let whole = of("postgresql://u@h/d");
-        let get = |name: &str| whole.environment.get(name).map(String::as_str);
-        assert_eq!((get("PGSERVICE"), get("PGHOSTADDR")), (None, None));
-        assert_eq!((get("PGHOST"), get("PGDATABASE"), get("PGPORT")), (Some("h"), Some("d"), None));
-        // A database alone: where it is, the environment may say, but not by a service, which has a database, too.
-        let open = of("postgresql:///d");
-        assert_eq!(open.environment.get("PGSERVICE"), None);
-        assert_eq!((&open.environment["PGHOSTADDR"][..], &open.environment["PGPORT"][..]), ("10.0.0.9", "9"));
-        assert_eq!(of("postgresql:///?service=ours").environment["PGSERVICE"], "ours");
-    }
-
-    #[test]
-    fn every_setting_can_be_overridden_in_general_and_by_name() {
-        for setting in ["HOST", "PORT", "USER", "PASSWORD", "SSLMODE", "SSLKEY", "SSLCERT", "SSLROOTCERT"] {
-            let (general, own) =
-                (format!("GITLAB_BACKUP_PG{setting}"), format!("GITLAB_BACKUP_CI_2_PG{setting}"));
-            let url = config("postgresql://u:url@h:1/d?sslmode=disable&sslkey=k&sslcert=c&sslrootcert=r");
-            for (variables, expected) in [
-                (vec![(general.as_str(), "7")], "7"),
-                (vec![(own.as_str(), "8"), (general.as_str(), "7")], "8"),
-            ] {
-                let connection = Connection::new(&url, &env(&variables)).expect("valid");
-                assert_eq!(connection.environment[&format!("PG{setting}")], expected, "{setting}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_explicit_url_is_completed_by_the_environment_and_never_redirected() {
-        let libpq = Libpq::of(&env(&[
-            ("PGHOSTADDR", "10.0.0.9"),
-            ("PGHOST", "live"),
-            ("PGPORT", "9"),
-            ("PGDATABASE", "live"),
-            ("PGSERVICE", "live"),
-            ("PGPASSWORD", "geheim"),
-            ("GITLAB_BACKUP_PGHOST", "live"),
-            ("GITLAB_BACKUP_MAIN_PGPASSWORD", "live"),
-        ]));
-        let explicit = |url: &str, own: bool| Connection::explicit("main", url, None, &libpq, own);
-        let own = explicit("postgresql://u@spare/test", true).expect("valid");
-        let get = |name: &str| own.environment.get(name).map(String::as_str);
-        assert_eq!((get("PGHOST"), get("PGHOSTADDR"), get("PGPORT")), (Some("spare"), None, None));
-        assert_eq!((get("PGDATABASE"), get("PGSERVICE")), (Some("test"), None));
-        assert_eq!(get("PGPASSWORD"), Some("geheim"), "as libpq has it");
-        let open = explicit("postgresql:///test", true).expect("valid");
-        assert_eq!(open.environment["PGHOST"], "live", "what the URL leaves open");
-        // Somebody else's URL takes neither our password nor our files.
-        let others = explicit("postgresql://u@spare/test", false).expect("valid");
-        assert!(!others.environment.contains_key("PGPASSWORD"));
-        for bad in ["postgresql://h/d?sslkey=/root/key", "postgresql://h/d?passfile=/etc/shadow"] {
-            let problem = explicit(bad, false).expect_err("a file");
-            assert!(
-                problem.kind == ErrorKind::Invalid && problem.to_string().contains("embedded"),
-                "{problem}"
-            );
-            explicit(bad, true).expect("one's own files");
-        }
-        for bad in ["postgresql://u:geheim@h", "http://u:geheim@h/d", "postgresql://u:geheim@h:x/d"] {
-            let problem = explicit(bad, true).expect_err("no database, or no URL");
-            assert!(!format!("{problem:?}").contains("geheim"), "{problem:?}");
-        }
-    }
-
-    #[test]
-    fn a_url_is_shown_without_its_password() {
-        let shown = without_password;
-        assert_eq!(shown("postgresql://u:geheim@h:1/d?password=geheim"), "postgresql://u@h:1/d");
-        assert_eq!(shown("postgresql:///d?host=/run/pg&port=2"), "postgresql://:2/d?host=/run/pg");
-        assert!(!shown("mysql://u:geheim@h/d").contains("geheim"));
-    }
-
-    #[test]
-    fn the_password_file_stands_for_the_password() {
-        let file = tempfile::NamedTempFile::new().expect("temporary file");
-        fs::write(file.path(), "ge heim \n").expect("write file");
-        let config =
-            DatabaseConfig { password_file: Some(file.path().into()), ..config("postgresql://u:url@h/d") };
-        let connection = Connection::new(&config, &BTreeMap::new()).expect("valid");
-        assert_eq!(connection.environment["PGPASSWORD"], "ge heim ");
-        let missing = DatabaseConfig { password_file: Some("/nonexistent".into()), ..config };
-        let problem = Connection::new(&missing, &BTreeMap::new()).expect_err("no such file");
-        assert!(problem.to_string().contains("/nonexistent"), "{problem}");
-    }
-
-    #[test]
-    fn errors_name_the_database_and_not_the_url() {
-        for bad in ["postgresql://u:geheim@h/d?nope=1", "http://u:geheim@h"] {
-            let problem = Connection::new(&config(bad), &BTreeMap::new()).expect_err("bad URL");
-            assert_eq!((problem.kind, problem.subject), (ErrorKind::Invalid, Subject::Configuration));
-            assert!(format!("{problem:?}").contains("ci-2") && !format!("{problem:?}").contains("geheim"));
-        }
-        let name = DatabaseConfig { name: "a/b".into(), ..config("postgresql://") };
-        assert!(Connection::new(&name, &BTreeMap::new()).is_err());
-    }
 }

@@ -14,7 +14,7 @@ use crate::pipe::LastLines;
 const LOGIN: &str = "FATAL:  role \"";
 
 /// Fragments of the programs' messages, what to do about them, and how.
-const KNOWN: [(&str, ErrorKind, &str); 22] = [
+const KNOWN: [(&str, ErrorKind, &str); 24] = [
     (
         LOGIN,
         ErrorKind::NotFound,
@@ -81,6 +81,17 @@ const KNOWN: [(&str, ErrorKind, &str); 22] = [
     ("Connection refused", ErrorKind::Unavailable, "start the database server, or correct its host and port"),
     ("timeout expired", ErrorKind::Unavailable, "check that the database server can be reached"),
     (
+        "definition of service",
+        ErrorKind::Invalid,
+        "correct the service's name in the URL, or write it into the file of PGSERVICEFILE or ~/.pg_service.conf",
+    ),
+    (
+        "could not access file",
+        ErrorKind::Unavailable,
+        "install this library on the database server's host, or take it out of what loads it, such as \
+         local_preload_libraries or session_preload_libraries",
+    ),
+    (
         "No such file or directory",
         ErrorKind::Unavailable,
         "start the database server, or correct its socket's folder",
@@ -90,6 +101,15 @@ const KNOWN: [(&str, ErrorKind, &str); 22] = [
 /// The problem that a program's end stands for; `what` is the operation that it stopped.
 pub(super) fn failed(connection: &Connection, what: &str, status: ExitStatus, said: &LastLines) -> Problem {
     answered(connection, what, &said.text(Some(status)))
+}
+
+/// The problem of settings that lead to another database than the one that they name.
+pub(super) fn misled(connection: &Connection, what: &str, found: &str) -> Option<Problem> {
+    let named = connection.database().filter(|named| *named != found)?;
+    let said =
+        format!("the settings name the database {named:?}, and the server says that this is {found:?}");
+    let next = "give the database the name that the server has for it, and connect to the server itself, not to a pooler";
+    Some(problem(connection, ErrorKind::Invalid, what).answered(said).next(next))
 }
 
 /// The problem that an answer of the server stands for.

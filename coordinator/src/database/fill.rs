@@ -2,7 +2,8 @@
 //!
 //! Does not own: which database that is, or what makes it count (`beside`, `in_place`). In order: every statement; the
 //! dump's digest, size and last line; no transaction of the dump is left open, and ours is still the one that was begun;
-//! what is there against what the backup recorded; statistics; event triggers. Only after all of it the caller acts.
+//! what is there against what the backup recorded; statistics; event triggers. Only after all of it the caller acts. The server
+//! works out what an index computes even to count rows, so that, too, is tried under the database's own search paths.
 
 use std::io::{self, BufReader, Read};
 
@@ -13,7 +14,7 @@ use super::{
     contents,
     dialogue::Dialogue,
     failure,
-    replay::{Fault, Halt, Replayed, Rules, replay},
+    replay::{Fault, Halt, Replayed, Rules, replay, under},
     statement::{Statements, Stop},
     trailer::Trailer,
 };
@@ -68,8 +69,12 @@ pub(super) fn fill(
     if let Some(recorded) = &summary.contents {
         compare(connection, recorded, dialogue, rules, &mut replayed)?;
     }
-    // Without statistics everything works, only slower; the server makes them by itself in time.
-    dialogue.say(b"ANALYZE;").map_err(ended)?;
+    if let Some(said) = analyse(dialogue, rules).map_err(ended)? {
+        let remark = failure::problem(connection, ErrorKind::Unavailable, "make statistics of database")
+            .answered(said);
+        let next = "run ANALYZE in the database; until then it works, only slower";
+        replayed.remarks.push(remark.next(next));
+    }
     replayed.finish(dialogue, rules).map_err(|halt| unfilled(connection, halt))?;
     Ok(replayed)
 }
@@ -102,9 +107,7 @@ fn compare(
     rules: &Rules,
     replayed: &mut Replayed,
 ) -> Result<(), Unfilled> {
-    let relations = dialogue.say(contents::RELATIONS.as_bytes()).map_err(|_| Unfilled::Ended)?.fields;
-    let rows = dialogue.say(contents::rows(Some(recorded)).as_bytes()).map_err(|_| Unfilled::Ended)?.fields;
-    let found = relations.first().and_then(|relations| contents::parse(relations, &rows)).unwrap_or_default();
+    let found = count(recorded, dialogue, rules).map_err(|_| Unfilled::Ended)?;
     let differences = contents::differences(recorded, &found);
     if differences.is_empty() {
         return Ok(());
@@ -118,6 +121,40 @@ fn compare(
     }
     let fault = Fault { object: "contents".into(), said, of_rows: false };
     replayed.note(rules, Some(fault)).map_err(|halt| unfilled(connection, halt))
+}
+
+/// Counts what is there of what was recorded.
+fn count(
+    recorded: &DatabaseContents,
+    dialogue: &mut Dialogue,
+    rules: &Rules,
+) -> Result<DatabaseContents, Stop> {
+    let relations = dialogue.say(contents::RELATIONS.as_bytes())?.fields;
+    let rows = dialogue.say(contents::rows(Some(recorded)).as_bytes())?.fields;
+    let parse = |rows: &[String]| contents::parse(relations.first()?, rows).filter(|_| relations.len() == 1);
+    let mut found = parse(&rows).unwrap_or_default();
+    for number in 0..rules.search_paths.len() {
+        let mut left = recorded.clone();
+        left.rows.retain(|sample| !found.rows.iter().any(|other| other.table == sample.table));
+        if left.rows.is_empty() {
+            break;
+        }
+        let rows = under(dialogue, number, contents::rows(Some(&left)).as_bytes())?.fields;
+        found.rows.extend(parse(&rows).unwrap_or_default().rows);
+    }
+    Ok(found)
+}
+
+/// Makes statistics, or gives what the server says against it: without them all works, only slower, until it makes them by itself.
+fn analyse(dialogue: &mut Dialogue, rules: &Rules) -> Result<Option<String>, Stop> {
+    const ANALYZE: &[u8] = b"ANALYZE;";
+    let refused = dialogue.say(ANALYZE)?.refused;
+    for number in 0..rules.search_paths.len() {
+        if refused.is_none() || under(dialogue, number, ANALYZE)?.refused.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(refused)
 }
 
 /// Shows the dump's end to the trailer as it passes.

@@ -34,7 +34,7 @@ const LOCKS_EACH: u64 = 2;
 pub(super) async fn restore(job: &Job<'_>, target: &Target) -> Result<Brought, Problem> {
     let existing = check(job, target).await?;
     let replayed = fill_in_turn(job, target, existing).await?;
-    let mut brought = Brought { number: replayed.number, faults: replayed.faults, remarks: Vec::new() };
+    let mut brought = Brought { number: replayed.number, faults: replayed.faults, remarks: replayed.remarks };
     change_attributes(job, target, existing, &mut brought).await;
     Ok(brought)
 }

@@ -1,13 +1,14 @@
 //! Databases: dumped into the vault, and restored from it, through PostgreSQL's own programs.
 //!
 //! Does not own: which databases a run has, or when it is a backup. Files in the order of a dump: `url`, `connection`,
-//! `psql`, `snapshot` (with `attributes` and `contents`), `dump`; of a restore: `plan`, `target`, then `beside` (`hold`, `names`,
+//! `psql`, `snapshot` (with `attributes`, `contents`, `changes`), `dump`; of a restore: `plan`, `target`, then `beside` (`hold`, `names`,
 //! `wanted`, `swap`) or `in_place` (`objects`). Both fill a database by `session`, `fill`, `replay`, `statement`, `dialogue`.
 //!
 //! Order: the snapshots of all databases are taken first, within moments of each other, and then the databases are
 //! dumped one after another, each at its snapshot. A failed database is reported by name and stops no other. A dump is
-//! tried once more, at a fresh snapshot, when a table was dropped before `pg_dump` came to it. Nothing else is retried here:
-//! the vault's client retries its requests, and a dump that broke is the next run's.
+//! tried again, at a fresh snapshot, when a table was dropped, altered or written anew before `pg_dump` came to it: its
+//! rows might be missing without a word. Nothing else is retried here: the vault's client retries its requests, and a dump
+//! that broke is the next run's.
 //!
 //! Cancellation kills the running child; the databases that are left are reported as not done. A crash leaves no
 //! object of an unfinished dump (at most parts of an upload, which the store's lifecycle rule removes), and never half
@@ -16,6 +17,7 @@
 
 mod attributes;
 mod beside;
+mod changes;
 mod connection;
 mod contents;
 mod dialogue;

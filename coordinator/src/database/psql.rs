@@ -43,18 +43,18 @@ const SESSION: &str = "\
     \\if :packhorse_idle\nSET idle_session_timeout = 0;\n\\endif\n\
     \\if :packhorse_timed\nSET transaction_timeout = 0;\n\\endif\n";
 
-/// What our own sessions speak, whatever the shell or the URL says; a dump says by itself what it is written in.
-const ENCODING: (&str, &str) = ("PGCLIENTENCODING", "UTF8");
+/// What our own sessions speak, whatever the shell, the URL or a service says; a dump says by itself what it is written in.
+const ENCODING: &str = " client_encoding=UTF8";
 
 /// Bytes of an answer that are read; more is a defect of the question.
 const ANSWER: u64 = 1 << 20;
+/// The same where the question is about every table.
+const MUCH: u64 = 1 << 30;
 
 /// Starts `psql`, in a session without timeouts; its diagnostics come with its end.
 pub(super) fn start(connection: &Connection) -> Result<Psql, Problem> {
-    let mut environment = connection.environment().clone();
-    environment.insert(ENCODING.0.into(), ENCODING.1.into());
-    let arguments = ARGUMENTS.map(str::to_owned).into_iter().chain([connection.argument()]);
-    let mut child = Child::start(&connection.program("psql"), arguments, &environment)?;
+    let arguments = ARGUMENTS.map(str::to_owned).into_iter().chain([connection.argument() + ENCODING]);
+    let mut child = Child::start(&connection.program("psql"), arguments, connection.environment())?;
     let errors = Errors::default();
     let seen = errors.clone();
     let said = child.stderr(LastLines::default(), move |lines: &mut LastLines, line: &str| {
@@ -90,14 +90,33 @@ pub(super) async fn ask(
     sql: impl Into<Arc<str>>,
     cancel: &CancellationToken,
 ) -> Result<Vec<String>, Problem> {
-    let sql: Arc<str> = sql.into();
+    ask_up_to(ANSWER, connection, what, sql.into(), cancel).await
+}
+
+/// The same when the answer may be long.
+pub(super) async fn ask_for_much(
+    connection: &Connection,
+    what: &str,
+    sql: impl Into<Arc<str>>,
+    cancel: &CancellationToken,
+) -> Result<Vec<String>, Problem> {
+    ask_up_to(MUCH, connection, what, sql.into(), cancel).await
+}
+
+async fn ask_up_to(
+    most: u64,
+    connection: &Connection,
+    what: &str,
+    sql: Arc<str>,
+    cancel: &CancellationToken,
+) -> Result<Vec<String>, Problem> {
     let Psql { mut child, mut stdin, stdout, said, .. } = start(connection)?;
     let answer = spawn_blocking(move || {
         // A psql that ended early says why; the broken pipe does not matter.
         let _ = stdin.write_all(sql.as_bytes());
         drop(stdin);
         let mut answer = Vec::new();
-        stdout.take(ANSWER).read_to_end(&mut answer).map_err(|error| io_problem("read answer", &error))?;
+        stdout.take(most).read_to_end(&mut answer).map_err(|error| io_problem("read answer", &error))?;
         Ok(answer)
     });
     let status = child.wait(cancel).await?;

@@ -9,6 +9,8 @@
 
 use std::io::{self, BufRead};
 
+use packhorse_model::Problem;
+
 use super::{
     dialogue::{Answer, Dialogue},
     psql::literal,
@@ -54,6 +56,8 @@ pub(super) struct Replayed {
     pub(super) faults: Vec<Fault>,
     /// How many failed.
     pub(super) number: u64,
+    /// What the operator should know.
+    pub(super) remarks: Vec<Problem>,
     last: Vec<Statement>,
 }
 
@@ -180,14 +184,19 @@ fn carry_out(dialogue: &mut Dialogue, rules: &Rules, statement: &Statement) -> R
         return Ok(None);
     }
     for number in 0..rules.search_paths.len() {
-        set_path(dialogue, number)?;
-        let again = dialogue.say(&statement.text)?;
-        dialogue.say(EMPTY_PATH)?;
-        if again.refused.is_none() {
+        if under(dialogue, number, &statement.text)?.refused.is_none() {
             return Ok(None);
         }
     }
     Ok(Some(fault(statement, said)))
+}
+
+/// Has a statement carried out under one of the search paths of the rules.
+pub(super) fn under(dialogue: &mut Dialogue, number: usize, statement: &[u8]) -> Result<Answer, Stop> {
+    set_path(dialogue, number)?;
+    let answer = dialogue.say(statement)?;
+    dialogue.say(EMPTY_PATH)?;
+    Ok(answer)
 }
 
 fn set_path(dialogue: &mut Dialogue, number: usize) -> Result<(), Stop> {

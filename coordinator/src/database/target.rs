@@ -128,6 +128,9 @@ async fn existing(
     let server = server(&mut answer).ok_or_else(unread)?;
     let mut next = || answer.next().ok_or_else(unread);
     let (oid, name, is_template, is_owned) = (next()?, next()?, next()? == "t", next()? == "t");
+    if let Some(problem) = failure::misled(connection, WHAT, &name) {
+        return Err(problem);
+    }
     let attributes = attributes::parse(&next()?).ok_or_else(unread)?;
     let kept_extensions = answer.by_ref().take_while(|name| !name.is_empty()).collect();
     let kept_schemas = answer.by_ref().take_while(|name| !name.is_empty()).collect();

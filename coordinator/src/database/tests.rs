@@ -20,6 +20,9 @@ use super::*;
 mod beside;
 mod in_place;
 mod kinds;
+mod paths;
+mod services;
+mod unseen;
 
 /// Tables of many kinds; `NAME` tells databases apart.
 const FIXTURE: &str = r#"

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 /// URL parameters and the variables that mean the same.
-const VARIABLES: [(&str, &str); 28] = [
+pub(super) const VARIABLES: [(&str, &str); 28] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),

@@ -13,5 +13,5 @@ mod room;
 mod tests;
 
 pub(crate) use child::{Child, LastLines};
-pub(crate) use compress::{compress, in_all, io_problem, joined};
+pub(crate) use compress::{Compressed, compress, in_all, io_problem, joined};
 pub(crate) use decompress::PlainReader;

@@ -48,7 +48,8 @@ fn survive(world: &World, log: &Log, may_fail: bool, noise: impl FnMut(u64) + Se
             assert!(output.code == 0 || (may_fail && output.code == 3), "{output:?}");
             let summary: RunSummary = serde_json::from_str(&output.stdout).expect("a run summary");
             let failed: Vec<&str> = summary.failures.iter().map(|failure| failure.item.as_str()).collect();
-            assert_eq!(failed, if output.code == 3 { vec!["busy.git"] } else { vec![] });
+            let expected = if output.code == 3 { vec!["busy.git"] } else { vec![] };
+            assert_eq!(failed, expected, "{:#?}", summary.failures);
             runs.push((id, output.code));
         }
     });
