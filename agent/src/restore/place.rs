@@ -18,7 +18,7 @@ use rustix::{
 
 use crate::{
     backup::holds_others,
-    restore::{folders::Folder, io_problem::io_problem, owner::Owner},
+    restore::{folders::Folder, io_problem::io_problem, owner::Owner, remove::remove_tree},
 };
 
 /// Where a repository goes. All of this type is blocking.
@@ -215,7 +215,7 @@ pub(super) fn not_a_folder(folder: &Path) -> Problem {
 
 fn remove(old: &Path) -> Result<(), Problem> {
     let removed = match fs::symlink_metadata(old) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(old),
+        Ok(found) if found.is_dir() => remove_tree(old),
         Ok(_) => fs::remove_file(old),
         Err(error) => Err(error),
     };
