@@ -29,6 +29,7 @@ mod fetch;
 mod folders;
 mod git_child;
 mod hooks;
+mod inside;
 mod io_problem;
 mod job;
 mod objects;

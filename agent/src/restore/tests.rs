@@ -4,6 +4,7 @@ mod chains;
 mod copied;
 mod damage;
 mod desk;
+mod in_the_way;
 mod many_refs;
 mod places;
 mod selection;
