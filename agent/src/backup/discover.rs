@@ -285,7 +285,7 @@ pub fn restore_it(path: &str) -> String {
 
 /// Folders that git makes in a repository, and Gitaly. Nobody looks there for repositories while a backup is made, because
 /// nearly every repository has most of them; a restore does before it removes one (`restore/inside`).
-pub const OWN_FOLDERS: [&str; 10] =
+const OWN_FOLDERS: [&str; 10] =
     ["objects", "refs", "hooks", "info", "logs", "branches", "custom_hooks", "worktrees", "reftable", "lfs"];
 
 /// Repositories inside a repository, such as those of submodules, and what is left of such: they are named, and not backed up.

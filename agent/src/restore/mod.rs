@@ -32,6 +32,7 @@ mod hooks;
 mod inside;
 mod io_problem;
 mod job;
+mod lent;
 mod objects;
 mod optimise;
 mod owner;

@@ -1,5 +1,6 @@
 //! Restores from vaults that real git commands wrote, checked by git.
 
+mod borrowed;
 mod chains;
 mod copied;
 mod damage;
