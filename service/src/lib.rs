@@ -9,6 +9,7 @@ pub mod config;
 mod connect;
 mod course;
 pub mod daemon;
+pub mod descent;
 mod health;
 mod keeper;
 mod listen;

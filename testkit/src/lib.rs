@@ -4,6 +4,7 @@
 //! output, state) instead of returning an error, so that a failing test explains itself. Depends on none of the crates
 //! under test, so any of them can use it for its own tests.
 
+mod bind_mount;
 mod ceph;
 mod certificates;
 mod command;
@@ -24,6 +25,7 @@ mod tree;
 mod watchdog;
 mod xml;
 
+pub use bind_mount::BindMount;
 pub use ceph::CephGateway;
 pub use certificates::{CertificateAuthority, IssuedCertificate};
 pub use command::{hermetic_command, run_checked, run_with_input};

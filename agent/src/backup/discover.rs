@@ -58,6 +58,38 @@ pub fn missing_parts(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
     NEEDED.into_iter().filter(|part| !has(part)).collect()
 }
 
+/// What of a repository a folder has, each part as what it is in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    parts: usize,
+    is_whole: bool,
+}
+
+impl Shape {
+    /// As these entries show it.
+    pub fn of(entries: &[Entry]) -> Self {
+        let is_part = |entry: &Entry, part: &str| {
+            let is_folder = matches!(part, "objects" | "refs");
+            entry.name == part && (entry.is_link || entry.is_dir == is_folder)
+        };
+        let has = |part: &&str| entries.iter().any(|entry| is_part(entry, part));
+        Self {
+            parts: PARTS.iter().filter(|part| has(part)).count(),
+            is_whole: NEEDED.iter().all(|part| has(part)),
+        }
+    }
+
+    /// Whether there is anything of a repository.
+    pub fn has_a_part(self) -> bool {
+        self.parts > 0
+    }
+
+    /// Whether it is a repository, or what is left of one.
+    pub fn is_enough(self) -> bool {
+        self.is_whole || self.parts >= ENOUGH
+    }
+}
+
 /// A depth-first walk; yields repositories in ascending order of [`RepoPath`].
 pub struct Walk<'a> {
     root: PathBuf,
@@ -82,7 +114,7 @@ impl<'a> Walk<'a> {
     /// A walk over the storage at `root`, limited to what the filter selects.
     pub fn new(root: &Path, filter: &'a RepoFilter) -> Result<Self, Problem> {
         let mut walk = Self { root: root.to_owned(), filter, stack: Vec::new(), found_first: Vec::new() };
-        refuse_repository(root)?;
+        refuse_repository("read storage", root)?;
         let top = list(root).map_err(|e| {
             let (kind, subject) = match e.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -210,7 +242,7 @@ fn not_utf8(name: String) -> Found {
 }
 
 /// A storage is a folder of repositories. One that is a repository, or lies in one, is the wrong folder.
-fn refuse_repository(root: &Path) -> Result<(), Problem> {
+pub fn refuse_repository(what: &str, root: &Path) -> Result<(), Problem> {
     let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
     let Some(repository) = real.ancestors().find(|dir| is_repository(dir)) else { return Ok(()) };
     let answer = if repository == real { "it is a repository" } else { "it lies inside a repository" };
@@ -218,7 +250,7 @@ fn refuse_repository(root: &Path) -> Result<(), Problem> {
         Some(parent) => format!("name the folder that holds the repositories: {}", parent.display()),
         None => "name the folder that holds the repositories".to_owned(),
     };
-    Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, "read storage")
+    Err(Problem::new(ErrorKind::Invalid, Subject::Configuration, what)
         .on(root.display())
         .answered(format!("{answer}, not a folder of repositories"))
         .next(next))
@@ -240,23 +272,6 @@ fn join(relative: &str, name: &str) -> String {
 /// Whether a folder has all that git needs to open it as a repository.
 pub fn is_repository(dir: &Path) -> bool {
     missing_parts(|part| fs::symlink_metadata(dir.join(part)).is_ok()).is_empty()
-}
-
-/// What a folder holds beside a repository of its own, so that nobody may replace it as one: none when there is nothing.
-pub fn holds_others(dir: &Path) -> io::Result<Option<String>> {
-    if !fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir()) {
-        return Ok(None);
-    }
-    let entries = list(dir)?;
-    let has = |name: &&str| entries.iter().any(|entry| entry.name == **name);
-    if !entries.is_empty() && !PARTS.iter().any(has) {
-        return Ok(Some("it is a folder with other contents, and no repository".to_owned()));
-    }
-    let inner = inner_repositories(&entries, "", dir).into_iter().next();
-    Ok(inner.and_then(|found| match found {
-        Found::Inner(name) => Some(format!("another repository lies in it: {name}")),
-        _ => None,
-    }))
 }
 
 /// The next step for a repository that lacks a part. It never removes the repository: that may be the only copy.
@@ -284,11 +299,12 @@ pub fn examine_failed(path: &str, dir: &Path) -> String {
     examine_it(path, dir, "its last good state, if there is one,")
 }
 
-/// Folders that git makes in a repository, and Gitaly; none of them holds repositories.
-pub const OWN_FOLDERS: [&str; 10] =
+/// Folders that git makes in a repository, and Gitaly. Nobody looks there for repositories while a backup is made, because
+/// nearly every repository has most of them; a restore does before it removes one (`restore/inside`).
+const OWN_FOLDERS: [&str; 10] =
     ["objects", "refs", "hooks", "info", "logs", "branches", "custom_hooks", "worktrees", "reftable", "lfs"];
 
-/// Repositories inside a repository, such as those of submodules: they are named, and not backed up.
+/// Repositories inside a repository, such as those of submodules, and what is left of such: they are named, and not backed up.
 fn inner_repositories(entries: &[Entry], relative: &str, dir: &Path) -> Vec<Found> {
     let mut found = Vec::new();
     let foreign = |entry: &&Entry| entry.is_dir && !OWN_FOLDERS.iter().any(|own| entry.name == *own);
@@ -300,7 +316,7 @@ fn inner_repositories(entries: &[Entry], relative: &str, dir: &Path) -> Vec<Foun
     while let Some((relative, dir)) = folders.pop() {
         // What cannot be listed, or has just gone, is nothing that the backup promises.
         let Ok(entries) = list(&dir) else { continue };
-        if missing_parts(|part| entries.iter().any(|entry| entry.name == part)).is_empty() {
+        if Shape::of(&entries).is_enough() {
             found.push(Found::Inner(relative));
             continue;
         }
@@ -312,13 +328,18 @@ fn inner_repositories(entries: &[Entry], relative: &str, dir: &Path) -> Vec<Foun
     found
 }
 
-struct Entry {
-    name: OsString,
-    is_dir: bool,
-    is_link: bool,
+/// A name in a folder, and what it is called for.
+pub struct Entry {
+    /// The name.
+    pub name: OsString,
+    /// Whether it is a folder, and no link to one.
+    pub is_dir: bool,
+    /// Whether it is a symbolic link.
+    pub is_link: bool,
 }
 
-fn list(dir: &Path) -> io::Result<Vec<Entry>> {
+/// What is in a folder.
+pub fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -379,6 +400,10 @@ mod tests {
         repository(root, "a/x.git/nested.git");
         repository(root, "w/.git");
         repository(root, "w/.git/modules/group/lib");
+        repository(root, "y.git");
+        repository(root, "y.git/modules/headless");
+        let headless = root.join("y.git/modules/headless");
+        fs::rename(headless.join("HEAD"), headless.join("config")).expect("rename");
         fs::create_dir_all(root.join("a/x.git/objects/pack")).expect("create");
         let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, root.join(at)).expect("link");
         link("a", "link");
@@ -386,8 +411,16 @@ mod tests {
         link("nowhere", "dangling");
         link("a/x.git/HEAD", "file");
         let all = walk(root, &RepoFilter::default());
-        let expected =
-            ["@link", "@a/other", "+a/x.git/nested.git", "a/x.git", "+w/.git/modules/group/lib", "w/.git"];
+        let expected = [
+            "@link",
+            "@a/other",
+            "+a/x.git/nested.git",
+            "a/x.git",
+            "+w/.git/modules/group/lib",
+            "w/.git",
+            "+y.git/modules/headless",
+            "y.git",
+        ];
         assert_eq!(all, expected);
     }
 

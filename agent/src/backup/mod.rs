@@ -53,7 +53,7 @@ use std::{
     time::Duration,
 };
 
-pub use discover::{OWN_FOLDERS, holds_others, is_repository};
+pub use discover::{Shape, is_repository, list, refuse_repository};
 use packhorse_model::{
     BackupId, Component, Counts, ErrorKind, ItemFailure, ObjectDigest, PassedOver, Problem, RepoFilter,
     RepoPath, StorageName, Subject,

@@ -5,12 +5,17 @@
 //! recorded, with nothing of them broken. A repository comes to its place in one step, whole, so its objects are not read
 //! again. Nothing is written here, so that a plan and a restore ask the same question.
 
+use std::{
+    fs::{self, Metadata},
+    path::Path,
+};
+
 use packhorse_model::Problem;
 use packhorse_vault::{CatalogueEntry, LastGood};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backup::fingerprint_of,
+    backup::{fingerprint_of, is_repository},
     git::Git,
     restore::{RestoreJob, place::Place},
 };
@@ -37,6 +42,18 @@ pub(super) fn spot(
         }
     }
     Place::find(&job.root, &entry.path, job.force).map(Some)
+}
+
+/// Whether the folder has what git needs to open it, and the configuration that says how to read it. What is not in order
+/// here was not put there by a restore.
+fn is_usable(dir: &Path) -> bool {
+    let has =
+        |name: &str, is: fn(&Metadata) -> bool| fs::metadata(dir.join(name)).is_ok_and(|found| is(&found));
+    // HEAD may be a link to a ref that does not exist yet.
+    is_repository(dir)
+        && has("objects", Metadata::is_dir)
+        && has("refs", Metadata::is_dir)
+        && has("config", Metadata::is_file)
 }
 
 /// What is at a place.
@@ -69,7 +86,8 @@ impl Found {
 /// Whether `place` holds what the entry restores to.
 fn look_at(job: &RestoreJob, place: &Place, entry: &CatalogueEntry, cancel: &CancellationToken) -> Found {
     let git = Git::new(job.git.clone());
-    match place.folder().and_then(|dir| fingerprint_of(&entry.path, dir, &git, cancel)) {
+    let usable = place.folder().filter(|dir| is_usable(dir));
+    match usable.and_then(|dir| fingerprint_of(&entry.path, dir, &git, cancel)) {
         None => Found::Unreadable,
         found if found == entry.fingerprint => Found::TheSame,
         Some(_) => Found::Another,

@@ -1,23 +1,29 @@
 //! Who in a storage borrows objects from a repository that a forced restore replaces, and would lose them.
 //!
 //! Does not own: replacing (`place`), or what waits for what (`run`). The storage is walked once, when the first repository
-//! is to be replaced, and every `objects/info/alternates` is followed to its end, so whoever borrows from a borrower counts
-//! too. What cannot be looked into may borrow: then nothing is replaced. Borrowers elsewhere cannot be known. Whether a known
+//! is to be replaced, and what each repository uses of others (`lent`) is followed to its end, so whoever borrows from a
+//! borrower counts too. A lender is known by its path and by device and inode, so no bind mount or link hides it. What cannot be looked into may borrow: then nothing is replaced. Borrowers elsewhere cannot be known. Whether a known
 //! one still borrows is asked again each time, because a restored repository borrows from nobody.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    fs, io,
-    path::{Component, Path, PathBuf},
+    ffi::OsStr,
+    io,
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
 use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
 
-use crate::restore::io_problem::io_problem;
+use crate::{
+    backup::{Shape, list},
+    restore::lent::{Id, Market, id_of, ids_of, unknown},
+};
 
 /// Borrowers that a problem names.
 const NAMED: usize = 5;
+/// Where a file system keeps what it found without a name.
+const LOST: &str = "lost+found";
 
 /// The borrowers of one storage. All of this type is blocking.
 pub(super) struct Borrowers {
@@ -29,7 +35,9 @@ pub(super) struct Borrowers {
 #[derive(Default)]
 struct Known {
     /// By every folder in which something lies that is lent: who borrows it.
-    by_lender: HashMap<PathBuf, BTreeSet<PathBuf>>,
+    by_path: HashMap<PathBuf, BTreeSet<PathBuf>>,
+    /// The same by what that folder, or a file, is.
+    by_id: HashMap<Id, BTreeSet<PathBuf>>,
     /// Whoever borrows.
     borrowers: HashSet<PathBuf>,
 }
@@ -49,14 +57,23 @@ impl Borrowers {
     /// Who borrows now from the repository that lies there.
     pub(super) fn of(&self, path: &RepoPath) -> Result<BTreeSet<PathBuf>, Problem> {
         let known = self.known.get_or_init(|| Walk::new(&self.root)?.run());
-        let lender = Path::new(path.as_str());
-        let Some(borrowers) = known.as_ref().map_err(Clone::clone)?.by_lender.get(lender) else {
+        let known = known.as_ref().map_err(Clone::clone)?;
+        let (lender, dir) = (Path::new(path.as_str()), self.root.join(path.as_str()));
+        // Where a link is, the link is replaced, and what it leads to stays.
+        let ids = if known.by_id.is_empty() || dir.is_symlink() { HashSet::new() } else { ids_of(&dir)? };
+        let borrowers = ids.iter().filter_map(|id| known.by_id.get(id)).chain(known.by_path.get(lender));
+        let borrowers: BTreeSet<&PathBuf> = borrowers.flatten().collect();
+        if borrowers.is_empty() {
             return Ok(BTreeSet::new());
-        };
-        let walk = Walk::new(&self.root)?;
+        }
+        let (market, itself) = (Market::new(&self.root)?, id_of(&dir));
         let mut still = BTreeSet::new();
-        for borrower in borrowers.iter().filter(|borrower| !borrower.starts_with(lender)) {
-            if walk.lent_to(borrower)?.iter().any(|lent| lent.starts_with(lender)) {
+        for borrower in borrowers.into_iter().filter(|borrower| !borrower.starts_with(lender)) {
+            let lent = market.lent_to(borrower)?;
+            let uses = lent.ids.iter().any(|id| ids.contains(id))
+                || lent.paths.iter().any(|path| path.starts_with(lender));
+            // One repository that has two names borrows nothing from itself.
+            if uses && id_of(market.path(borrower)) != itself {
                 still.insert(borrower.clone());
             }
         }
@@ -84,108 +101,95 @@ pub(super) fn lends(path: &RepoPath, borrowers: &BTreeSet<PathBuf>) -> Problem {
 }
 
 /// One walk of a storage.
-struct Walk<'a> {
-    root: &'a Path,
-    /// The same without links.
-    real: PathBuf,
+struct Walk {
+    market: Market,
+    known: Known,
+    /// Folders to look into.
+    todo: Vec<(PathBuf, Kind)>,
 }
 
-impl<'a> Walk<'a> {
-    fn new(root: &'a Path) -> Result<Self, Problem> {
-        let real = fs::canonicalize(root).map_err(|e| unknown(root, &e))?;
-        Ok(Self { root, real })
+/// What a folder is, as far as not all that is in it is looked into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    /// Large files of a repository.
+    Lfs,
+    /// Objects, or large files, in folders that have two digits of their hash for a name.
+    Objects,
+}
+
+impl Walk {
+    fn new(root: &Path) -> Result<Self, Problem> {
+        let todo = vec![(PathBuf::new(), Kind::Any)];
+        Ok(Self { market: Market::new(root)?, known: Known::default(), todo })
     }
 
-    fn run(&self) -> Result<Known, Problem> {
-        let mut known = Known::default();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            for lent in self.lent_to(&folder)? {
-                known.borrowers.insert(folder.clone());
-                for above in lent.ancestors().filter(|above| !above.as_os_str().is_empty()) {
-                    known.by_lender.entry(above.to_owned()).or_default().insert(folder.clone());
+    fn run(mut self) -> Result<Known, Problem> {
+        while let Some((folder, kind)) = self.todo.pop() {
+            let dir = self.market.path(&folder);
+            let entries = match list(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // A folder of root's on many disks: who may not look into it has no repository there.
+                Err(error)
+                    if error.kind() == io::ErrorKind::PermissionDenied && folder == Path::new(LOST) =>
+                {
+                    continue;
+                }
+                entries => entries.map_err(|error| unknown(&dir, &error))?,
+            };
+            if entries.iter().any(|entry| entry.name == "objects" || entry.name == "commondir") {
+                self.note(&folder)?;
+            }
+            let is_repository = Shape::of(&entries).is_enough();
+            for entry in entries {
+                let path = folder.join(&entry.name);
+                if entry.is_link {
+                    // A repository elsewhere that is served under this name. What cannot be read there is no part of the
+                    // storage.
+                    if self.market.leads_out(&path) {
+                        let _ = self.note(&path);
+                    }
+                } else if entry.is_dir
+                    && let Some(kind) = below(&folder, kind, is_repository, &entry.name)
+                {
+                    self.todo.push((path, kind));
                 }
             }
-            self.below(&folder, &mut folders)?;
         }
-        Ok(known)
+        Ok(self.known)
     }
 
-    /// The folders in a folder; of a repository without those that git makes, none of which holds repositories.
-    fn below(&self, folder: &Path, folders: &mut Vec<PathBuf>) -> Result<(), Problem> {
-        let dir = self.root.join(folder);
-        let failed = |e: io::Error| unknown(&dir, &e);
-        let entries = match fs::read_dir(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(failed)?,
-        };
-        let (at_top, is_repository) = (folder.as_os_str().is_empty(), crate::backup::is_repository(&dir));
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            let ours = at_top && (name == "+packhorse" || name == "lost+found");
-            let of_git = is_repository && crate::backup::OWN_FOLDERS.iter().any(|own| name == *own);
-            if !ours && !of_git && entry.file_type().map_err(failed)?.is_dir() {
-                folders.push(folder.join(name));
+    /// Notes what the repository in a folder, if it is one, borrows.
+    fn note(&mut self, folder: &Path) -> Result<(), Problem> {
+        let lent = self.market.lent_to(folder)?;
+        if lent.is_nothing() {
+            return Ok(());
+        }
+        self.known.borrowers.insert(folder.to_owned());
+        for above in lent.paths.iter().flat_map(|path| path.ancestors()) {
+            if !above.as_os_str().is_empty() {
+                self.known.by_path.entry(above.to_owned()).or_default().insert(folder.to_owned());
             }
+        }
+        for id in lent.ids {
+            self.known.by_id.entry(id).or_default().insert(folder.to_owned());
         }
         Ok(())
     }
+}
 
-    /// What lies in this storage of all that the repository in `folder` borrows, as paths below the storage.
-    fn lent_to(&self, folder: &Path) -> Result<BTreeSet<PathBuf>, Problem> {
-        let objects = self.root.join(folder).join("objects");
-        let mut lent = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        // What a link leads to is borrowed like what alternates name.
-        let mut folders: Vec<PathBuf> =
-            fs::read_link(&objects).map_or_else(|_| alternates(&objects), |_| Ok(vec![objects.clone()]))?;
-        while let Some(objects) = folders.pop() {
-            let plain = normal(&objects);
-            let real = fs::canonicalize(&objects).unwrap_or_else(|_| plain.clone());
-            let below = |path: &Path| {
-                let roots = [self.root, &self.real];
-                roots.iter().find_map(|root| path.strip_prefix(root).ok().map(Path::to_owned))
-            };
-            lent.extend([&plain, &real].into_iter().filter_map(|path| below(path)));
-            if seen.insert(real) {
-                folders.extend(alternates(&objects)?);
-            }
-        }
-        Ok(lent)
+/// Whether a folder in this one is looked into, and as what: all but our own, refs and their logs, which are many, and folders
+/// of loose objects.
+fn below(folder: &Path, kind: Kind, is_repository: bool, name: &OsStr) -> Option<Kind> {
+    let at_top = folder.as_os_str().is_empty();
+    let is_hash = || name.len() == 2 && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit);
+    match (kind, name.to_str().unwrap_or_default()) {
+        (_, "+packhorse") if at_top => None,
+        (Kind::Any, "refs" | "logs" | "reftable") if is_repository => None,
+        (Kind::Any, "objects") if is_repository => Some(Kind::Objects),
+        (Kind::Any, "lfs") if is_repository => Some(Kind::Lfs),
+        (Kind::Lfs, "objects") => Some(Kind::Objects),
+        (Kind::Objects, _) if is_hash() => None,
+        _ => Some(Kind::Any),
     }
-}
-
-/// The folders that the alternates of this folder of objects name.
-fn alternates(objects: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let file = objects.join("info/alternates");
-    let content = match fs::read(&file) {
-        Ok(content) => content,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(unknown(&file, &error)),
-    };
-    let named = gix::odb::alternate::parse(&content);
-    let named = named.map_err(|e| unknown(&file, &io::Error::other(e.to_string())))?;
-    Ok(named.into_iter().map(|folder| objects.join(folder)).collect())
-}
-
-/// The path without `.` and `..`, as its letters say; it may lead to nothing.
-fn normal(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(plain.pop()),
-            part => plain.push(part),
-        }
-    }
-    plain
-}
-
-fn unknown(path: &Path, error: &io::Error) -> Problem {
-    io_problem("find who borrows objects", path.display(), error)
-        .leaving("the repository was not replaced")
-        .next("let the agent's user read it, or move it away")
 }

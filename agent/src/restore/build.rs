@@ -9,7 +9,7 @@ use std::{fs, io, path::Path};
 use packhorse_model::Problem;
 use packhorse_vault::{ObjectFormat, RefStorage};
 
-use crate::restore::{git_child::GitChild, io_problem::io_problem};
+use crate::restore::{git_child::GitChild, io_problem::io_problem, remove::remove_tree};
 
 /// Where HEAD leads until it is known, and where nothing says anything else.
 pub(super) const MAIN: &[u8] = b"refs/heads/main";
@@ -27,7 +27,7 @@ pub(super) fn build(
             Err(problem) if git.is_stopped() => return Err(problem),
             Err(problem) => {
                 tracing::warn!(%problem, "this git has no reftables; refs are restored as files");
-                let _ = fs::remove_dir_all(repository);
+                let _ = remove_tree(repository);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Step 6: the custom hooks, from their archive.
 //!
 //! Does not own: fetching and checking the archive (`fetch`). Only members under `custom_hooks/` are unpacked, with
-//! their modes; nothing is ever written through a link or outside that folder, and an archive that asks for it is
-//! refused as a whole.
+//! their modes, but without the bits that lend somebody's rights (setuid, setgid); nothing is ever written through a link
+//! or outside that folder, and an archive that asks for it is refused as a whole.
 
 use std::{
     fs::{self, Permissions},

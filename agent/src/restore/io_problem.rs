@@ -19,6 +19,8 @@ pub(super) fn io_problem(what: &str, object: impl fmt::Display, error: &io::Erro
         K::PermissionDenied | K::ReadOnlyFilesystem => {
             (ErrorKind::Denied, Some("let the agent's user write to the storage"))
         }
+        // Only a removal says so: it enters nothing that is mounted.
+        K::CrossesDevices => (ErrorKind::Invalid, Some("unmount it (umount), then restore again")),
         K::InvalidData | K::UnexpectedEof => (ErrorKind::Corrupt, None),
         _ => (ErrorKind::Unavailable, None),
     };

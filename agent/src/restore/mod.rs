@@ -15,6 +15,8 @@
 //! Cancellation: no repository is started any more, threads and git children stop, the temporary folder is removed.
 //! Repositories that are in place by then stay: each of them is whole.
 //!
+//! Whatever is removed, `remove` does it, which enters nothing that is mounted there.
+//!
 //! Crash: a repository is in place whole or not at all. The temporary folder stays, with nobody holding its lock, and
 //! the next restore into the storage removes it. After a power loss, repositories of the running restore that were not
 //! yet synced may be damaged or gone; a forced restore syncs each new repository before it replaces an old one.
@@ -27,8 +29,10 @@ mod fetch;
 mod folders;
 mod git_child;
 mod hooks;
+mod inside;
 mod io_problem;
 mod job;
+mod lent;
 mod objects;
 mod optimise;
 mod owner;
@@ -37,6 +41,7 @@ mod plan;
 mod progress;
 mod ref_check;
 mod refs;
+mod remove;
 mod repository;
 mod run;
 mod select;

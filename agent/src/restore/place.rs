@@ -17,8 +17,10 @@ use rustix::{
 };
 
 use crate::{
-    backup::holds_others,
-    restore::{folders::Folder, io_problem::io_problem, owner::Owner},
+    backup::is_repository,
+    restore::{
+        folders::Folder, inside::refuse_others, io_problem::io_problem, owner::Owner, remove::remove_tree,
+    },
 };
 
 /// Where a repository goes. All of this type is blocking.
@@ -36,7 +38,7 @@ impl Place {
         if place.is_taken() && !force {
             return Err(place.taken());
         }
-        place.refuse_others(&place.target)?;
+        refuse_others(&place.target)?;
         Ok(place)
     }
 
@@ -46,7 +48,12 @@ impl Place {
         let built_on = file_system_of_work(root)?;
         for folder in folders_above(root, path).into_iter().chain([target.clone()]) {
             match fs::symlink_metadata(&folder) {
-                Ok(found) if found.is_dir() => same_file_system(&folder, built_on)?,
+                Ok(found) if found.is_dir() => {
+                    same_file_system(&folder, built_on)?;
+                    if folder != target && is_repository(&folder) {
+                        return Err(in_a_repository(&target, &folder));
+                    }
+                }
                 Ok(_) if folder == target => {}
                 Ok(_) => return Err(not_a_folder(&folder)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
@@ -87,7 +94,7 @@ impl Place {
 
     fn replace(&self, disk: &Disk, built: &Path, folder: &Folder, name: &str) -> Result<(), Problem> {
         disk.sync()?;
-        self.refuse_others(&self.target)?;
+        refuse_others(&self.target)?;
         match renameat_with(CWD, built, &folder.fd, name, RenameFlags::EXCHANGE) {
             Ok(()) => remove(built),
             Err(Errno::INVAL | Errno::NOSYS) => self.replace_in_two_steps(built, folder, name),
@@ -105,18 +112,6 @@ impl Place {
             return Err(self.failed(&error.into()));
         }
         remove(&old)
-    }
-
-    /// A folder that is no repository, or holds others, is not replaced: nothing says that a backup has what is in it.
-    fn refuse_others(&self, dir: &Path) -> Result<(), Problem> {
-        let found = holds_others(dir).map_err(|e| io_problem("look at folder", dir.display(), &e))?;
-        found.map_or(Ok(()), |others| {
-            Err(Problem::new(ErrorKind::AlreadyExists, Subject::Repository, "restore repository")
-                .on(self.target.display())
-                .answered(others)
-                .leaving("it was not touched")
-                .next("move it away, or restore to another storage"))
-        })
     }
 
     /// Whether anything is there.
@@ -211,6 +206,17 @@ fn folders_above(root: &Path, path: &RepoPath) -> Vec<PathBuf> {
         .collect()
 }
 
+fn in_a_repository(target: &Path, outer: &Path) -> Problem {
+    Problem::new(ErrorKind::Invalid, Subject::Repository, "restore repository")
+        .on(target.display())
+        .answered(format!(
+            "its place lies inside another repository, {}, where no backup looks",
+            outer.display()
+        ))
+        .leaving("nothing was restored there")
+        .next("move the repository that is there away, or restore to another storage")
+}
+
 pub(super) fn not_a_folder(folder: &Path) -> Problem {
     Problem::new(ErrorKind::Invalid, Subject::Repository, "restore repository")
         .on(folder.display())
@@ -220,7 +226,7 @@ pub(super) fn not_a_folder(folder: &Path) -> Problem {
 
 fn remove(old: &Path) -> Result<(), Problem> {
     let removed = match fs::symlink_metadata(old) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(old),
+        Ok(found) if found.is_dir() => remove_tree(old),
         Ok(_) => fs::remove_file(old),
         Err(error) => Err(error),
     };

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     panic::resume_unwind,
     path::{Path, PathBuf},
     thread,
@@ -26,6 +25,7 @@ use crate::restore::{
     optimise,
     place::Place,
     refs::Refs,
+    remove::remove_tree,
 };
 
 /// Bytes of refs from which on they are read and checked beside the objects.
@@ -98,7 +98,7 @@ impl Restore {
         let _large = if self.job.optimise || !wanted.is_small() { self.turn_of_large()? } else { None };
         let done = self.make_and_place(&wanted, entry, (number, &place));
         if done.is_err() {
-            let _ = fs::remove_dir_all(self.workshop.repository(number));
+            let _ = remove_tree(&self.workshop.repository(number));
         }
         done.map(|problem| Restored { placed: true, problem })
     }

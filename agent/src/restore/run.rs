@@ -19,6 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::refuse_repository;
 use crate::restore::{
     Progress, RestoreEvent, RestoreJob, RestoreResult,
     borrowers::{Borrowers, lends},
@@ -120,7 +121,8 @@ pub async fn restore_storage(
 
 pub(super) fn check_root(job: &RestoreJob) -> Result<(), Problem> {
     if job.root.is_dir() {
-        return Ok(());
+        // A backup would refuse it, too.
+        return refuse_repository("open storage", &job.root);
     }
     let answer = if job.root.exists() { "is not a folder" } else { "there is no such folder" };
     let next = match job.root_is_typed {

@@ -14,15 +14,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::restore::{io_problem::io_problem, remove::remove_tree};
 use packhorse_model::{BackupId, ErrorKind, Problem, Subject};
 use packhorse_proto::START_JOB;
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
-use tempfile::TempDir;
-
-use crate::restore::io_problem::io_problem;
 
 const GATE: &str = "restore.lock";
 const LOCK: &str = "lock";
@@ -30,7 +28,7 @@ const PREFIX: &str = "restore-";
 
 /// One restore's temporary folder; dropping it removes it.
 pub(super) struct Workshop {
-    folder: TempDir,
+    folder: PathBuf,
     parent: PathBuf,
     _lock: File,
 }
@@ -48,31 +46,38 @@ impl Workshop {
     }
 
     fn make(parent: &Path, id: &BackupId) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix(&format!("{PREFIX}{id}-")).tempdir_in(parent)?;
-        let lock = File::create(folder.path().join(LOCK))?;
+        let folder = tempfile::Builder::new().prefix(&format!("{PREFIX}{id}-")).tempdir_in(parent)?.keep();
+        let lock = File::create(folder.join(LOCK))?;
         try_lock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { folder, parent: parent.to_owned(), _lock: lock })
     }
 
     /// Where the repository with this number is built.
     pub(super) fn repository(&self, number: u64) -> PathBuf {
-        self.folder.path().join(format!("{number}.git"))
+        self.folder.join(format!("{number}.git"))
     }
 
     /// Removes the folder, and the one above it when nobody else uses it.
     pub(super) fn close(self) -> Result<(), Problem> {
-        let (parent, folder) = (self.parent.clone(), self.folder);
+        let parent = &self.parent;
         let close = || {
-            let _gate = take_gate(&parent)?;
-            folder.close()?;
-            let mut others = fs::read_dir(&parent)?.filter_map(Result::ok).filter(|e| e.file_name() != GATE);
+            let _gate = take_gate(parent)?;
+            remove_tree(&self.folder)?;
+            let mut others = fs::read_dir(parent)?.filter_map(Result::ok).filter(|e| e.file_name() != GATE);
             if others.next().is_none() {
                 fs::remove_file(parent.join(GATE))?;
-                fs::remove_dir(&parent)?;
+                fs::remove_dir(parent)?;
             }
             Ok(())
         };
         close().map_err(|e: io::Error| io_problem("remove temporary folder", parent.display(), &e))
+    }
+}
+
+impl Drop for Workshop {
+    /// What nobody closed; what cannot be removed goes with the next restore.
+    fn drop(&mut self) {
+        let _ = remove_tree(&self.folder);
     }
 }
 
@@ -111,7 +116,7 @@ fn remove_dead(parent: &Path) -> io::Result<Option<String>> {
         let lock = File::options().create(true).append(true).open(entry.path().join(LOCK))?;
         if try_lock(&lock, FlockOperation::NonBlockingLockExclusive)? {
             tracing::info!(folder = %entry.path().display(), "what a dead restore left is removed");
-            fs::remove_dir_all(entry.path())?;
+            remove_tree(&entry.path())?;
         } else {
             living = Some(entry.file_name().to_string_lossy().into_owned());
         }

@@ -15,6 +15,7 @@ use std::{
     path::Path,
 };
 
+use packhorse_service::descent::Descent;
 use rustix::{
     fs::{
         AtFlags, Gid, Mode, RenameFlags, Stat, Timespec, Timestamps, Uid, fchmod, fchown, fstat, futimens,
@@ -24,7 +25,6 @@ use rustix::{
 };
 
 use super::{
-    descent::Descent,
     kept::{Kept, Obstacle, split},
     remove::{Protection, open_harmless},
 };

@@ -18,17 +18,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use packhorse_service::descent::{Descent, entries};
 use rustix::{
     fs::{AtFlags, statat},
     io::{Errno, Result},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    descent::{Descent, entries},
-    exclude::Exclusions,
-    remove::open_harmless,
-};
+use super::{exclude::Exclusions, remove::open_harmless};
 
 /// The record in the working folder.
 const RECORD: &str = "kept.json";

@@ -20,7 +20,6 @@ mod archive;
 mod attributes;
 mod carry;
 mod claim;
-mod descent;
 mod exclude;
 mod failure;
 mod kept;

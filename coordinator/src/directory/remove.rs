@@ -12,6 +12,7 @@ use std::{
     path::Path,
 };
 
+use packhorse_service::descent::{Descent, entries, open_folder};
 use rustix::{
     fs::{
         AtFlags, FileType, IFlags, Mode, OFlags, fchmod, fstat, ioctl_getflags, ioctl_setflags, openat,
@@ -19,8 +20,6 @@ use rustix::{
     },
     io::{Errno, Result, fcntl_dupfd_cloexec},
 };
-
-use super::descent::{Descent, entries, open_folder};
 
 /// What was not removed.
 #[derive(Debug, Default)]

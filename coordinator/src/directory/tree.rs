@@ -7,12 +7,13 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use packhorse_service::descent::Descent;
 use rustix::{
     fs::{Mode, mkdirat},
     io::{Errno, Result, fcntl_dupfd_cloexec},
 };
 
-use super::{attributes::Attributes, descent::Descent};
+use super::attributes::Attributes;
 
 /// An open root with the folders of one path below it.
 pub(super) struct Tree {

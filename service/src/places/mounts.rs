@@ -61,7 +61,12 @@ impl Mounts {
 
     /// A mount point below this path.
     pub fn below(&self, path: &Path) -> Option<&Path> {
-        self.0.iter().map(|mount| mount.point.as_path()).find(|point| is_below(point, path))
+        self.all_below(path).next()
+    }
+
+    /// Every mount point below this path.
+    pub fn all_below<'a, 'b>(&'a self, path: &'b Path) -> impl Iterator<Item = &'a Path> + use<'a, 'b> {
+        self.0.iter().map(|mount| mount.point.as_path()).filter(move |point| is_below(point, path))
     }
 
     /// The extent of a resolved path, then those of everything that is mounted below it.

@@ -57,6 +57,20 @@ fn modes_links_and_contents_come_back() {
     assert!(!folder.path().join("repo.git/beside").exists());
 }
 
+/// Whoever can write to a vault must not get programs that run as another user.
+#[test]
+fn bits_that_lend_rights_are_dropped() {
+    let (folder, result) = unpacked(&[
+        (T::Directory, "custom_hooks/", "", 0o7755, b""),
+        (T::Regular, "custom_hooks/update", "", 0o6755, b"#!/bin/sh\n"),
+    ]);
+    result.expect("unpack");
+    for path in ["custom_hooks", "custom_hooks/update"] {
+        let found = fs::metadata(folder.path().join("repo.git").join(path)).expect("metadata");
+        assert_eq!(found.mode() & 0o7777, 0o755, "{path}");
+    }
+}
+
 #[test]
 fn an_empty_archive_is_no_hooks() {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -15,7 +15,7 @@ use super::{
     writer::Writer,
 };
 
-fn written(paths: &[&str]) -> (tempfile::TempDir, GitRepo, Writer) {
+pub(super) fn written(paths: &[&str]) -> (tempfile::TempDir, GitRepo, Writer) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let repo = GitRepo::init(folder.path().join("source.git"));
     repo.fill("main", 10);
@@ -181,7 +181,7 @@ fn chain_of_borrowers(desk: &Desk) {
     }
 }
 
-async fn force(
+pub(super) async fn force(
     desk: &Desk,
     writer: &mut Writer,
     only: &[&str],

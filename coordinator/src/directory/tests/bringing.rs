@@ -101,14 +101,14 @@ async fn many_levels_need_few_open_files_and_little_time() {
     let src = world.path("src");
     let levels = 1500;
     let deep = |root: &Path, name: &str| {
-        let mut descent = descent::Descent::new(File::open(root).expect("open").into());
+        let mut descent = packhorse_service::descent::Descent::new(File::open(root).expect("open").into());
         for _ in 0..levels {
             if name == "make" {
                 rustix::fs::mkdirat(descent.here(), "x", rustix::fs::Mode::RWXU).expect("make folder");
             }
             descent.down(b"x").expect("go down");
         }
-        descent::entries(descent.here()).expect("list").len()
+        packhorse_service::descent::entries(descent.here()).expect("list").len()
     };
     deep(&src, "make");
     fill(&src, &[("file", "x")]);

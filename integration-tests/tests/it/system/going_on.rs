@@ -7,7 +7,7 @@ use std::fs;
 use packhorse_model::RestoreSummary;
 use packhorse_testkit::GitRepo;
 
-use super::site::{Site, assert_restored};
+use super::site::{Site, assert_restored, json};
 
 #[test]
 fn what_is_there_and_equal_is_left_alone_and_what_differs_is_refused_or_replaced() {
@@ -47,4 +47,33 @@ fn what_is_there_and_equal_is_left_alone_and_what_differs_is_refused_or_replaced
     }
     // When all of it is there, there is nothing to do, and that is all of it.
     assert_eq!(restore(&[], 0).storages[0].already, 4);
+}
+
+/// Git refuses what lacks a part, so no restore has put it there.
+#[test]
+fn a_repository_that_lacks_a_part_is_not_there_already() {
+    let site = Site::new();
+    let config =
+        format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "live"));
+    site.write("packhorse.toml", &config);
+    site.repo("live/a.git").commit("main", &[("file", "a")]);
+    site.ctl("packhorse.toml", ["create", "--backup-id=0001"]).run().expect_success();
+    let restore = |args: &[&str], code: i32| {
+        let call = site.ctl("packhorse.toml", ["restore", "0001", "--json", "--skip-existing"]);
+        json(&call.args(args).run().expect_code(code))
+    };
+    assert_eq!(restore(&[], 0)["storages"][0]["already"], 1);
+    for part in ["objects", "refs", "config", "HEAD"] {
+        let (at, away) = (site.path("live/a.git").join(part), site.path("away"));
+        fs::rename(&at, &away).expect("move away");
+        for args in [&["--dry-run"][..], &[]] {
+            let told = restore(args, 1);
+            assert_eq!(told["failures"][0]["item"], "a.git", "{part}: {told:#}");
+        }
+        fs::rename(&away, &at).expect("move back");
+    }
+    fs::remove_file(site.path("live/a.git/config")).expect("remove");
+    let forced = restore(&["--force"], 0);
+    assert_eq!(forced["storages"][0]["items"], 1, "{forced:#}");
+    assert!(site.path("live/a.git/config").exists());
 }

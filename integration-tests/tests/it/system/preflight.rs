@@ -263,3 +263,33 @@ fn a_file_system_that_is_mounted_in_a_storage_is_found_by_a_dry_run_too() {
     }
     assert!(site.path("git/b.git/HEAD").exists());
 }
+
+#[test]
+fn a_file_system_that_is_mounted_in_a_repository_is_found_by_a_dry_run_and_keeps_its_files() {
+    let site = Site::new();
+    site.repo("git/a.git").fill("main", 1);
+    site.repo("git/b.git").fill("main", 1);
+    site.write(
+        "packhorse.toml",
+        &format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "git")),
+    );
+    let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
+    ctl(&["create", "--backup-id=0001"]).run().expect_success();
+    let Some(_disk) = Disk::mount(site.folder("git/a.git/custom_hooks"), "16m") else { return };
+    let precious = site.path("git/a.git/custom_hooks/precious");
+    fs::write(&precious, "precious").expect("write file");
+    let planned = json(&ctl(&["restore", "0001", "--force", "--dry-run", "--json"]).run().expect_code(3));
+    let refused = |told: &Value| {
+        assert_eq!(text(&told["failures"][0]["item"]), "a.git", "{told:#}");
+        let problem = &told["failures"][0]["problem"];
+        assert!(text(&problem["answer"]).contains("a file system is mounted in it"), "{told:#}");
+        assert!(text(&problem["next"]).starts_with("unmount it"), "{told:#}");
+    };
+    refused(&planned);
+    // As often as somebody tries.
+    for _ in 0..2 {
+        refused(&json(&ctl(&["restore", "0001", "--force", "--json"]).run().expect_code(3)));
+        assert_eq!(fs::read_to_string(&precious).expect("kept"), "precious");
+        assert!(!site.path("git/+packhorse").exists());
+    }
+}
