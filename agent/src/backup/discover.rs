@@ -73,10 +73,7 @@ impl Shape {
             entry.name == part && (entry.is_link || entry.is_dir == is_folder)
         };
         let has = |part: &&str| entries.iter().any(|entry| is_part(entry, part));
-        Self {
-            parts: PARTS.iter().filter(|part| has(part)).count(),
-            is_whole: NEEDED.iter().all(|part| has(part)),
-        }
+        Self { parts: PARTS.iter().filter(|part| has(part)).count(), is_whole: NEEDED.iter().all(has) }
     }
 
     /// Whether there is anything of a repository.

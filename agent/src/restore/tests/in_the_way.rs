@@ -108,7 +108,7 @@ async fn a_repository_with_a_linked_worktree_is_not_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_at_a_repositorys_place_is_not_replaced_and_a_link_is() {
+async fn a_file_in_place_of_a_repository_is_not_replaced_and_a_link_is() {
     let (folder, repo, mut writer, desk) = site();
     let elsewhere = folder.path().join("elsewhere.git");
     fs::rename(desk.path("a.git"), &elsewhere).expect("move away");

@@ -103,7 +103,7 @@ async fn a_server_that_has_another_name_for_the_database_is_not_believed() {
     let world = World::new();
     world.with_services();
     let summary = world.backed_up(&world.database("main", "ours")).await;
-    let script = format!("PGDATABASE=theirs exec $REAL \"${{@/--dbname=/--dbname=dbname=theirs }}\"");
+    let script = "PGDATABASE=theirs exec $REAL \"${@/--dbname=/--dbname=dbname=theirs }\"".to_owned();
     let bin_dir = Some(world.scripted("psql", &script));
     let config = DatabaseConfig { bin_dir, ..world.config("again", "ours") };
     let problem = world.failure(&config).await;
