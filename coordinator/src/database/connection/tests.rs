@@ -63,6 +63,26 @@ fn nothing_of_the_environment_leads_elsewhere_than_a_configured_url() {
 }
 
 #[test]
+fn beside_a_service_what_was_said_of_the_database_is_an_argument_and_its_password_is_not() {
+    let variables =
+        env(&[("PGUSER", "inherited"), ("PGDATABASE", "inherited"), ("GITLAB_BACKUP_PGPORT", "7")]);
+    let of = |url: &str| Connection::new(&config(url), &variables).expect("valid");
+    let alone = of("postgresql://u:geheim@h/d");
+    assert_eq!(alone.argument(), format!("--dbname={NOTICE_LOSS}"));
+    assert_eq!(alone.to("e'\\").argument(), format!("--dbname=dbname='e\\'\\\\' {NOTICE_LOSS}"));
+    let beside = of("postgresql://u:geheim@h/d%27?service=s&sslmode=require");
+    let said = "dbname='d\\'' host='h' hostaddr='' port='7' sslmode='require' user='u'";
+    assert_eq!(beside.argument(), format!("--dbname={said} {NOTICE_LOSS}"));
+    assert_eq!(beside.to("e").argument(), format!("--dbname={} {NOTICE_LOSS}", said.replace("d\\'", "e")));
+    assert_eq!(beside.shown("d"), "postgresql://u@h:7/d?service=s");
+    // What nobody said of it may be the service's.
+    let open = of("postgresql:///?service=s");
+    assert_eq!(open.argument(), format!("--dbname=port='7' {NOTICE_LOSS}"));
+    assert_eq!((open.database(), open.in_force("PGUSER")), (None, None));
+    assert_eq!(of("postgresql:///d?service=s").database(), Some("d"));
+}
+
+#[test]
 fn every_setting_can_be_overridden_in_general_and_by_name() {
     for setting in ["HOST", "PORT", "USER", "PASSWORD", "SSLMODE", "SSLKEY", "SSLCERT", "SSLROOTCERT"] {
         let (general, own) =
