@@ -45,6 +45,10 @@ pub struct CatalogueEntry {
     /// HEAD, as a ref name with unusual bytes as `%XX`, or an object id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
+    /// Whether objects were found missing or damaged, and the repository was not backed up as a whole since: then its refs do
+    /// not tell that it is whole.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub found_damaged: bool,
     /// What the manifest leaves out; none when that is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<Damage>,
@@ -70,7 +74,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Most bytes of a line: what a hundred refs with the longest names need that are left out takes a fifth of it.
+/// Most bytes of a line. The longest that is written names a hundred refs that are left out.
 pub const LONGEST_LINE: u64 = 16 << 20;
 /// Most bytes, as a power of two, that a reader must look back in what it unpacks; the writer needs a quarter of it.
 const WINDOW_LOG: u32 = 23;

@@ -182,6 +182,7 @@ async fn read(
             .as_ref()
             .map(|damage| damage::problem(path, &run.root.join(path.as_str()), damage)),
         damage: table.damage.clone(),
+        found_damaged: false,
     };
     Ok(Some((entry, bytes)))
 }

@@ -16,7 +16,7 @@ use packhorse_model::{ErrorKind, Problem, RepoPath, Subject};
 
 use super::{
     Run,
-    discover::{Found, PARTS, Walk},
+    discover::{Candidate, Found, PARTS, Walk},
     watch::Watch,
 };
 
@@ -50,10 +50,12 @@ impl Met {
             if run.begins_nothing() {
                 return Err(Problem::cancelled("walk storage").on(&run.storage));
             }
-            let Found::Repository(candidate) = found else { continue };
-            let met = self.paths.binary_search(&self.hasher.hash_one(candidate.path.as_str())).is_ok();
-            if !met && is_older(&candidate.dir, self.began) {
-                not_met.push((candidate.path.to_string(), came_late(&candidate.path)));
+            let (Found::Repository(Candidate { path, .. }) | Found::Unusable(path, _)) = found else {
+                continue;
+            };
+            let met = self.paths.binary_search(&self.hasher.hash_one(path.as_str())).is_ok();
+            if !met && is_older(&run.root.join(path.as_str()), self.began) {
+                not_met.push((path.to_string(), came_late(&path)));
             }
         }
         Ok(not_met)

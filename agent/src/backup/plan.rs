@@ -6,16 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use packhorse_model::{ErrorKind, Outcome, Problem};
+use packhorse_model::{ErrorKind, Problem};
 use packhorse_vault::{
     CatalogueEntry, ClosedPack, Manifest, ObjectKey, RefList, RefSnapshot, Vault, VaultError, digest_of,
     parse_refs_file,
 };
 
 use super::snapshot::Snapshot;
-
-/// What failed when objects were read, as the line of a repository says it.
-pub const PACK: &str = "pack repository";
 
 /// What to write.
 #[derive(Debug)]
@@ -85,7 +82,7 @@ pub async fn decide(
     }
     let full = |known| (Plan::Full(known), None);
     let Some(base) = base else { return Ok(full(Vec::new())) };
-    let new_chain = rules.full || base.steps >= rules.max_chain || is_doubtful(base);
+    let new_chain = rules.full || base.steps >= rules.max_chain || base.found_damaged;
     if new_chain && size < LARGE {
         return Ok(full(Vec::new()));
     }
@@ -109,13 +106,6 @@ pub async fn decide(
         Ok(None) => Ok(full(known)),
         Err(error) => unusable(base, error, known),
     }
-}
-
-/// Whether the repository was found damaged when it was last read, so that nothing of it was backed up. That its refs are
-/// those of the last good backup does not make it whole: all of it is read, until it is.
-pub fn is_doubtful(base: &CatalogueEntry) -> bool {
-    let is_damage = |problem: &Problem| problem.kind == ErrorKind::Corrupt && problem.what == PACK;
-    base.outcome == Outcome::Failed && base.error.as_ref().is_some_and(is_damage)
 }
 
 /// When what the chain names is gone or damaged, the only safe step is a new chain.

@@ -21,13 +21,15 @@ use super::{
     copy::Trust,
     damage::{self, Salvaged, salvage},
     discover::{Candidate, examine_failed},
-    plan::{self, Plan},
+    plan::Plan,
     planner::{Next, Planner},
     queue::{Seen, Slot},
     snapshot::{self, Snapshot, SnapshotError},
     watch::Watch,
 };
 
+/// What failed when objects were read, as the line of a repository says it.
+pub const PACK: &str = "pack repository";
 /// Times that git is tried on a repository.
 const ATTEMPTS: usize = 3;
 /// Time for work that hangs to stop when it is told to, before it is left behind.
@@ -68,7 +70,7 @@ pub fn settled(
 ) -> Option<CatalogueEntry> {
     let Base { entry, origin, .. } = base?;
     entry.manifest.as_ref()?;
-    if *origin != Origin::OwnRun && plan::is_doubtful(entry) {
+    if *origin != Origin::OwnRun && entry.found_damaged {
         return None;
     }
     let outcome = match origin {
@@ -105,7 +107,9 @@ pub fn failed_entry(
     problem: Problem,
 ) -> CatalogueEntry {
     let base = base.unwrap_or_else(|| blank(path, Outcome::Failed));
-    CatalogueEntry { outcome: Outcome::Failed, bytes_new: 0, error: Some(problem), ..base }
+    // What fails for another reason now is as damaged as it was found.
+    let found_damaged = base.found_damaged || problem.kind == ErrorKind::Corrupt && problem.what == PACK;
+    CatalogueEntry { outcome: Outcome::Failed, bytes_new: 0, error: Some(problem), found_damaged, ..base }
 }
 
 /// The entry of a repository that is as the vault has it: one that is damaged stays so, and is told again.
@@ -128,6 +132,7 @@ fn blank(path: &packhorse_model::RepoPath, outcome: Outcome) -> CatalogueEntry {
         bytes_total: 0,
         unproven: false,
         head: None,
+        found_damaged: false,
         damage: None,
         error: None,
     }
@@ -433,7 +438,7 @@ pub(super) fn git_problem(candidate: &Candidate, answer: String) -> Problem {
         true => LET_READ.to_owned(),
         false => examine_failed(candidate.path.as_str(), &candidate.dir),
     };
-    Problem::new(ErrorKind::Corrupt, Subject::Repository, plan::PACK)
+    Problem::new(ErrorKind::Corrupt, Subject::Repository, PACK)
         .on(&candidate.path)
         .answered(answer)
         .leaving("the last good backup of this repository stays in the vault")

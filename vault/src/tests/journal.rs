@@ -39,6 +39,7 @@ fn line(path: &str) -> CatalogueEntry {
         bytes_total: 1,
         unproven: false,
         head: None,
+        found_damaged: false,
         damage: None,
         error: None,
     }

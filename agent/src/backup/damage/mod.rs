@@ -21,7 +21,7 @@ pub use self::{
 };
 use super::{
     discover::{Candidate, examine_failed, examine_it},
-    plan,
+    repository::PACK,
     snapshot::Snapshot,
 };
 
@@ -87,7 +87,7 @@ pub fn problem(path: &RepoPath, dir: &Path, damage: &Damage) -> Problem {
 pub fn nothing_whole(candidate: &Candidate, snapshot: &Snapshot, answer: &str) -> Problem {
     let listed = damage_of(snapshot, None).map_or_else(String::new, |damage| names(&damage));
     let said = if answer.is_empty() { String::new() } else { format!("{answer}; ") };
-    Problem::new(ErrorKind::Corrupt, Subject::Repository, plan::PACK)
+    Problem::new(ErrorKind::Corrupt, Subject::Repository, PACK)
         .on(&candidate.path)
         .answered(format!("{said}no ref of it is whole: {listed}"))
         .leaving("the last good backup of this repository stays in the vault")

@@ -166,6 +166,7 @@ impl Writer {
             bytes_total: manifest.bytes_total(),
             head: None,
             unproven: false,
+            found_damaged: false,
             damage: None,
             error: None,
         };
@@ -197,6 +198,7 @@ impl Writer {
             bytes_total: 0,
             head: None,
             unproven: false,
+            found_damaged: false,
             damage: None,
             error: None,
         })

@@ -147,6 +147,15 @@ fn a_repository_without_a_whole_ref_fails_every_night_until_it_is_healed() {
         let restored = world.restore_with(&id, &[], 3).0;
         assert_is(&restored, &good.states, &id);
     }
+    // A night on which it fails for another reason, or is away, does not make it whole.
+    let (head, elsewhere) = (repo.path().join("HEAD"), world.path("elsewhere"));
+    for (from, code) in [(head.as_path(), 3), (repo.path(), 0)] {
+        fs::rename(from, &elsewhere).expect("take away");
+        world.run(&[], code);
+        fs::rename(&elsewhere, from).expect("put back");
+        let summary = world.run(&[], 3).1;
+        assert_eq!(summary.repositories.failed, 1, "{}", from.display());
+    }
     for folder in fs::read_dir(&aside).expect("read").map(|entry| entry.expect("entry").path()) {
         let _ = fs::remove_dir_all(objects.join(folder.file_name().expect("a name")));
         fs::rename(&folder, objects.join(folder.file_name().expect("a name"))).expect("put back");
