@@ -84,12 +84,19 @@ impl Board {
         self.state().storages.insert(progress.storage.clone(), progress);
     }
 
-    /// Notes why nothing goes on with a storage, until its agent is heard again.
+    /// Notes why nothing goes on with a storage, until its agent tells how far it is.
     pub fn waits(&self, storage: &StorageName, why: String) {
         let mut state = self.state();
         let progress = state.storages.entry(storage.to_string()).or_default();
         progress.storage = storage.to_string();
         progress.waits_for = why;
+    }
+
+    /// Notes that nothing is waited for with a storage.
+    pub fn waits_no_more(&self, storage: &StorageName) {
+        if let Some(progress) = self.state().storages.get_mut(storage.as_str()) {
+            progress.waits_for.clear();
+        }
     }
 
     /// Notes how far a database or directory is.

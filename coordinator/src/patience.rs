@@ -71,8 +71,10 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Times in a row that an agent may come back and be lost again without getting any further.
 const IN_VAIN: u32 = 10;
 
-/// How long one agent is waited for.
-pub struct Patience {
+/// How long the agent of one storage is waited for. Whoever looks at the board is told that it is, for as long as this lives.
+pub struct Patience<'a> {
+    board: &'a Board,
+    storage: &'a StorageName,
     limit: Duration,
     /// How it is missed, and since when.
     lost: Option<(&'static str, Instant)>,
@@ -84,10 +86,20 @@ pub struct Patience {
     in_vain: u32,
 }
 
-impl Patience {
+impl<'a> Patience<'a> {
     /// Waits up to this long.
-    pub fn new(limit: Duration) -> Self {
-        Self { limit, lost: None, pause: FIRST, best: (0, 0), heard: false, got_further: false, in_vain: 0 }
+    pub fn new(limit: Duration, board: &'a Board, storage: &'a StorageName) -> Self {
+        Self {
+            board,
+            storage,
+            limit,
+            lost: None,
+            pause: FIRST,
+            best: (0, 0),
+            heard: false,
+            got_further: false,
+            in_vain: 0,
+        }
     }
 
     /// The agent is there, and so far.
@@ -112,12 +124,8 @@ impl Patience {
 
     /// Waits a while before the next try, or fails with the problem when that is of no use, has been too long, or too
     /// often in vain.
-    pub async fn wait(
-        &mut self,
-        storage: &StorageName,
-        lost: Lost,
-        (board, stop): (&Board, &Stop),
-    ) -> Result<(), Problem> {
+    pub async fn wait(&mut self, lost: Lost, stop: &Stop) -> Result<(), Problem> {
+        let storage = self.storage;
         let (what, problem) = match lost {
             Lost::For(problem) => return Err(problem),
             Lost::Perhaps(problem) => ("agent lost", problem),
@@ -130,7 +138,7 @@ impl Patience {
             (what, now)
         });
         self.lost = Some((what, since));
-        board.waits(storage, self.told(&problem, now.duration_since(since)));
+        self.board.waits(storage, self.told(&problem, now.duration_since(since)));
         if now.duration_since(since) >= self.limit {
             return Err(problem);
         }
@@ -153,6 +161,12 @@ impl Patience {
     }
 }
 
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        self.board.waits_no_more(self.storage);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio_util::sync::CancellationToken;
@@ -163,11 +177,10 @@ mod tests {
         StorageProgress { done, bytes, stored, ..StorageProgress::default() }
     }
 
-    async fn lose(patience: &mut Patience, told: &StorageProgress) -> Result<(), Problem> {
-        let (storage, stop) = ("default".parse().expect("valid name"), Stop::new(&CancellationToken::new()));
+    async fn lose(patience: &mut Patience<'_>, told: &StorageProgress) -> Result<(), Problem> {
         patience.heard(told);
         let lost = Lost::Perhaps(Problem::new(ErrorKind::Unavailable, Subject::Agent, "x"));
-        patience.wait(&storage, lost, (&Board::default(), &stop)).await
+        patience.wait(lost, &Stop::new(&CancellationToken::new())).await
     }
 
     #[test]
@@ -185,7 +198,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_agent_that_dies_of_the_same_repository_again_and_again_is_given_up() {
-        let mut patience = Patience::new(Duration::from_secs(3600));
+        let (board, storage) = (Board::default(), "default".parse().expect("valid name"));
+        let waits = || board.progress().storages.first().map(|told| told.waits_for.clone());
+        let mut patience = Patience::new(Duration::from_secs(3600), &board, &storage);
         for _ in 0..IN_VAIN + 5 {
             lose(&mut patience, &progress(3, 100, 1)).await.expect("it stores something each time");
         }
@@ -198,5 +213,8 @@ mod tests {
         }
         let problem = lose(&mut patience, &progress(2, 90, 0)).await.expect_err("in vain");
         assert!(problem.to_string().contains("without getting any further"), "{problem}");
+        assert!(waits().is_some_and(|waits| waits.contains("waited for until")), "{:?}", waits());
+        drop(patience);
+        assert_eq!(waits().as_deref(), Some(""), "given up, it is not waited for");
     }
 }

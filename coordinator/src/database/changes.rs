@@ -16,9 +16,22 @@ macro_rules! server {
     };
 }
 
-/// Gives three fields for each relation: its number, what must stay of it, its name. Of a table everything must stay, for
-/// its rows are in the dump; anything else only has to be there under its name.
-pub(super) const AT_LOCKS: &str = concat!(
+/// What is compared: three fields for each thing, its number, what must stay of it, its name.
+#[derive(Clone, Copy)]
+pub(super) struct Question {
+    /// Gives the fields.
+    pub(super) sql: &'static str,
+    /// Whether it may be there no more.
+    pub(super) may_go: bool,
+}
+
+/// Every relation. Of a table everything must stay, for its rows are in the dump; anything else only has to be there under
+/// its name.
+pub(super) const AT_LOCKS: Question = Question { sql: RELATIONS, may_go: false };
+/// What nobody can lock.
+pub(super) const AT_END: Question = Question { sql: NAMES, may_go: true };
+
+const RELATIONS: &str = concat!(
     server!(),
     "SELECT c.oid::text, concat_ws(' ', c.relkind, \
      CASE WHEN c.relkind = 'r' THEN concat_ws(' ', c.relfilenode, c.xmin, s.xmin, a.columns) END), \
@@ -30,8 +43,7 @@ pub(super) const AT_LOCKS: &str = concat!(
      WHERE s.nspname !~ '^pg_' AND s.nspname <> 'information_schema' AND coalesce(i.indisvalid, true);\n"
 );
 
-/// The same of what nobody can lock.
-pub(super) const AT_END: &str = concat!(
+const NAMES: &str = concat!(
     server!(),
     "SELECT 'schema ' || oid, '', format('schema %I', nspname) FROM pg_namespace WHERE nspname !~ '^pg_' \
      UNION ALL SELECT 'value ' || oid, '', format('value %L of %s', enumlabel, enumtypid::regtype) FROM pg_enum;\n"

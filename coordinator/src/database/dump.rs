@@ -114,7 +114,7 @@ async fn dump_at(
         return Err(cancelled.leaving(NOTHING_STORED).into());
     }
     let compressed = whole(connection, dumped?)?;
-    let renamed = snapshot.changes(connection, changes::AT_END, cancel).await;
+    let renamed = snapshot.changes(changes::AT_END, cancel).await;
     let renamed = renamed.map_err(|problem| problem.leaving(NOTHING_STORED))?;
     if !renamed.is_empty() {
         return Err(Undumped::Changed(renamed));
@@ -145,7 +145,7 @@ async fn write(
     let comparing = async {
         // One that ended without a byte has its own words for that.
         let _ = begins.await;
-        let changes = snapshot.changes(connection, changes::AT_LOCKS, cancel).await;
+        let changes = snapshot.changes(changes::AT_LOCKS, cancel).await;
         if !changes.as_ref().is_ok_and(Vec::is_empty) {
             stop.cancel();
         }

@@ -15,7 +15,12 @@ use packhorse_model::{DatabaseAttributes, DatabaseContents, Problem};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{attributes, changes, connection::Connection, contents, psql};
+use super::{
+    attributes,
+    changes::{self, Question},
+    connection::Connection,
+    contents, psql,
+};
 use crate::pipe::{Child, joined};
 
 const WHAT: &str = "take database snapshot";
@@ -95,18 +100,17 @@ impl Snapshot {
         counted.ok_or_else(|| super::failure::lost(&self.connection, COUNT))
     }
 
-    /// What has changed since the snapshot of what a query of `changes` gives.
+    /// What has changed since the snapshot of what a question is about.
     pub(super) async fn changes(
         &mut self,
-        connection: &Connection,
-        sql: &'static str,
+        question: Question,
         cancel: &CancellationToken,
     ) -> Result<Vec<String>, Problem> {
         const COMPARE: &str = "compare the catalogue with the snapshot's";
-        let was = self.ask(COMPARE, sql, cancel).await?;
-        let is = psql::ask_for_much(connection, COMPARE, sql, cancel).await?;
-        let may_go = sql == changes::AT_END;
-        changes::between(&was, &is, may_go).ok_or_else(|| super::failure::lost(&self.connection, COMPARE))
+        let was = self.ask(COMPARE, question.sql, cancel).await?;
+        let is = psql::ask_for_much(&self.connection, COMPARE, question.sql, cancel).await?;
+        changes::between(&was, &is, question.may_go)
+            .ok_or_else(|| super::failure::lost(&self.connection, COMPARE))
     }
 
     /// Asks within the snapshot; a statement that fails gives no field, and the next ones are asked.

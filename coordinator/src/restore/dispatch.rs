@@ -104,7 +104,7 @@ impl Restore<'_> {
 
     async fn one(&self, storage: &StorageRestore) -> Result<Done, Problem> {
         let agent = self.agent_of(storage)?;
-        let mut patience = Patience::new(self.patience);
+        let mut patience = Patience::new(self.patience, self.board, &storage.target);
         let mut join = false;
         loop {
             let lost = match self.follow(agent, storage, &mut join, &mut patience).await {
@@ -114,7 +114,7 @@ impl Restore<'_> {
                 Err(Lost::Perhaps(problem)) => Lost::Perhaps(of_restore(problem, join)),
                 Err(lost) => lost,
             };
-            patience.wait(&storage.target, lost, (self.board, self.stop)).await?;
+            patience.wait(lost, self.stop).await?;
         }
     }
 
@@ -123,7 +123,7 @@ impl Restore<'_> {
         agent: &AgentHandle,
         storage: &StorageRestore,
         join: &mut bool,
-        patience: &mut Patience,
+        patience: &mut Patience<'_>,
     ) -> Result<Done, Lost> {
         let address = agent.address.to_string();
         let failed = |status: tonic::Status| Lost::of_status(&status, &address);

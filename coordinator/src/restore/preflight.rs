@@ -243,7 +243,7 @@ impl Restore<'_> {
     /// What the agent of a storage would do; an agent that is lost is asked again.
     async fn plan(&self, storage: &StorageRestore) -> Result<(AgentHandle, PlanRestoreResponse), Problem> {
         let agent = self.agent_of(storage)?;
-        let mut patience = Patience::new(self.patience);
+        let mut patience = Patience::new(self.patience, self.board, &storage.target);
         loop {
             let lost = match self.ask(agent, storage).await {
                 Ok(planned) => return Ok((agent.clone(), planned)),
@@ -253,7 +253,7 @@ impl Restore<'_> {
                 ),
                 Err(lost) => lost,
             };
-            patience.wait(&storage.target, lost, (self.board, self.stop)).await?;
+            patience.wait(lost, self.stop).await?;
         }
     }
 

@@ -173,7 +173,7 @@ impl Dispatch<'_> {
         shares: &Shares,
     ) -> Result<(BackupStorageFinished, Vec<ItemFailure>), Problem> {
         let mut attempt = self.plan.run.attempt.clone();
-        let mut patience = Patience::new(self.options.agent_patience);
+        let mut patience = Patience::new(self.options.agent_patience, self.board, &storage.storage);
         let agent = self.agent_of(storage, &mut patience).await?;
         let mut kept = None;
         loop {
@@ -193,7 +193,7 @@ impl Dispatch<'_> {
                 kept = Some(share);
                 attempt = Attempt::again(Timestamp::now(), random());
             }
-            patience.wait(&storage.storage, lost, (self.board, self.stop)).await?;
+            patience.wait(lost, self.stop).await?;
         }
     }
 
@@ -209,7 +209,11 @@ impl Dispatch<'_> {
     }
 
     /// The storage's agent, which is waited for when a resumed run finds none yet.
-    async fn agent_of(&self, storage: &StoragePlan, patience: &mut Patience) -> Result<AgentHandle, Problem> {
+    async fn agent_of(
+        &self,
+        storage: &StoragePlan,
+        patience: &mut Patience<'_>,
+    ) -> Result<AgentHandle, Problem> {
         if let Some(agent) = &storage.agent {
             return Ok(agent.clone());
         }
@@ -220,7 +224,7 @@ impl Dispatch<'_> {
                 Err(problem) if fleet.unreachable().next().is_none() => return Err(problem),
                 Err(problem) => problem,
             };
-            patience.wait(&storage.storage, Lost::Perhaps(problem), (self.board, self.stop)).await?;
+            patience.wait(Lost::Perhaps(problem), self.stop).await?;
         }
     }
 
@@ -230,7 +234,7 @@ impl Dispatch<'_> {
         (storage, agent): (&StoragePlan, &AgentHandle),
         share: &Share,
         attempt: &Attempt,
-        patience: &mut Patience,
+        patience: &mut Patience<'_>,
     ) -> Result<(BackupStorageFinished, Vec<ItemFailure>), Lost> {
         let address = agent.address.to_string();
         let failed = |status: tonic::Status| Lost::of_status(&status, &address);

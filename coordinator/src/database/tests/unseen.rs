@@ -181,7 +181,7 @@ async fn a_snapshot_that_has_counted_holds_no_lock() {
     let database = world.database("main", "db");
     let mut snapshot = snapshot::Snapshot::open(&database.connection, cancel).await.expect("opens");
     snapshot.contents(cancel).await.expect("counts");
-    let changed = snapshot.changes(&database.connection, AT_LOCKS, cancel).await;
+    let changed = snapshot.changes(AT_LOCKS, cancel).await;
     assert_eq!(changed.expect("compares"), Vec::<String>::new());
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation' AND pid <> pg_backend_pid()";
     assert_eq!(world.server.psql("db", locks), "0");
@@ -197,6 +197,6 @@ async fn a_snapshot_that_has_counted_holds_no_lock() {
     ] {
         world.server.psql("db", sql);
     }
-    let changed = snapshot.changes(&database.connection, AT_LOCKS, cancel).await.expect("compares");
+    let changed = snapshot.changes(AT_LOCKS, cancel).await.expect("compares");
     assert_eq!(changed, ["s.t was altered or written anew"], "rights are a change of the catalogue, too");
 }
