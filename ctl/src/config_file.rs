@@ -8,8 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use packhorse_model::{ErrorKind, Problem, Subject};
-use packhorse_service::whose;
+use packhorse_model::{ErrorKind, Problem, Subject, whose};
 
 use crate::args::Common;
 

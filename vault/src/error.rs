@@ -3,9 +3,9 @@
 //! Does not own: retries (the HTTP client inside `object_store` has the only ones). The kind follows from what the
 //! store answered, so that a rejected key and an unreachable server lead to different exit codes.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{io, path::Path};
 
-use packhorse_model::{ErrorKind, InvalidInput, Problem, Subject};
+use packhorse_model::{ErrorKind, InvalidInput, Problem, Subject, whose};
 
 use crate::{line::causes, words::plain};
 
@@ -114,30 +114,6 @@ impl VaultError {
 }
 
 const MAY_WRITE: &str = "run as the vault's owner; what others wrote is given to that user by `chown -R`: docs/operations.md, \"The vault\"";
-
-/// The nearest path that can be looked at, its owner, group and mode, and who we are.
-fn whose(path: &Path) -> String {
-    let found = path.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)));
-    let Some((path, meta)) = found else { return "nothing of its path can be looked at".to_owned() };
-    let us = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    format!(
-        "{} belongs to user {} and group {} with mode {:04o}, and we are user {} and group {}",
-        path.display(),
-        name_of("/etc/passwd", meta.uid()),
-        name_of("/etc/group", meta.gid()),
-        meta.mode() & 0o7777,
-        name_of("/etc/passwd", us.0),
-        name_of("/etc/group", us.1),
-    )
-}
-
-/// The name that a file of the host gives to an ID, or the ID.
-fn name_of(file: &str, id: u32) -> String {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let line = lines.find(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(id));
-    line.and_then(|fields| fields.first().map(|name| (*name).to_owned())).unwrap_or_else(|| id.to_string())
-}
 
 /// Whether the file system of a `file://` vault said no.
 fn is_denied_file(error: &object_store::Error) -> bool {

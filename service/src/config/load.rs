@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
-use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject, VaultSettings};
+use packhorse_model::{Component, ErrorKind, Problem, StorageName, Subject, VaultSettings, whose};
 use serde::Deserialize;
 
 use super::{
@@ -13,10 +13,7 @@ use super::{
     ScheduleConfig, StorageConfig, TlsSection, VaultSection, Written,
     schedule::{FileLine, lines_of_crons},
 };
-use crate::{
-    owner::whose,
-    places::{self, Place},
-};
+use crate::places::{self, Place};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]

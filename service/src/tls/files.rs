@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use packhorse_model::{ErrorKind, Problem, Subject};
+use packhorse_model::{ErrorKind, Problem, Subject, whose};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
@@ -23,7 +23,7 @@ use rustls::{
 };
 
 use super::expiry::expiry;
-use crate::{config::TlsSection, owner::whose};
+use crate::config::TlsSection;
 
 /// Both directions of one set of files.
 pub struct Configs {
