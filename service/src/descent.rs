@@ -1,9 +1,9 @@
 //! A way down a tree of folders, with few of them open.
 //!
 //! Does not own: what is done on the way. Every step opens one name and refuses symbolic links and mount points, so the
-//! way never leaves the tree. Coordinators restore directories by it, and agents remove repositories by it. Only the deepest folders stay open, because a process may have fewer descriptors than a
-//! tree has levels; on the way back up a folder that was closed is opened through its child, and known again by its
-//! device and inode.
+//! way never leaves the tree. Coordinators restore directories by it, and agents remove repositories by it. Only the
+//! deepest folders stay open, because a process may have fewer descriptors than a tree has levels; on the way back up a
+//! folder that was closed is opened through its child, and known again by its device and inode.
 
 use std::{
     io,

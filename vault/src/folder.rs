@@ -1,9 +1,10 @@
 //! What is written into a `file://` vault: many small files, durable together, as one `syncfs` answers all that wait for it,
 //! and single ones that must never be seen half-written, such as the commit record, each with its own fsync.
 //!
-//! Does not own: reading, which `object_store` does, or how a file comes without a name (`new_file`). Of small
-//! files a crash of the machine may leave a new name with less content. That is safe, because such an object counts only when a later one, written after this one was durable, names it with its digest; a manifest
-//! that is adopted from a dead run is looked through for its last digest instead.
+//! Does not own: reading, which `object_store` does, or how a file comes without a name (`new_file`). Of small files a
+//! crash of the machine may leave a new name with less content. That is safe, because such an object counts only when a
+//! later one, written after this one was durable, names it with its digest; a manifest that is adopted from a dead run
+//! is looked through for its last digest instead.
 
 mod new_file;
 

@@ -92,7 +92,8 @@ pub async fn whole(run: &Run, base: Option<&Base>) -> Result<bool, VaultError> {
     }
 }
 
-/// The newest line of a repository that is not backed up now: the unfinished run's, if the vault has all its objects.
+/// The line of a repository that this run does not back up: an unfinished run's, if the vault has all objects that it names,
+/// else the committed backup's.
 pub async fn last(run: &Run, base: Option<Base>) -> Option<CatalogueEntry> {
     // What nobody could tell now is not relied on.
     let whole = whole(run, base.as_ref()).await.unwrap_or(false);

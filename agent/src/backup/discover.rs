@@ -81,7 +81,7 @@ impl Shape {
         self.parts > 0
     }
 
-    /// Whether it is a repository, or what is left of one.
+    /// Whether the folder is a repository, or has enough parts of one.
     pub fn is_enough(self) -> bool {
         self.is_whole || self.parts >= ENOUGH
     }
@@ -280,7 +280,7 @@ pub fn restore_it(path: &str) -> String {
     )
 }
 
-/// The next step for a repository that is damaged; `which` is the state that backups have of it.
+/// The next step for a damaged repository; `which` names the state that a restore brings back.
 pub fn examine_it(path: &str, dir: &Path, which: &str) -> String {
     let (path, dir) = (shell_quoted(path), dir.display().to_string());
     format!(

@@ -1,9 +1,10 @@
 //! Who in a storage borrows objects from a repository that a forced restore replaces, and would lose them.
 //!
-//! Does not own: replacing (`place`), or what waits for what (`run`). The storage is walked once, when the first repository
-//! is to be replaced, and what each repository uses of others (`lent`) is followed to its end, so whoever borrows from a
-//! borrower counts too. A lender is known by its path and by device and inode, so no bind mount or link hides it. What cannot be looked into may borrow: then nothing is replaced. Borrowers elsewhere cannot be known. Whether a known
-//! one still borrows is asked again each time, because a restored repository borrows from nobody.
+//! Does not own: replacing (`place`), or what waits for what (`run`). The storage is walked once, when the first
+//! repository is to be replaced, and what each repository uses of others (`lent`) is followed to its end, so whoever
+//! borrows from a borrower counts too. A lender is known by its path and by device and inode, so no bind mount or link
+//! hides it. What cannot be looked into may borrow: then nothing is replaced. Borrowers elsewhere cannot be known.
+//! Whether a known one still borrows is asked again each time, because a restored repository borrows from nobody.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

@@ -3,9 +3,9 @@
 //! Before it, `plan` looks at the same entries and the same places and says what would be done; it writes nothing.
 //!
 //! Order: `select` the catalogue's entries; then for each repository, several at once: `fetch` what it must become,
-//! `build` an empty repository in the `workshop`, bring its `objects`, write its `refs`, on demand `optimise` it, unpack its `hooks`,
-//! and `place` it. At the end the storage's file system is synced, and only then does the restore report success; `early_sync`
-//! lets the disk begin before that.
+//! `build` an empty repository in the `workshop`, bring its `objects`, write its `refs`, on demand `optimise` it,
+//! unpack its `hooks`, and `place` it. At the end the storage's file system is synced, and only then does the restore
+//! report success; `early_sync` lets the disk begin before that.
 //!
 //! A forced restore asks `borrowers` who borrows objects from a repository before it replaces it. One that lends waits until
 //! all others are done, and is refused when somebody borrows from it even then.

@@ -145,7 +145,8 @@ fn count(
     Ok(found)
 }
 
-/// Makes statistics, or gives what the server says against it: without them all works, only slower, until it makes them by itself.
+/// Makes statistics, or gives what the server says against it: without them all works, only slower, until it makes them
+/// by itself.
 fn analyse(dialogue: &mut Dialogue, rules: &Rules) -> Result<Option<String>, Stop> {
     const ANALYZE: &[u8] = b"ANALYZE;";
     let refused = dialogue.say(ANALYZE)?.refused;

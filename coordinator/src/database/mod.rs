@@ -1,8 +1,9 @@
 //! Databases: dumped into the vault, and restored from it, through PostgreSQL's own programs.
 //!
 //! Does not own: which databases a run has, or when it is a backup. Files in the order of a dump: `url`, `connection`,
-//! `psql`, `snapshot` (with `attributes`, `contents`, `changes`), `dump`; of a restore: `plan`, `target`, then `beside` (`hold`, `names`,
-//! `wanted`, `swap`) or `in_place` (`objects`). Both fill a database by `session`, `fill`, `replay`, `statement`, `dialogue`.
+//! `psql`, `snapshot` (with `attributes`, `contents`, `changes`), `dump`; of a restore: `plan`, `target`, then `beside`
+//! (`hold`, `names`, `wanted`, `swap`) or `in_place` (`objects`). Both fill a database by `session`, `fill`, `replay`,
+//! `statement`, `dialogue`.
 //!
 //! Order: the snapshots of all databases are taken first, within moments of each other, and then the databases are
 //! dumped one after another, each at its snapshot. A failed database is reported by name and stops no other. A dump is

@@ -3,8 +3,9 @@
 //! Does not own: dumping. A `psql` child keeps a read-only transaction with an exported snapshot; it ends, and the
 //! server forgets the snapshot, when the child is killed with this value or sees its input end because we died. The
 //! server's timeouts are switched off for that one session, because the dumps of other databases may take hours. What
-//! cannot be counted, because it was dropped meanwhile, is not counted, and the snapshot stays. Every question is asked below
-//! a savepoint and undone, so that the session keeps no lock: whoever waited for one would hold up `pg_dump`, for which we wait.
+//! cannot be counted, because it was dropped meanwhile, is not counted, and the snapshot stays. Every question is asked
+//! below a savepoint and undone, so that the session keeps no lock: whoever waited for one would hold up `pg_dump`, for
+//! which we wait.
 
 use std::{
     fs::File,

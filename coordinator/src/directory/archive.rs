@@ -1,10 +1,11 @@
 //! One folder into the vault: `tar`, compressed, uploaded as it comes.
 //!
-//! Does not own: what tar's lines mean (`report`), or what the archive holds (`outline`). The format is POSIX (pax) with sparse files in GNU's version 1.0:
-//! long names, large ids, sizes and fractions of seconds all fit, and GNU tar and libarchive read it. Members are
-//! `./…`, sorted by name. The object gets its name only when tar ended with 0 or 1, said nothing that is not
-//! understood, and wrote the archive's end mark, and the folder is still the one at its path; every other way out leaves
-//! nothing in the vault. Many files that went away before they were read are a failure beside the archive.
+//! Does not own: what tar's lines mean (`report`), or what the archive holds (`outline`). The format is POSIX (pax)
+//! with sparse files in GNU's version 1.0: long names, large ids, sizes and fractions of seconds all fit, and GNU tar
+//! and libarchive read it. Members are `./…`, sorted by name. The object gets its name only when tar ended with 0 or 1,
+//! said nothing that is not understood, and wrote the archive's end mark, and the folder is still the one at its path;
+//! every other way out leaves nothing in the vault. Many files that went away before they were read are a failure
+//! beside the archive.
 
 use std::{
     collections::BTreeMap,

@@ -1,11 +1,11 @@
 //! What a swap must not delete: paths of the old tree that no archive of the directory holds. They are carried over.
 //!
-//! Does not own: the swap, or moving (`carry`). What is kept is what the directory excludes now, or excluded when the backup was made, and
-//! `lost+found`; and single paths whose contents the backup or the restore could not bring. Before anything is touched it
-//! is proven that the whole old tree can be looked into and that nothing of the archive takes the place of what is kept.
-//! Then the two trees change places, and what is kept moves from the old to the new one, name by name, before the old
-//! one is deleted. What is kept and where the old tree is lie in a record in the working folder before the swap, so
-//! when a restore dies the next one carries over what is left.
+//! Does not own: the swap, or moving (`carry`). What is kept is what the directory excludes now, or excluded when the
+//! backup was made, and `lost+found`; and single paths whose contents the backup or the restore could not bring. Before
+//! anything is touched it is proven that the whole old tree can be looked into and that nothing of the archive takes
+//! the place of what is kept. Then the two trees change places, and what is kept moves from the old to the new one,
+//! name by name, before the old one is deleted. What is kept and where the old tree is lie in a record in the working
+//! folder before the swap, so when a restore dies the next one carries over what is left.
 
 use std::{
     collections::BTreeSet,

@@ -1,14 +1,15 @@
 //! Directories of blobs: archived into the vault with `tar`, and restored from it.
 //!
-//! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`,
-//! `survey`, `outline`, `claim`; of a restore, in order: `plan`, `swap`, `site`, `leftover`, `staging`, `unpack`, `members`, `tree`,
-//! `kept`, `carry`, `remove`.
+//! Does not own: which directories a run has, or when it is a backup. Files of a backup: `archive`, `report`, `survey`,
+//! `outline`, `claim`; of a restore, in order: `plan`, `swap`, `site`, `leftover`, `staging`, `unpack`, `members`,
+//! `tree`, `kept`, `carry`, `remove`.
 //!
-//! A backup reads a folder that is in use. What changes or goes away meanwhile is recorded by name, what cannot be read is
-//! a failure by name, and the rest is stored. A folder that is replaced meanwhile, or loses more than a few files, is a
-//! failure, and so is one that a restore has half in place. A backup and a restore of one folder exclude each other. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched
-//! against the whole path from the folder on (`tmp` is the folder's own `tmp`, `*.tmp` matches at every depth, because
-//! `*` also matches slashes).
+//! A backup reads a folder that is in use. What changes or goes away meanwhile is recorded by name, what cannot be read
+//! is a failure by name, and the rest is stored. A folder that is replaced meanwhile, or loses more than a few files,
+//! is a failure, and so is one that a restore has half in place. A backup and a restore of one folder exclude each
+//! other. Sockets, and `lost+found` at every depth, are left out; exclusion patterns are tar's, matched against the
+//! whole path from the folder on (`tmp` is the folder's own `tmp`, `*.tmp` matches at every depth, because `*` also
+//! matches slashes).
 //!
 //! A restore unpacks beside the target, proves the archive's digest and end, makes everything durable, and only then
 //! swaps it in. So a damaged or malicious archive, a full disk, a cancellation or a crash leaves the target as it was;

@@ -1,8 +1,9 @@
 //! Progress on stderr: a live line on a terminal, a plain line a minute elsewhere.
 //!
 //! Does not own: the numbers, or how a line is put together (`line`). A live line fits the terminal's width, and with
-//! `--verbose` each storage has one of its own. What is counted anew after an interruption is said to be. Failures are told at once in either form; `--quiet` and `--no-progress`
-//! silence it. A terminal that cannot move its cursor (`TERM=dumb`) gets plain lines, `NO_COLOR` no colours.
+//! `--verbose` each storage has one of its own. What is counted anew after an interruption is said to be. Failures are
+//! told at once in either form; `--quiet` and `--no-progress` silence it. A terminal that cannot move its cursor
+//! (`TERM=dumb`) gets plain lines, `NO_COLOR` no colours.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

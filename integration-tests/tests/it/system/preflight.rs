@@ -241,17 +241,22 @@ fn a_storage_that_another_process_restores_into_is_refused_as_busy() {
     ctl(&["restore", "0001", "--force"]).run().expect_success();
 }
 
+/// A storage `git` with these repositories, of which backup 0001 is in the vault.
+fn backed_up(repositories: &[&str]) -> Site {
+    let site = Site::new();
+    for path in repositories {
+        site.repo(path).fill("main", 1);
+    }
+    let section = site.storage_section("default", "git");
+    site.write("packhorse.toml", &format!("[vault]\nurl = '{}'\n{section}", site.vault_url()));
+    site.ctl("packhorse.toml", []).args(["create", "--backup-id=0001"]).run().expect_success();
+    site
+}
+
 #[test]
 fn a_file_system_that_is_mounted_in_a_storage_is_found_by_a_dry_run_too() {
-    let site = Site::new();
-    site.repo("git/g/a.git").fill("main", 1);
-    site.repo("git/b.git").fill("main", 1);
-    site.write(
-        "packhorse.toml",
-        &format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "git")),
-    );
+    let site = backed_up(&["git/g/a.git", "git/b.git"]);
     let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
-    ctl(&["create", "--backup-id=0001"]).run().expect_success();
     fs::rename(site.path("git"), site.path("was")).expect("move away");
     let Some(_disk) = Disk::mount(site.folder("git/g"), "16m") else { return };
     let planned = json(&ctl(&["restore", "0001", "--dry-run", "--json"]).run().expect_code(3));
@@ -266,15 +271,8 @@ fn a_file_system_that_is_mounted_in_a_storage_is_found_by_a_dry_run_too() {
 
 #[test]
 fn a_file_system_that_is_mounted_in_a_repository_is_found_by_a_dry_run_and_keeps_its_files() {
-    let site = Site::new();
-    site.repo("git/a.git").fill("main", 1);
-    site.repo("git/b.git").fill("main", 1);
-    site.write(
-        "packhorse.toml",
-        &format!("[vault]\nurl = '{}'\n{}", site.vault_url(), site.storage_section("default", "git")),
-    );
+    let site = backed_up(&["git/a.git", "git/b.git"]);
     let ctl = |args: &[&str]| site.ctl("packhorse.toml", []).args(args);
-    ctl(&["create", "--backup-id=0001"]).run().expect_success();
     let Some(_disk) = Disk::mount(site.folder("git/a.git/custom_hooks"), "16m") else { return };
     let precious = site.path("git/a.git/custom_hooks/precious");
     fs::write(&precious, "precious").expect("write file");
